@@ -1,0 +1,1 @@
+"""Change the norm, hold the rest, watch the gap: a workbench for normalization in transformers."""

@@ -1,0 +1,1 @@
+"""Hugging Face models with the norm of the experiment put in."""

@@ -1,0 +1,75 @@
+"""What an experiment varies: which norm, with which options, at which sites of the model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from app.norms.registry import NormError, bind_options
+
+Sites = Literal["all", "final"] | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NormSpec:
+    """The norm of a run, checked and complete as soon as it exists.
+
+    Args:
+        name: a registered norm, for example layernorm or adanorm.
+        options: the norm's own options; what is left out takes the default of its signature.
+        sites: all, final (the norm behind the last layer of each stack), or regular expressions
+            searched in the module paths of the model's norms.
+
+    Raises:
+        NormError: for an unknown name, option or site word, or a broken regular expression.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sites: str | Iterable[str] = "all"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", bind_options(self.name, self.options or {}))
+        object.__setattr__(self, "sites", _check_sites(self.sites))
+
+    @property
+    def signature(self) -> str:
+        """Name and options, e.g. `adanorm(k=0.1,scale=1)`; what scores and run folders are filed under."""
+        if not self.options:
+            return self.name
+        return f"{self.name}({','.join(f'{key}={_short(value)}' for key, value in self.options.items())})"
+
+    @property
+    def sites_label(self) -> str:
+        """`all`, `final`, or `patterns-` and a digest, so that two selections never share a run folder."""
+        if isinstance(self.sites, str):
+            return self.sites
+        return "patterns-" + hashlib.sha256("\n".join(self.sites).encode()).hexdigest()[:8]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for config.json, checkpoints and result.json; `NormSpec(**d)` gives the spec back."""
+        sites = self.sites if isinstance(self.sites, str) else list(self.sites)
+        return {"name": self.name, "options": dict(self.options), "sites": sites}
+
+
+def _check_sites(sites: str | Iterable[str]) -> Sites:
+    if sites == "all" or sites == "final":
+        return sites  # type: ignore[return-value]  # mypy does not narrow str to a Literal by ==
+    if isinstance(sites, str):
+        raise NormError(f"sites {sites!r}; allowed: all, final, or a list of regular expressions such as ['layer.0']")
+    patterns = tuple(sites)
+    if not patterns:
+        raise NormError("sites is an empty list; allowed: all, final, or a list of at least one regular expression")
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise NormError(f"sites: {pattern!r} is not a regular expression ({error})") from error
+    return patterns
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
