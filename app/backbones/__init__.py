@@ -1,1 +1,19 @@
-"""Hugging Face models with the norm of the experiment put in."""
+"""Hugging Face models with other norms: build, inject, save, load. transformers is imported when it is first needed."""
+
+from app.backbones.build import BackboneConfig, BuiltModel, build_model
+from app.backbones.inject import SiteRecord, inject_norms
+from app.backbones.sites import NormSite, is_norm, norm_sites
+from app.backbones.storage import load_model, save_model
+
+__all__ = [
+    "BackboneConfig",
+    "BuiltModel",
+    "NormSite",
+    "SiteRecord",
+    "build_model",
+    "inject_norms",
+    "is_norm",
+    "load_model",
+    "norm_sites",
+    "save_model",
+]

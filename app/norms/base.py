@@ -3,27 +3,36 @@
 A norm takes `(..., *normalized_shape)` and gives the same shape, dtype and device back. Its statistics are taken in
 float32 even for half-precision input, with the population variance (divide by H) and eps inside the root. Every
 parameter it registers is used by `forward`, so that DistributedDataParallel finds no unused one. It draws no random
-numbers, works under `torch.compile(fullgraph=True)`, gradient checkpointing, `deepcopy` and `state_dict`, and under
-autocast gives the dtype that `nn.LayerNorm` gives.
+numbers, works under `torch.compile(fullgraph=True)`, gradient checkpointing, `deepcopy` and `state_dict`, saves no
+more for backward than `nn.LayerNorm` does, and under autocast gives the dtype that `nn.LayerNorm` gives.
+
+The tests of this contract run over the registry: a new norm meets them by being registered.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+Shape = int | Iterable[int]
+
+# The kinds of device on which autocast takes layer_norm to float32; on CPU it leaves layer_norm alone.
+_FLOAT32_UNDER_AUTOCAST = ("cuda", "xpu", "mps")
 
 
 class Norm(nn.Module, ABC):
     """Base of all norms: knows its trailing shape and eps, checks its input.
 
-    Subclasses add their options as keyword-only arguments with a type and a default; these are what
-    `--norm.options` accepts. A gain is called `weight` and a bias `bias`, as in `nn.LayerNorm`, so that
-    injection can carry both over.
+    Subclasses write `normalize` and add their options as keyword-only arguments with a type and a default; these
+    are what `--norm.options` accepts, and each is kept in an attribute of its name. A gain is called `weight` and a
+    bias `bias`, of `normalized_shape`, as in `nn.LayerNorm`, so that injection can carry both over.
 
     Args:
         normalized_shape: trailing dimensions normalized together; H is their product.
@@ -31,11 +40,24 @@ class Norm(nn.Module, ABC):
 
     Raises:
         ValueError: for an empty or non-positive shape, or a negative or non-finite eps.
+        TypeError: for a size that is no integer.
     """
 
-    def __init__(self, normalized_shape: int | Iterable[int], eps: float = 1e-5) -> None:
+    true_gradient: ClassVar[bool] = True
+    """Backward is the derivative of forward; False where a part of forward is held constant on the way back."""
+
+    detaches_mean: ClassVar[bool | None] = None
+    """Mu is a constant in backward. None: the output is no elementwise map of y = (x - mu) / sigma, or the paper's
+    theorem does not speak of it. Otherwise the theorem gives mean and variance of the gradient that reaches x from
+    those of g, the gradient at y itself, which `gradient_at_y` computes from the gradient at the output."""
+
+    detaches_sigma: ClassVar[bool | None] = None
+    """Sigma is a constant in backward; None together with `detaches_mean`."""
+
+    def __init__(self, normalized_shape: Shape, eps: float = 1e-5) -> None:
         super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
+        shape = tuple(operator.index(size) for size in sizes)
         if not shape or any(size < 1 for size in shape):
             raise ValueError(f"normalized_shape must be one or more positive sizes, got {normalized_shape!r}")
         if not (math.isfinite(eps) and eps >= 0):
@@ -43,9 +65,27 @@ class Norm(nn.Module, ABC):
         self.normalized_shape = shape
         self.eps = float(eps)
 
+    @classmethod
+    def check_options(cls, **options: Any) -> None:
+        """Refuse values of the right type that this norm cannot take; asked as soon as a config is read.
+
+        Raises:
+            ValueError: for a float that is not finite; a subclass may refuse more.
+        """
+        for name, value in options.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} must be finite, got {value!r}")
+
     @abstractmethod
     def normalize(self, x: Tensor) -> Tensor:
         """Compute the norm of x, (..., *normalized_shape), whose shape has been checked."""
+
+    def gradient_at_y(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """The theorem's g, for a diagnostic that sees the gradient at this norm's output and its input x.
+
+        It is the gradient itself where the output is y, or y plus a constant.
+        """
+        return gradient
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x over its last `len(normalized_shape)` dimensions.
@@ -58,8 +98,8 @@ class Norm(nn.Module, ABC):
                 f"{type(self).__name__} normalizes over {self.normalized_shape}, got input of shape {tuple(x.shape)}: "
                 "its last dimensions must be those"
             )
-        if x.is_cuda and x.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled("cuda"):
-            x = x.float()  # CUDA autocast runs layer_norm in float32 and leaves the result there; on CPU it does not
+        if autocast_to_float32(x.device.type, x.dtype):
+            x = x.float()
         return self.normalize(x)
 
     def extra_repr(self) -> str:
@@ -69,7 +109,16 @@ class Norm(nn.Module, ABC):
         return ", ".join(parts)
 
 
+def autocast_to_float32(device_type: str, dtype: torch.dtype) -> bool:
+    """Whether autocast, as it stands now, takes layer_norm of this input to float32, and leaves its output there.
+
+    Asked by hand because autocast knows aten's own layer_norm but not a torch.autograd.Function.
+    """
+    is_half = dtype in (torch.float16, torch.bfloat16)
+    return is_half and device_type in _FLOAT32_UNDER_AUTOCAST and torch.is_autocast_enabled(device_type)
+
+
 def option_signature(cls: type[Norm]) -> dict[str, inspect.Parameter]:
     """The options of a norm class: the keyword-only parameters of its `__init__`, in order of definition."""
-    parameters = inspect.signature(cls, eval_str=True).parameters
+    parameters = inspect.signature(cls).parameters
     return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}

@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from app.norms.base import Norm, option_signature
+from app.norms.base import Norm, Shape, option_signature
 
 _REGISTRY: dict[str, type[Norm]] = {}
+_KINDS: dict[Any, type] = {key: kind for kind in (float, int, bool, str) for key in (kind, kind.__name__)}
 NormClass = TypeVar("NormClass", bound=type[Norm])
 
 
@@ -21,20 +22,17 @@ def register_norm(name: str) -> Callable[[NormClass], NormClass]:
     """Class decorator: make a `Norm` known to every command, config, test and report under `name`.
 
     Raises:
-        TypeError: if the class is no `Norm`, or an option lacks a type or a default.
+        TypeError: if the class is no `Norm`, has no `normalize`, takes other positional arguments than
+            `normalized_shape` and `eps`, or has an option without a type or a default of that type.
         ValueError: if the name is taken (both classes are named) or is no lower-case identifier.
     """
 
     def register(cls: NormClass) -> NormClass:
-        if not (inspect.isclass(cls) and issubclass(cls, Norm)):
-            raise TypeError(f"norm {name!r}: {cls!r} must be a subclass of app.norms.Norm")
+        _check_class(name, cls)
         if not name.isidentifier() or name != name.lower():
             raise ValueError(f"norm {name!r}: a name is a lower-case identifier, like 'adanorm'")
         if name in _REGISTRY:
             raise ValueError(f"norm {name!r} is taken by {_where(_REGISTRY[name])}; {_where(cls)} needs another name")
-        for option, parameter in option_signature(cls).items():
-            if parameter.default is parameter.empty or parameter.annotation not in (float, int, bool, str):
-                raise TypeError(f"norm {name!r}: option {option!r} needs a default and a type (float, int, bool, str)")
         _REGISTRY[name] = cls
         return cls
 
@@ -52,7 +50,7 @@ def norm_class(name: str) -> type[Norm]:
     Raises:
         NormError: for an unknown name, with the nearest one and the list.
     """
-    if name in _REGISTRY:
+    if isinstance(name, str) and name in _REGISTRY:
         return _REGISTRY[name]
     raise NormError(f"unknown norm {name!r}{_did_you_mean(str(name), _REGISTRY)} allowed: {', '.join(norm_names())}")
 
@@ -60,21 +58,31 @@ def norm_class(name: str) -> type[Norm]:
 def bind_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a norm, complete with defaults, each value converted to its type in the norm's signature.
 
+    A command line brings strings, and YAML brings `1` for a float: both are converted. Nothing else is.
+
     Raises:
-        NormError: for an unknown norm or option, or a value that is not of the option's type.
+        NormError: for an unknown norm or option, a value that is not of the option's type, or one the norm refuses.
     """
-    signature = option_signature(norm_class(name))
+    cls = norm_class(name)
+    if not isinstance(options, Mapping):
+        raise NormError(f"norm {name!r}: options are names and values, such as {{k: 0.1}}; got {options!r}")
+    signature = option_signature(cls)
     for option in options:
         if option not in signature:
             allowed = f"allowed: {', '.join(signature)}" if signature else f"{name} has no options"
             raise NormError(f"norm {name!r} has no option {option!r}{_did_you_mean(str(option), signature)} {allowed}")
-    return {
-        option: _convert(name, option, options.get(option, parameter.default), parameter.annotation)
+    bound = {
+        option: _convert(name, option, options.get(option, parameter.default), _KINDS[parameter.annotation])
         for option, parameter in signature.items()
     }
+    try:
+        cls.check_options(**bound)
+    except ValueError as error:
+        raise NormError(f"norm {name!r}: {error}") from error
+    return bound
 
 
-def build_norm(name: str, normalized_shape: int | Iterable[int], eps: float = 1e-5, **options: Any) -> Norm:
+def build_norm(name: str, normalized_shape: Shape, eps: float = 1e-5, **options: Any) -> Norm:
     """Build one norm by name.
 
     Args:
@@ -93,18 +101,41 @@ def build_norm(name: str, normalized_shape: int | Iterable[int], eps: float = 1e
         raise NormError(f"norm {name!r}: {error}") from error
 
 
+def _check_class(name: str, cls: Any) -> None:
+    if not (inspect.isclass(cls) and issubclass(cls, Norm)):
+        raise TypeError(f"norm {name!r}: {cls!r} must be a subclass of app.norms.Norm")
+    if inspect.isabstract(cls):
+        raise TypeError(f"norm {name!r}: {_where(cls)} must define normalize(self, x)")
+    options = option_signature(cls)
+    if [p for p in inspect.signature(cls).parameters if p not in options] != ["normalized_shape", "eps"]:
+        raise TypeError(
+            f"norm {name!r}: {_where(cls)}.__init__ takes (normalized_shape, eps=1e-5, *, options); "
+            "what stands before the * but these two would be no option"
+        )
+    for option, parameter in options.items():
+        kind = _KINDS.get(parameter.annotation)
+        if kind is None or not _is_of(parameter.default, kind):
+            raise TypeError(
+                f"norm {name!r}: option {option!r} needs a type (float, int, bool, str) and a default of that type"
+            )
+
+
 def _convert(norm: str, option: str, value: Any, kind: type) -> Any:
-    """A value of type `kind`; command lines bring strings, YAML may bring an int for a float."""
-    if kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
     try:
-        if isinstance(value, bool) is (kind is bool) and isinstance(value, (str, kind, int)):
-            converted = kind(value)
-            if kind is not int or not isinstance(value, float):
-                return converted
-    except ValueError:
+        if isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+        if _is_of(value, kind):
+            return kind(value)
+    except (ValueError, KeyError, OverflowError):
         pass
     raise NormError(f"norm {norm!r}: option {option} takes a value of type {kind.__name__}, got {value!r}")
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    """Whether a value that is no text means this type: an int stands for a float too, a bool for nothing else."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _did_you_mean(given: str, known: Iterable[str]) -> str:

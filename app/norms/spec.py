@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import quote
 
 from app.norms.registry import NormError, bind_options
 
@@ -24,15 +25,15 @@ class NormSpec:
             searched in the module paths of the model's norms.
 
     Raises:
-        NormError: for an unknown name, option or site word, or a broken regular expression.
+        NormError: for an unknown name, option, value or site word, or a broken regular expression.
     """
 
     name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     sites: str | Iterable[str] = "all"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "options", bind_options(self.name, self.options or {}))
+        object.__setattr__(self, "options", bind_options(self.name, {} if self.options is None else self.options))
         object.__setattr__(self, "sites", _check_sites(self.sites))
 
     @property
@@ -55,16 +56,18 @@ class NormSpec:
         return {"name": self.name, "options": dict(self.options), "sites": sites}
 
 
-def _check_sites(sites: str | Iterable[str]) -> Sites:
+def _check_sites(sites: Any) -> Sites:
     if sites == "all" or sites == "final":
-        return sites  # type: ignore[return-value]  # mypy does not narrow str to a Literal by ==
-    if isinstance(sites, str):
+        return sites
+    if isinstance(sites, str) or not isinstance(sites, Iterable):
         raise NormError(f"sites {sites!r}; allowed: all, final, or a list of regular expressions such as ['layer.0']")
     patterns = tuple(sites)
     if not patterns:
         raise NormError("sites is an empty list; allowed: all, final, or a list of at least one regular expression")
     for pattern in patterns:
         try:
+            if not isinstance(pattern, str):
+                raise TypeError("it is no text")
             re.compile(pattern)
         except (re.error, TypeError) as error:
             raise NormError(f"sites: {pattern!r} is not a regular expression ({error})") from error
@@ -72,4 +75,7 @@ def _check_sites(sites: str | Iterable[str]) -> Sites:
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """As short as tells two values apart, and fit for the name of a folder."""
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return quote(value, safe="") if isinstance(value, str) else str(value)

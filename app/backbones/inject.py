@@ -1,0 +1,191 @@
+"""Put another norm into a built model, and give evidence of what was done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from app.backbones.final import final_sites
+from app.backbones.sites import NormSite, name_paths, norm_sites
+from app.errors import InputError
+from app.norms import Norm, NormError, NormSpec, bind_options, build_norm, norm_class, norm_names
+
+
+@dataclass(frozen=True)
+class SiteRecord:
+    """What happened at one site; the first lines of the run's evidence and the rows of norm_sites.csv.
+
+    Attributes:
+        path: module path in the model.
+        old_class: class of the norm that stood there.
+        new_norm: signature of the norm that stands there now, such as `adanorm(k=0.1,scale=1)`.
+        shape: trailing dimensions normalized over.
+        eps: taken over from the old norm.
+        copied: parameters whose values were carried over.
+        dropped: parameters of the old norm that the new one has no place for.
+        note: what else a reader should know; empty if nothing.
+    """
+
+    path: str
+    old_class: str
+    new_norm: str
+    shape: tuple[int, ...]
+    eps: float
+    copied: tuple[str, ...]
+    dropped: tuple[str, ...]
+    note: str
+
+
+def inject_norms(
+    model: nn.Module, norm: NormSpec | str, sites: str | Iterable[str] = "all", **options: Any
+) -> list[SiteRecord]:
+    """Replace the norms of `model` in place; see `app.backbones.sites` for what counts as one.
+
+    Shape, eps, dtype, device, train or eval mode and requires_grad are taken over; gain and bias are copied where the
+    new norm has parameters of that name and shape. No random number is drawn, no class is changed, and an instance
+    that stands at several places is replaced by one instance. A model that was injected before can be injected again.
+    The spec is left in `model.config.norm`, if the model has a config; `save_model` keeps the norms, and Hugging Face's
+    `save_pretrained` does not.
+
+    Args:
+        model: any module; the preset `final` needs a Hugging Face one.
+        norm: a registered name, or a spec that says everything.
+        sites: all, final, or regular expressions searched in module paths; each must find a norm.
+        options: the norm's own options, such as k and scale of adanorm.
+
+    Returns:
+        One record for each norm replaced, in the order of `model.named_modules()`.
+
+    Raises:
+        InputError: for an unknown norm, option or site word, a model without norms, a pattern that finds none, or
+            `final` on a model that has no such norm. The model is then as it was.
+        TypeError: if a spec is given together with sites or options.
+    """
+    if isinstance(norm, NormSpec):
+        if options or sites != "all":
+            raise TypeError("a NormSpec holds sites and options already; give them there")
+        spec = norm
+    else:
+        try:
+            spec = NormSpec(norm, options, sites)
+        except NormError as error:
+            raise InputError(str(error)) from error
+    found = norm_sites(model)
+    if not found:
+        raise InputError(f"{type(model).__name__} has no norm that could be replaced by {spec.name}")
+    chosen = _choose(model, found, spec.sites)
+    replaced = [_replace(model, site, spec) for site in chosen]  # all are built before the first is put in
+    put_in(model, {site.module: new for site, (new, _) in zip(chosen, replaced, strict=True)})
+    config: Any = getattr(model, "config", None)
+    if hasattr(config, "model_type"):
+        config.norm = spec.to_dict()
+    return [record for _, record in replaced]
+
+
+def registered_norm(module: Norm) -> tuple[str, dict[str, Any]]:
+    """Name and options under which the registry would build `module` again.
+
+    An option that is the start value of a parameter of the same name is left out: weights are kept elsewhere.
+
+    Raises:
+        InputError: if its class is not registered.
+    """
+    for name in norm_names():
+        if norm_class(name) is type(module):
+            options = {option: getattr(module, option) for option in bind_options(name, {})}
+            return name, {option: value for option, value in options.items() if not isinstance(value, Tensor)}
+    raise InputError(f"{type(module).__name__} is no registered norm; give it a name with register_norm")
+
+
+def put_in(model: nn.Module, new_by_old: dict[nn.Module, Norm]) -> None:
+    """Put each new norm wherever the old instance stands, and keep fused code that reads norms' weights away."""
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):  # named_children() gives a shared instance only once
+            if child in new_by_old:
+                setattr(parent, name, new_by_old[child])
+                if isinstance(parent, nn.TransformerEncoderLayer):
+                    parent.activation_relu_or_gelu = 0  # its fused inference path never calls the norm modules
+
+
+def _choose(model: nn.Module, found: Sequence[NormSite], sites: str | Iterable[str]) -> list[NormSite]:
+    if sites == "all":
+        return list(found)
+    if sites == "final":
+        return final_sites(model, found)
+    hits: set[NormSite] = set()
+    for pattern in sites:
+        matched = [site for site in found if any(re.search(pattern, path) for path in site.paths)]
+        if not matched:
+            raise InputError(
+                f"sites: '{pattern}' matches no norm of {type(model).__name__}; "
+                f"its {len(found)} norms: {name_paths(site.path for site in found)}"
+            )
+        hits.update(matched)
+    return [site for site in found if site in hits]
+
+
+def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, SiteRecord]:
+    """The new norm of a site, not yet put in, and the record of it."""
+    try:
+        new = build_norm(spec.name, site.shape, site.eps, **spec.options)
+    except NormError as error:
+        raise InputError(str(error)) from error
+    old = site.parameters()
+    reference = list(site.module.parameters()) or _nearest_parameters(model, site.path)
+    if reference:
+        new.to(reference[0].device, reference[0].dtype)
+    new.train(site.module.training)
+    same_norm = type(site.module) is type(new) and registered_norm(site.module) == registered_norm(new)
+    copied = []
+    for name, parameter in new.named_parameters():
+        source = old.get(name)
+        if source is None:
+            parameter.requires_grad_(any(p.requires_grad for p in reference) if reference else True)
+            continue
+        parameter.requires_grad_(site.module.get_parameter(name).requires_grad)
+        # a further parameter, such as dyt's alpha, is only worth keeping under the options that it was trained with
+        if source.shape == parameter.shape and (name in ("weight", "bias") or same_norm):
+            with torch.no_grad():
+                parameter.copy_(source)
+            copied.append(name)
+    new._is_hf_initialized = True  # type: ignore[assignment]  # or transformers' init_weights() sets gain and bias anew
+    record = SiteRecord(
+        path=site.path,
+        old_class=type(site.module).__name__,
+        new_norm=spec.signature,
+        shape=site.shape,
+        eps=site.eps,
+        copied=tuple(copied),
+        dropped=tuple(name for name in old if name not in copied),
+        note=_note(site, new, old),
+    )
+    return new, record
+
+
+def _nearest_parameters(model: nn.Module, path: str) -> list[nn.Parameter]:
+    """Parameters of the closest module around `path` that has any: they tell device and dtype of a norm without."""
+    while path:
+        path = path.rpartition(".")[0]
+        parameters = [p for p in model.get_submodule(path).parameters() if p.is_floating_point()]
+        if parameters:
+            return parameters
+    return []
+
+
+def _note(site: NormSite, new: Norm, old: dict[str, Tensor]) -> str:
+    notes = []
+    if site.kind == "rmsnorm":
+        notes.append("an RMSNorm stood here, which does not subtract the mean")
+    if site.gain_offset:
+        notes.append(f"its gain was stored as gain - {site.gain_offset:g}")
+    added = [name for name, _ in new.named_parameters() if name not in old]
+    if added:
+        notes.append(f"starts with its own {' and '.join(added)}")
+    if site.aliases:
+        notes.append(f"shared with {', '.join(site.aliases)}")
+    return "; ".join(notes)

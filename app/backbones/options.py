@@ -1,0 +1,137 @@
+"""Options of a Hugging Face config, checked before any work: transformers accepts every unknown one in silence."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import importlib.util
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
+def config_class(model_type: str) -> type[PreTrainedConfig]:
+    """The config class of a model type of transformers, or of ours (`convnet`).
+
+    Raises:
+        InputError: for an unknown model type, with the nearest one.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    import app.backbones.convnet  # noqa: F401  # makes its model type known
+
+    if model_type not in CONFIG_MAPPING:
+        raise InputError(
+            f"unknown model_type {model_type!r}{did_you_mean(model_type, CONFIG_MAPPING.keys())} "
+            "allowed: convnet and the model types of transformers, such as bert, vit, gpt2, t5, marian"
+        )
+    return CONFIG_MAPPING[model_type]
+
+
+def option_names(cls: type[PreTrainedConfig]) -> set[str]:
+    """All options that a config class has, under all the names it knows them by."""
+    fields = {field.name for field in _fields(cls)}
+    settable = {
+        name
+        for base in cls.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, property) and value.fset and not name.startswith("_")
+    }
+    names = fields | settable | set(cls.attribute_map) | {"attn_implementation"} | _read_by_models(cls)
+    return names | {"rope_theta"} if "rope_parameters" in fields else names
+
+
+def check_options(cls: type[PreTrainedConfig], options: Mapping[str, Any]) -> None:
+    """Refuse options that the config class does not have.
+
+    Raises:
+        InputError: with the nearest names, or a few that the class has.
+    """
+    known = option_names(cls)
+    for option in options:
+        if option not in known:
+            common = {field.name for base in cls.__mro__[1:] for field in _fields(base)}
+            own = [name for name in (*(field.name for field in _fields(cls)), *cls.attribute_map) if name not in common]
+            raise InputError(
+                f"model_type {cls.model_type!r} has no option {option!r}{did_you_mean(option, known)} "
+                f"allowed: {', '.join(own)}"
+            )
+
+
+def with_facts(
+    cls: type[PreTrainedConfig], options: Mapping[str, Any], facts: Mapping[str, Any], source: str
+) -> dict[str, Any]:
+    """Options and, under the names that the config class has, what the data dictates.
+
+    Raises:
+        InputError: if an option says otherwise than the data.
+    """
+    known = option_names(cls)
+    merged = dict(options)
+    for name, value in facts.items():
+        if name not in known:
+            continue
+        for given in {name, cls.attribute_map.get(name, name)} & options.keys():
+            if options[given] != value:
+                raise InputError(
+                    f"{source}: option {given} is {options[given]!r}, but the data makes it {value!r}; leave it out"
+                )
+        merged[name] = value
+    return merged
+
+
+def without_foreign_tokens(cls: type[PreTrainedConfig], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options in which each special token that nobody gave, and that lies outside the vocabulary, is None.
+
+    The defaults of a config are the ids of its best-known tokenizer, gpt2's end of text being 50256.
+    """
+    defaults = {field.name: field.default for field in _fields(cls)}
+    size = options.get("vocab_size", defaults.get("vocab_size"))
+    foreign = {
+        name: None
+        for name, value in defaults.items()
+        if name.endswith("_token_id")
+        and name not in options
+        and isinstance(value, int)
+        and isinstance(size, int)
+        and value >= size
+    }
+    return {**foreign, **options}
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or a semicolon where nothing is near."""
+    near = difflib.get_close_matches(given.lower(), list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ";"
+
+
+def _read_by_models(cls: type[PreTrainedConfig]) -> set[str]:
+    """Options that the family's models read from their config, whether or not its class declares them.
+
+    DeBERTa-v2's position_buckets and norm_rel_ebd and T5's decoder_start_token_id are declared nowhere.
+    """
+    module = importlib.util.find_spec(cls.__module__.replace(".configuration_", ".modeling_"))
+    if module is None or module.origin is None:  # a few families borrow another one's models
+        return set()
+    read = set()
+    for node in ast.walk(ast.parse(Path(module.origin).read_text(encoding="utf-8"))):
+        match node:
+            case (
+                ast.Attribute(ast.Name("config") | ast.Attribute(attr="config"), attr=name)  # self.config.name
+                | ast.Call(
+                    ast.Name("getattr"),
+                    [ast.Name("config") | ast.Attribute(attr="config"), ast.Constant(str(name)), *_],
+                )
+            ):
+                read.add(name)
+    return {name for name in read if not name.startswith("_") and not callable(getattr(cls, name, None))}
+
+
+def _fields(cls: type) -> tuple[dataclasses.Field, ...]:
+    return dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()

@@ -1,0 +1,267 @@
+"""Save and load models, the norms included, so that nothing reads them back as something else.
+
+A model without injected norms is saved as Hugging Face saves it. One with injected norms is saved so that plain
+transformers refuses it instead of building an ordinary LayerNorm in silence, in two ways:
+
+- `model_type` in config.json is one that its Auto classes do not know, and says what to use instead;
+- the weights are in `norm_model.safetensors`, so that a concrete class (`BertModel.from_pretrained`), which
+  only warns of a foreign `model_type`, finds no weights and stops.
+
+config.json holds the real `base_model_type`, the spec under `norm`, and under `norm_sites` each norm that stands in
+the model: path, name, options, shape and eps. The last is what loading goes by, so that a model injected twice, or
+changed by hand, comes back as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from app.backbones.inject import put_in, registered_norm
+from app.backbones.sites import name_paths
+from app.errors import InputError
+from app.norms import Norm, NormError, build_norm
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WEIGHTS_FILE = "norm_model.safetensors"
+_PLAIN_WEIGHTS_FILE = "model.safetensors"
+
+
+def save_model(model: PreTrainedModel, folder: str | Path) -> Path:
+    """Save weights (safetensors), config and generation config; `load_model` gives the same model back.
+
+    The folder appears whole or not at all. To be called on one process only.
+
+    Args:
+        model: a Hugging Face model or a `ConvNet`, with or without injected norms, on any device.
+        folder: a new or empty folder; its parents are made.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: if the folder holds files already, or a norm of the model is not registered.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not empty; give a new folder for the model, or remove it first")
+    sites = injected_sites(model)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        if sites:
+            _write_with_norms(model, sites, partial)
+        else:
+            with without_progress_bars():
+                model.save_pretrained(partial)
+            _edit_config(partial, lambda config: config.pop("norm", None))  # left from norms that are no longer there
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial)
+        raise
+    return folder
+
+
+def load_model(folder: str | Path) -> PreTrainedModel:
+    """Load what `save_model` or Hugging Face's `save_pretrained` wrote: the same class, norms and weights, bit for bit.
+
+    The model comes in eval mode, on the CPU, in the dtypes it was saved in. The random state is left as it was.
+
+    Raises:
+        InputError: if the folder holds no model, names a class or norm that is unknown here, or its weights and its
+            model do not fit each other; the message names the parameters.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    with torch.random.fork_rng(devices=[]):
+        model = _load_with_norms(folder, config) if saved_with_norms(folder, config) else _load_plain(folder, config)
+    return model.eval()
+
+
+def injected_sites(model: nn.Module) -> list[dict[str, Any]]:
+    """Each norm of the registry that stands in the model, in plain types: path, name, options, shape, eps.
+
+    Raises:
+        InputError: if one of them is not registered.
+    """
+    sites = []
+    for path, module in model.named_modules():
+        if isinstance(module, Norm):
+            name, options = registered_norm(module)
+            shape = list(module.normalized_shape)
+            sites.append({"path": path, "name": name, "options": options, "shape": shape, "eps": module.eps})
+    return sites
+
+
+def saved_with_norms(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether `save_model` wrote the folder's config.json for a model with injected norms.
+
+    Raises:
+        InputError: if Hugging Face's save_pretrained wrote it for one, and left out where the norms stand.
+    """
+    if "norm_sites" not in config and isinstance(config.get("norm"), dict):
+        raise InputError(
+            f"{folder} was written by save_pretrained, which does not keep injected norms; "
+            "save the model again with app.backbones.save_model"
+        )
+    return "norm_sites" in config
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's config.json.
+
+    Raises:
+        InputError: if there is none, or it is no JSON object.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} holds no model: there is no config.json in it") from error
+    except ValueError as error:
+        raise InputError(f"{folder / 'config.json'} is no JSON ({error}); save the model again") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{folder / 'config.json'} holds no JSON object; save the model again")
+    return config
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar for files that are on this disk."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _write_with_norms(model: PreTrainedModel, sites: list[dict[str, Any]], folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]
+    config.dtype = str(model.dtype).removeprefix("torch.")
+    config.save_pretrained(folder)
+
+    def mark(written: dict[str, Any]) -> None:
+        names = ", ".join(sorted({site["name"] for site in sites}))
+        written["base_model_type"] = written["model_type"]
+        written["model_type"] = f"{written['model_type']} with {names}: load it with app.backbones.load_model"
+        written["norm_sites"] = sites
+
+    _edit_config(folder, mark)
+    if model.can_generate() and model.generation_config is not None:
+        model.generation_config.save_pretrained(folder)
+    names: dict[int, str] = {}  # tied weights are written once
+    slots = model.state_dict(keep_vars=True)
+    for name, slot in slots.items():
+        names.setdefault(id(slot), name)
+    tensors = {name: slots[name].detach().contiguous() for name in names.values()}
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _edit_config(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    edit(config)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
+    from transformers import GenerationConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    sites = config.pop("norm_sites")
+    config["model_type"] = config.pop("base_model_type", config.get("model_type"))
+    cls = _model_class(folder, config)
+    if config["model_type"] not in CONFIG_MAPPING:
+        raise InputError(f"{folder}: model_type {config['model_type']!r} is unknown to this version of transformers")
+    model = cls(CONFIG_MAPPING[config["model_type"]].from_dict(config))
+    _put_in_recorded(model, sites, folder)
+    _load_weights(model, folder)
+    if (folder / "generation_config.json").exists():
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+    return model
+
+
+def _load_plain(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
+    cls = _model_class(folder, config)
+    try:
+        with without_progress_bars():
+            loaded: Any = cls.from_pretrained(folder, dtype="auto", use_safetensors=True, output_loading_info=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{folder}: {error}") from error
+    model, report = loaded
+    if report["missing_keys"]:
+        raise InputError(f"{folder} lacks weights of {cls.__name__}: {name_paths(sorted(report['missing_keys']))}")
+    return model
+
+
+def _model_class(folder: Path, config: dict[str, Any]) -> type[PreTrainedModel]:
+    """The class named in config.json: one of transformers, or our convnet."""
+    import transformers
+
+    from app.backbones.convnet import ConvNet  # also makes the model type known to transformers' Auto classes
+
+    names = config.get("architectures") or ["nothing"]
+    cls = ConvNet if names[0] == ConvNet.__name__ else getattr(transformers, names[0], None)
+    if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
+        raise InputError(f"{folder}/config.json names {names[0]!r} under architectures, which is no model class here")
+    return cls
+
+
+def _put_in_recorded(model: nn.Module, sites: list[dict[str, Any]], folder: Path) -> None:
+    """Build each recorded norm again and put it where it stood."""
+    new_by_old: dict[nn.Module, Norm] = {}
+    for site in sites:
+        try:
+            old = model.get_submodule(site["path"])
+            new = build_norm(site["name"], site["shape"], site["eps"], **site["options"])
+        except (AttributeError, KeyError, TypeError, NormError) as error:
+            raise InputError(f"{folder}/config.json, norm_sites, {site}: {error}") from error
+        new._is_hf_initialized = True  # type: ignore[assignment]
+        new_by_old[old] = new
+    put_in(model, new_by_old)
+
+
+def _load_weights(model: nn.Module, folder: Path) -> None:
+    """Fill every parameter and buffer of the state dict, in the file's dtypes; tied ones are filled through any name.
+
+    Raises:
+        InputError: if there is no readable file, or names or shapes differ between file and model.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = next((p for p in (folder / WEIGHTS_FILE, folder / _PLAIN_WEIGHTS_FILE) if p.exists()), None)
+    if path is None:
+        raise InputError(f"{folder} holds no weights: there is no {WEIGHTS_FILE} in it")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); copy or save the model again") from error
+    slots = model.state_dict(keep_vars=True)
+    filled = {id(slots[name]) for name in tensors if name in slots}
+    missing = [name for name, slot in slots.items() if id(slot) not in filled]
+    unexpected = [name for name in tensors if name not in slots]
+    misshapen = [name for name in tensors if name in slots and tensors[name].shape != slots[name].shape]
+    for fault, names in (("lacks", missing), ("has unexpected", unexpected), ("has another shape of", misshapen)):
+        if names:
+            raise InputError(f"{path} does not fit {type(model).__name__}: it {fault} {name_paths(names)}")
+    for name, tensor in tensors.items():
+        slots[name].data = tensor.clone()  # not the tensor itself, which is a view of the mapped file

@@ -1,0 +1,92 @@
+"""What flows from data to tasks: one typed batch per kind, and what a model must know of its data.
+
+A batch says how many loss units (examples, target tokens) the whole optimizer update holds that it is a part of, over
+all processes and accumulated batches. The batch plan knows; with it every part weights its loss so that the update is
+that of the whole batch, with no communication.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Fields that every batch has.
+
+    Args:
+        index: (B,) int64, position of each example in its split; predictions are put back in order by it.
+        update_units: loss units of the whole update over all processes and accumulated batches.
+        is_filler: a process without an example of its own in this step computes a copied one that counts nothing.
+    """
+
+    index: Tensor  # (B,)
+    update_units: int
+    is_filler: bool
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The same batch with all tensors on `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory (called by the DataLoader on machines with a GPU)."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Any) -> Self:
+        tensors = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{k: function(v) for k, v in tensors.items() if isinstance(v, Tensor)})
+
+    @property
+    def tokens(self) -> int:
+        """Units of input in this batch, for throughput: real tokens, or examples where there are no tokens."""
+        return 0 if self.is_filler else len(self.index)
+
+
+@dataclass
+class TextBatch(Batch):
+    """Sentences, right-padded to the longest of the batch, with a class each."""
+
+    input_ids: Tensor  # (B, T) int64
+    attention_mask: Tensor  # (B, T) int64, 1 at real tokens
+    labels: Tensor  # (B,) int64
+    real_tokens: int  # sum of attention_mask, known without asking the device
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens of the batch."""
+        return 0 if self.is_filler else self.real_tokens
+
+    def model_inputs(self) -> dict[str, Tensor]:
+        """Keyword arguments of a Hugging Face encoder."""
+        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+
+
+@dataclass
+class ImageBatch(Batch):
+    """Images with a class each."""
+
+    pixel_values: Tensor  # (B, C, H, W) float32, standardised
+    labels: Tensor  # (B,) int64
+
+    def model_inputs(self) -> dict[str, Tensor]:
+        """Keyword arguments of a Hugging Face image encoder."""
+        return {"pixel_values": self.pixel_values}
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the data dictates to the model; the one link from a datamodule to a task.
+
+    Args:
+        model_options: options of the backbone's config that follow from the data, such as vocab_size,
+            pad_token_id, image_size and num_channels.
+        labels: the classes in the order of their ids.
+    """
+
+    model_options: dict[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()

@@ -1,0 +1,21 @@
+"""Watch the run: scores, gap, record, progress. A callback documents the keys that it writes."""
+
+from app.callbacks.checkpoints import RunCheckpoint, StopEarly
+from app.callbacks.divergence import DivergedError, StopWhenDiverged
+from app.callbacks.metrics_file import MetricsFile
+from app.callbacks.overfitting_gap import OverfittingGap
+from app.callbacks.progress import ProgressLines
+from app.callbacks.reseed import Reseed
+from app.callbacks.run_record import RunRecord
+
+__all__ = [
+    "DivergedError",
+    "MetricsFile",
+    "OverfittingGap",
+    "ProgressLines",
+    "Reseed",
+    "RunCheckpoint",
+    "RunRecord",
+    "StopEarly",
+    "StopWhenDiverged",
+]

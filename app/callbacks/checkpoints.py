@@ -1,0 +1,119 @@
+"""best.ckpt and last.ckpt of a run folder, and stopping early; both by the task's primary metric.
+
+Lightning's ModelCheckpoint leaves last.ckpt at the newest *best* state when a metric is monitored; here it is the
+newest state.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
+
+FOLDER = "checkpoints"
+
+
+class RunCheckpoint(Checkpoint):
+    """Writes `checkpoints/last.ckpt` at each validation and in between; `best.ckpt` when the score improves.
+
+    A file appears whole or not at all: it is written beside its place and renamed. When a state is both best and
+    last, best.ckpt is put in place first, so that a kill in between leaves a last.ckpt from which the same best.ckpt
+    is reached again.
+
+    Args:
+        monitor: the score, e.g. val/accuracy.
+        mode: whether more or less of it is better; the first of equal scores stays the best.
+        every_n_steps: also write last.ckpt every so many updates; None for not.
+        every_n_minutes: also write last.ckpt every so many minutes; None for not.
+    """
+
+    def __init__(
+        self,
+        monitor: str,
+        mode: Literal["min", "max"],
+        every_n_steps: int | None = None,
+        every_n_minutes: float | None = None,
+    ) -> None:
+        self.monitor, self.mode = monitor, mode
+        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self.best_score: float | None = None
+        self.best_step: int | None = None
+        self._written_at = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score so far and its step."""
+        return {"best_score": self.best_score, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best score of the checkpoint."""
+        self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of every_n_minutes."""
+        self._written_at = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write last.ckpt if it is time; only where an update has just been made."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.fast_dev_run:
+            return
+        due = bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0
+        if self.every_n_minutes:
+            is_time = time.monotonic() - self._written_at >= 60 * self.every_n_minutes
+            due = due or trainer.strategy.broadcast(is_time)  # clocks differ between processes; the first one decides
+        if due:
+            self._write(trainer, is_best=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare the score with the best and write."""
+        if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:
+            return
+        score = pl_module.scores[self.monitor]
+        is_best = self.best_score is None or (
+            score > self.best_score if self.mode == "max" else score < self.best_score
+        )
+        if is_best:
+            self.best_score, self.best_step = score, trainer.global_step
+        self._write(trainer, is_best)
+
+    def _write(self, trainer: Trainer, is_best: bool) -> None:
+        folder = Path(trainer.default_root_dir) / FOLDER
+        fresh = folder / "last.ckpt.tmp"
+        trainer.save_checkpoint(fresh)  # by all processes; ends in a barrier
+        if trainer.is_global_zero:
+            with open(fresh, "rb") as file:
+                os.fsync(file.fileno())
+            if is_best:
+                _link(fresh, folder / "best.ckpt.tmp")
+                os.replace(folder / "best.ckpt.tmp", folder / "best.ckpt")
+            os.replace(fresh, folder / "last.ckpt")
+        self._written_at = time.monotonic()
+
+
+class StopEarly(EarlyStopping):
+    """Ends training when the score has not improved for `patience` validations.
+
+    Checked after each validation, before the checkpoint is written, so that a resumed run knows that it was over.
+    """
+
+    def __init__(self, monitor: str, mode: Literal["min", "max"], patience: int) -> None:
+        super().__init__(monitor, mode=mode, patience=patience, check_finite=False, check_on_train_epoch_end=False)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop again if the run had stopped when its checkpoint was written."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same content under a second name, without writing it twice where the file system has hard links."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,63 @@
+"""curves.svg: train and validation by epoch, the best epoch marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.callbacks.metrics_file import Event
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TRAIN_COLOUR, VALIDATION_COLOUR = "#0072B2", "#D55E00"  # Okabe and Ito's blue and vermilion: told apart by everybody
+
+
+def draw_curves(events: Sequence[Event], metrics: Sequence[str], best_step: int | None, title: str, path: Path) -> None:
+    """Draw one panel a metric, train probe and validation on one axis.
+
+    Args:
+        events: events of the run in order; validations are drawn.
+        metrics: names without part, e.g. loss and accuracy.
+        best_step: step of the best checkpoint, marked in each panel.
+        title: over the picture; the run's signature.
+        path: the .svg to write; replaced whole.
+    """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # here: importing it takes a while
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.8 * len(metrics), 3.9), layout="constrained")
+    FigureCanvasSVG(figure)
+    figure.suptitle(title, fontsize=10)
+    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+        _draw_metric(axes, events, metric, best_step)
+    temporary = path.with_suffix(".tmp")
+    figure.savefig(temporary, format="svg", metadata={"Date": None})
+    temporary.replace(path)
+
+
+def _draw_metric(axes: Axes, events: Sequence[Event], metric: str, best_step: int | None) -> None:
+    for part, label, colour, marker in (
+        ("train_probe", "train", TRAIN_COLOUR, "o"),
+        ("val", "valid", VALIDATION_COLOUR, "s"),
+    ):
+        points = [
+            (e["epoch"], e[f"{part}/{metric}"], e["step"]) for e in events if e.get(f"{part}/{metric}") is not None
+        ]
+        if not points:
+            continue
+        axes.plot(
+            [x for x, _, _ in points], [y for _, y, _ in points], color=colour, marker=marker, markersize=5, label=label
+        )
+        best = [(x, y) for x, y, step in points if step == best_step]
+        if best and part == "val":
+            axes.axvline(best[0][0], color="0.6", linestyle=":", linewidth=1.2, label=f"best epoch ({best[0][0]})")
+            axes.plot(*best[0], marker="s", markersize=10, markerfacecolor="none", markeredgecolor="black")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss (nats)" if metric == "loss" else metric)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.lines:
+        axes.legend(frameon=False)

@@ -1,0 +1,36 @@
+"""StopWhenDiverged: a run whose loss is no longer finite ends at once and says where."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+
+class DivergedError(RuntimeError):
+    """The loss is nan or infinite; `step` is the update that it would have led to."""
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(f"diverged: {what} is not finite at step {step}")
+        self.step = step
+
+
+class StopWhenDiverged(Callback):
+    """Raises DivergedError on all processes as soon as a training or validation loss is not finite."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the training loss."""
+        finite = bool(torch.isfinite(outputs["loss"]))
+        if trainer.world_size > 1:
+            finite = trainer.strategy.reduce_boolean_decision(finite, all=True)
+        if not finite:
+            raise DivergedError(trainer.global_step, "train/loss")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the validation loss."""
+        if not math.isfinite(pl_module.scores.get("val/loss", 0.0)) and not trainer.sanity_checking:
+            raise DivergedError(trainer.global_step, "val/loss")

@@ -1,0 +1,110 @@
+"""metrics.jsonl: what a run measured, one line an event, and how everything that is recorded gets there.
+
+A line is {"step": updates done, "epoch": epoch in progress from 1, metric: value, ...}. No step stands twice: what
+arrives for the last step joins its line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+FILE_NAME = "metrics.jsonl"
+Event = dict[str, Any]
+
+
+def log_event(trainer: Trainer, metrics: Mapping[str, float]) -> None:
+    """Send metrics of the present step to all of the trainer's loggers: metrics.jsonl and TensorBoard."""
+    for logger in trainer.loggers:
+        logger.log_metrics({"epoch": trainer.current_epoch + 1, **metrics}, step=trainer.global_step)
+
+
+def read_events(folder: Path) -> list[Event]:
+    """The events of a run folder, in order; an unfinished last line, left by a kill, is passed over."""
+    path = folder / FILE_NAME
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]  # behind the last newline is nothing, or a torn line
+
+
+class MetricsFile(Logger):
+    """Lightning logger that appends to metrics.jsonl of a run folder.
+
+    Args:
+        folder: the run folder; created on the first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._last: Event | None = None
+        self._last_offset = 0  # bytes before the last line
+
+    @property
+    def name(self) -> str:
+        """Nothing: the run folder has its name already."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Nothing, likewise."""
+        return ""
+
+    @property
+    def log_dir(self) -> str:
+        """The run folder."""
+        return str(self._folder)
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder."""
+        return str(self._folder)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: config.yaml holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write one event, or add to the last one if the step is the same."""
+        assert step is not None, "an event belongs to a step"
+        values = {key: _plain(value) for key, value in metrics.items()}
+        path = self._folder / FILE_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self._last is not None and self._last["step"] == step:
+            self._last = {**self._last, **values}
+        else:
+            self._last_offset = path.stat().st_size if path.exists() else 0
+            self._last = {"step": step, **values}
+        # One write of a line at least as long as the one it replaces: no moment at which the file lacks it.
+        with open(path, "r+b" if path.exists() else "wb", buffering=0) as file:
+            file.seek(self._last_offset)
+            file.write(json.dumps(self._last).encode() + b"\n")
+
+    @rank_zero_only
+    def cut_back(self, step: int) -> None:
+        """Drop all events after a step: the run goes on from a checkpoint that was written there."""
+        path = self._folder / FILE_NAME
+        kept = [event for event in read_events(self._folder) if event["step"] <= step]
+        lines = [json.dumps(event).encode() + b"\n" for event in kept]
+        temporary = path.with_suffix(".tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(b"".join(lines))
+        temporary.replace(path)
+        self._last = kept[-1] if kept else None
+        self._last_offset = sum(map(len, lines[:-1]))
+
+
+def _plain(value: float) -> float | None:
+    """A number that JSON has; nan and infinity become null."""
+    number = float(value) if not isinstance(value, int) else value
+    return number if math.isfinite(number) else None

@@ -1,0 +1,126 @@
+"""result.json and the summary that a person reads: what came out of a run, in one place."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from app.callbacks.metrics_file import Event
+from app.callbacks.overfitting_gap import overfitting_summary
+
+FILE_NAME = "result.json"
+SCHEMA = 1  # raised when a key changes its meaning
+
+
+def build_result(
+    *,
+    identity: dict[str, Any],
+    norm: dict[str, Any],
+    status: str,
+    step: int,
+    primary: dict[str, str],
+    events: Sequence[Event],
+    cost: dict[str, Any],
+    fingerprints: dict[str, str],
+) -> dict[str, Any]:
+    """Everything of result.json but the test scores, which come when the best checkpoint has been tested.
+
+    Args:
+        identity: task, dataset, norm_signature, sites_label and seed.
+        norm: name, options, sites, replaced and total.
+        status: finished, diverged or stopped.
+        step: updates made.
+        primary: name and mode (min, max) of the metric that chooses the best checkpoint.
+        events: events of the run in order.
+        cost: elapsed_s, tokens, parameters, processes.
+        fingerprints: of data and plan.
+    """
+    validations = [event for event in events if event.get(f"val/{primary['name']}") is not None]
+    choose = max if primary["mode"] == "max" else min
+    best = choose(validations, key=lambda event: event[f"val/{primary['name']}"], default=None)  # the first of equals
+    sites = f"sites:{identity['sites_label']} {norm['replaced']}/{norm['total']}"
+    return {
+        "schema": SCHEMA,
+        "signature": f"{identity['task']}|{identity['dataset']}|{identity['norm_signature']}|{sites}"
+        f"|seed:{identity['seed']}|steps:{step}",
+        "task": identity["task"],
+        "dataset": identity["dataset"],
+        "norm": norm,
+        "seed": identity["seed"],
+        "status": status,
+        "primary_metric": primary,
+        "best": _scores(best),
+        "final": _scores(validations[-1]) if validations else None,
+        "test": None,
+        "gap": overfitting_summary(events, best["step"] if best else None),
+        "cost": {
+            **cost,
+            "tokens_per_s": cost["tokens"] / cost["elapsed_s"] if cost["elapsed_s"] else 0.0,
+            "peak_rss_bytes": _peak_rss_bytes(),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("torch", "pytorch-lightning", "transformers")},
+        },
+        "data_fingerprint": fingerprints["data"],
+        "plan_fingerprint": fingerprints["plan"],
+    }
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write result.json, whole or not at all."""
+    temporary = folder / f"{FILE_NAME}.tmp"
+    temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(folder / FILE_NAME)
+
+
+def summarise(result: dict[str, Any], folder: Path) -> str:
+    """The summary that ends a fit: scores, gap, cost and where the files are."""
+    best, gap, cost = result["best"], result["gap"], result["cost"]
+    lines = ["", result["signature"]]
+    if result["status"] != "finished":
+        lines.append(f"status      {result['status']}")
+    if result["test"]:
+        lines.append("test        " + _row(result["test"]))
+    if best:
+        lines.append(f"best        epoch {best['epoch']} (step {best['step']}): valid {_row(best['val'])}")
+        if best["train_probe"]:
+            lines.append(f"            train {_row(best['train_probe'])}")
+    if gap["best"]:
+        lines.append(f"gap         at the best epoch {_row(gap['best'])}; at the last {_row(gap['final'])}")
+    if gap["turned_epoch"] is not None:
+        lines.append(
+            f"            validation loss turned up after epoch {gap['turned_epoch']} and rose by "
+            f"{gap['rise_nats']:.4f} nats while train loss still fell"
+        )
+    lines.append(
+        f"cost        {cost['elapsed_s']:.0f} s, {cost['tokens_per_s']:,.0f} tokens/s, "
+        f"{cost['peak_rss_bytes'] / 2**30:.1f} GiB, {cost['parameters']:,} parameters"
+    )
+    lines.append(f"files       {folder}/: result.json, curves.svg, metrics.jsonl, checkpoints/")
+    return "\n".join(lines)
+
+
+def _peak_rss_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
+
+
+def _scores(event: Event | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
+    parts = {
+        part: {key.removeprefix(f"{part}/"): value for key, value in event.items() if key.startswith(f"{part}/")}
+        for part in ("val", "train_probe")
+    }
+    return {"epoch": event["epoch"], "step": event["step"], **parts}
+
+
+def _row(scores: dict[str, float]) -> str:
+    return ", ".join(f"{metric} {value:.4f}" for metric, value in scores.items())

@@ -1,0 +1,144 @@
+"""RunRecord: the run folder's account of the run.
+
+Writes config.yaml and norm_sites.csv at the start; train/loss, lr, tokens_per_s, elapsed_s and the scores of each
+validation to metrics.jsonl while it runs; curves.svg and result.json at the end, however it ends.
+
+Keys written: `train/loss` (nats per unit, mean since the last such line), `lr`, `tokens_per_s`, `elapsed_s`, and
+the scores of the task under `val/`, `train_probe/` and, after the test of the best checkpoint, `test/`.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from app.callbacks.curves import draw_curves
+from app.callbacks.divergence import DivergedError
+from app.callbacks.metrics_file import MetricsFile, log_event, read_events
+from app.callbacks.result import build_result, write_result
+
+
+class RunRecord(Callback):
+    """Keeps the record of one fit, and of the test that ends it.
+
+    Args:
+        config: text of config.yaml, with which the same run can be made again.
+        identity: task, dataset, norm and seed, as result.json gives them.
+        data_fingerprint: digest of the examples.
+        plan_fingerprint: digest of the batch plan.
+    """
+
+    def __init__(self, config: str, identity: dict[str, Any], data_fingerprint: str, plan_fingerprint: str) -> None:
+        self.config = config
+        self.identity = identity
+        self.fingerprints = {"data": data_fingerprint, "plan": plan_fingerprint}
+        self.result: dict[str, Any] | None = None
+        self._elapsed_before_s = 0.0
+        self._tokens = 0
+        self._started_at = self._line_at = time.monotonic()
+        self._line_tokens = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Time and tokens so far, which a resumed run goes on counting from."""
+        return {"elapsed_s": self._elapsed_s(), "tokens": self._tokens}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._elapsed_before_s, self._tokens = state_dict["elapsed_s"], state_dict["tokens"]
+        self._line_tokens = self._tokens
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what is known before the first step, and drop events after the checkpoint's."""
+        self._started_at = self._line_at = time.monotonic()
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            folder = Path(trainer.default_root_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.yaml").write_text(self.config, encoding="utf-8")
+            with open(folder / "norm_sites.csv", "w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, list(pl_module.site_rows[0]) if pl_module.site_rows else ["path"])
+                writer.writeheader()
+                writer.writerows(pl_module.site_rows)
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.cut_back(trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count tokens; a line of metrics at every `trainer.log_every_n_steps` updates."""
+        self._tokens += batch.tokens
+        is_update = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if not is_update or trainer.global_step % trainer.log_every_n_steps:
+            return
+        now = time.monotonic()
+        log_event(
+            trainer,
+            {
+                "train/loss": pl_module.take_train_loss(),
+                "lr": trainer.optimizers[0].param_groups[0]["lr"],
+                "tokens_per_s": (self._tokens - self._line_tokens) * trainer.world_size / (now - self._line_at),
+                "elapsed_s": self._elapsed_s(),
+            },
+        )
+        self._line_at, self._line_tokens = now, self._tokens
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the time: validation does not count into tokens_per_s."""
+        self._validation_at = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A line of scores."""
+        self._line_at += time.monotonic() - self._validation_at
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            log_event(trainer, pl_module.scores)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the result of a run that came to its end, so far without a test."""
+        status = "stopped" if getattr(trainer, "interrupted", False) else "finished"
+        self._finish(trainer, pl_module, status)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Complete the result by the scores of the best checkpoint on the test set."""
+        if self.result is not None and trainer.is_global_zero:
+            self.result["test"] = {key.removeprefix("test/"): score for key, score in pl_module.scores.items()}
+            write_result(Path(trainer.default_root_dir), self.result)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write the result of a run that diverged or was interrupted."""
+        if trainer.state.fn == "fit" and isinstance(exception, (DivergedError, KeyboardInterrupt)):
+            self._finish(trainer, pl_module, "diverged" if isinstance(exception, DivergedError) else "stopped")
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule, status: str) -> None:
+        tokens = int(trainer.strategy.reduce(torch.tensor(self._tokens, device=pl_module.device), reduce_op="sum"))
+        if not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        folder = Path(trainer.default_root_dir)
+        events = read_events(folder)
+        self.result = build_result(
+            identity=self.identity,
+            norm={**pl_module.norm.to_dict(), "replaced": len(pl_module.sites), "total": pl_module.norms_total},
+            status=status,
+            step=trainer.global_step,
+            primary={"name": pl_module.primary.name, "mode": pl_module.primary.mode},
+            events=events,
+            cost={
+                "elapsed_s": self._elapsed_s(),
+                "tokens": tokens,
+                "parameters": sum(p.numel() for p in pl_module.parameters()),
+                "processes": trainer.world_size,
+            },
+            fingerprints=self.fingerprints,
+        )
+        write_result(folder, self.result)
+        best = self.result["best"]
+        draw_curves(
+            events, pl_module.metrics, best["step"] if best else None, self.result["signature"], folder / "curves.svg"
+        )
+
+    def _elapsed_s(self) -> float:
+        return self._elapsed_before_s + time.monotonic() - self._started_at

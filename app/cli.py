@@ -1,0 +1,268 @@
+"""The command line: LightningCLI with --norm, the run folder, and links from data to model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from app.callbacks import (
+    DivergedError,
+    MetricsFile,
+    Reseed,
+    RunCheckpoint,
+    RunRecord,
+    StopEarly,
+    StopWhenDiverged,
+)
+from app.callbacks.progress import progress_bar_wanted
+from app.callbacks.result import summarise
+from app.cli_errors import explain
+from app.cli_norm import DEFAULT, fold_norm
+from app.datamodules.base import DataModule
+from app.norms import norm_names
+from app.run_folder import find_checkpoint, run_folder, set_aside
+from app.tasks import Task
+
+BASE_CONFIG = Path(__file__).parent.parent / "configs" / "base.yaml"
+EXIT_INPUT, EXIT_DIVERGED = 2, 4
+COMMANDS = ("fit", "validate", "test", "predict")
+
+log = logging.getLogger("app")
+
+
+class CLI(LightningCLI):
+    """LightningCLI that knows tasks, datamodules and the run folder."""
+
+    config_init: Namespace
+    model: Task
+    datamodule: DataModule
+    trainer: Trainer
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        super().__init__(
+            model_class=Task,
+            datamodule_class=DataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,  # RunRecord writes it into the run folder
+            seed_everything_default=1,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # checkpoints hold plain types only
+            parser_kwargs={
+                "exit_on_error": False,
+                "allow_abbrev": False,
+                **{
+                    command: {"default_config_files": [str(BASE_CONFIG)], "exit_on_error": False, "allow_abbrev": False}
+                    for command in COMMANDS
+                },
+            },
+            args=list(arguments),
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's commands; checkpoints are always loaded with weights_only=True, so that is no argument."""
+        return {command: skipped | {"weights_only"} for command, skipped in LightningCLI.subcommands().items()}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; without Lightning's warning about arguments that do not come from sys.argv."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: what a checkpoint says must not override what the command line says."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The same arguments for every command, so that a run's config.yaml serves them all."""
+        parser.add_argument(
+            "--norm",
+            type=str | dict,
+            default=DEFAULT,
+            help="the normalization, also by --norm.name, --norm.options.KEY VALUE and --norm.sites (all, final, or "
+            f"a list of regular expressions); names: {', '.join(norm_names())}",
+        )
+        parser.add_argument("--run_root", type=str, default="runs", help="folder under which run folders are made")
+        parser.add_argument("--test_after_fit", type=bool, default=True, help="end fit by testing the best checkpoint")
+        parser.add_argument("--output", type=str, default="-", help="file that predict writes; - is standard output")
+        parser.add_argument(
+            "--patience",
+            type=int | None,
+            default=None,
+            help="end fit after so many validations without a better primary metric; null trains to the end",
+        )
+        parser.add_argument(
+            "--checkpoint_every_steps", type=int | None, default=None, help="also write last.ckpt every so many updates"
+        )
+        parser.add_argument(
+            "--checkpoint_every_minutes",
+            type=float | None,
+            default=None,
+            help="also write last.ckpt every so many minutes",
+        )
+        parser.link_arguments("norm", "model.init_args.norm")
+        parser.link_arguments("seed_everything", "model.init_args.seed")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments("data.facts", "model.init_args.facts", apply_on="instantiate")
+
+    @property
+    def settings(self) -> Namespace:
+        """The parsed arguments of the command that runs."""
+        return self.config[self.subcommand]
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with the run folder as its root and what every run needs around it."""
+        settings, primary = self.settings, self.model.primary
+        log.info(self.model.norm_report)
+        self.folder = self._folder()
+        is_fit = self.subcommand == "fit"
+        extra: list[Callback] = []
+        if is_fit:
+            monitor = f"val/{primary.name}"
+            self.record = RunRecord(
+                self._config_text(),
+                {
+                    "task": self.model.name,
+                    "dataset": self.datamodule.name,
+                    "norm_signature": self.model.norm.signature,
+                    "sites_label": self.model.norm.sites_label,
+                    "seed": settings.seed_everything,
+                },
+                self.datamodule.fingerprint,
+                self.datamodule.plan.fingerprint,
+            )
+            extra = [Reseed(settings.seed_everything), self.record, StopWhenDiverged()]
+            if settings.patience:
+                extra.append(StopEarly(monitor, primary.mode, settings.patience))
+            extra.append(
+                RunCheckpoint(monitor, primary.mode, settings.checkpoint_every_steps, settings.checkpoint_every_minutes)
+            )
+        config = {**self._get(self.config_init, "trainer"), **kwargs}
+        config["callbacks"] = [*(config["callbacks"] or []), *extra]
+        config["default_root_dir"] = str(self.folder)
+        config["enable_checkpointing"] = is_fit
+        config["enable_progress_bar"] = progress_bar_wanted() and self.subcommand != "predict"
+        config["enable_model_summary"] = False
+        config["logger"] = (
+            [MetricsFile(self.folder), TensorBoardLogger(self.folder, name="", version="tensorboard")]
+            if is_fit and not config["fast_dev_run"]
+            else False
+        )
+        return Trainer(**config)
+
+    def fit(self, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
+        """Train, then test the best checkpoint, then say what came out."""
+        checkpoint = find_checkpoint(self.folder, ckpt_path) if ckpt_path else None
+        keeps_files = not self.trainer.fast_dev_run
+        if keeps_files and checkpoint is None and (earlier := set_aside(self.folder)):
+            log.info("an earlier run is kept in %s (to go on with one: --ckpt_path last)", earlier)
+        model.total_steps = self._total_steps()
+        self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        best = self.folder / "checkpoints" / "best.ckpt"
+        if self.settings.test_after_fit and best.is_file() and keeps_files:
+            self.trainer.test(model, datamodule=datamodule, ckpt_path=best, weights_only=True, verbose=False)
+        if self.trainer.is_global_zero and self.record.result:
+            print(summarise(self.record.result, self.folder), flush=True)
+
+    def validate(self, model: Task, datamodule: DataModule, ckpt_path: str | None, verbose: bool) -> None:
+        """Score a checkpoint on the validation set and the train probe."""
+        self._score(self.trainer.validate, model, datamodule, ckpt_path)
+
+    def test(self, model: Task, datamodule: DataModule, ckpt_path: str | None, verbose: bool) -> None:
+        """Score a checkpoint on the test set."""
+        self._score(self.trainer.test, model, datamodule, ckpt_path)
+
+    def predict(
+        self, model: Task, datamodule: DataModule, ckpt_path: str | None, return_predictions: bool | None
+    ) -> None:
+        """Write one record for each one read, in order."""
+        checkpoint = find_checkpoint(self.folder, ckpt_path or "best")
+        batches = self.trainer.predict(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        records = sorted((item for batch in batches or [] for item in batch), key=lambda item: item[0])
+        lines = [model.format_prediction(record) + "\n" for _, record in records]
+        if self.settings.output == "-":
+            sys.stdout.writelines(lines)
+        else:
+            Path(self.settings.output).write_text("".join(lines), encoding="utf-8")
+
+    def _score(self, evaluate: Any, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
+        checkpoint = find_checkpoint(self.folder, ckpt_path or "best")
+        evaluate(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False)
+        if self.trainer.is_global_zero:
+            norm, settings = model.norm, self.settings
+            print(
+                f"{model.name}|{datamodule.name}|{norm.signature}|sites:{norm.sites_label} "
+                f"{len(model.sites)}/{model.norms_total}|seed:{settings.seed_everything}|{checkpoint}"
+            )
+            print(json.dumps(model.scores, indent=2))
+
+    def _folder(self) -> Path:
+        """The run folder: where a run's own config.yaml lies, or where the names of the run say."""
+        for path in reversed(self.settings.config or []):
+            folder = Path(str(path)).parent
+            if self.subcommand != "fit" and (folder / "checkpoints").is_dir():
+                return folder
+        root = Path(self.settings.run_root)
+        return run_folder(root, self.model.name, self.datamodule.name, self.model.norm, self.settings.seed_everything)
+
+    def _config_text(self) -> str:
+        """config.yaml: the merged settings, less what belongs to this call alone."""
+        settings = self.settings.clone()
+        settings.ckpt_path = None
+        parser = self._parser("fit")
+        return parser.dump(settings, skip_unset=False, skip_validation=True)
+
+    def _total_steps(self) -> int | None:
+        """Updates of the whole run, or None where only time or patience ends it."""
+        trainer = self.trainer
+        if trainer.max_steps > 0:
+            return trainer.max_steps
+        if trainer.max_epochs is None or trainer.max_epochs < 1:
+            return None
+        batches = len(self.datamodule.plan)
+        return -(-batches // trainer.accumulate_grad_batches) * trainer.max_epochs
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; the exit status is 0, 2 for bad input, 4 for a run that diverged."""
+    _quiet(next(iter(arguments), None))
+    try:
+        CLI(fold_norm(arguments, [BASE_CONFIG]))
+    except DivergedError as error:
+        print(error, file=sys.stderr)
+        return EXIT_DIVERGED
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise  # a defect of ours, which its traceback helps to find
+        print(f"error: {message}", file=sys.stderr)
+        return EXIT_INPUT
+    return 0
+
+
+def _quiet(command: str | None) -> None:
+    """Our own lines plain on standard output; of the libraries only what a person should act on."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    handler = logging.StreamHandler(sys.stderr if command == "predict" else sys.stdout)  # stdout is for predictions
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",  # batches are made whole, far faster than a step
+        ".*smaller than the logging interval.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*is a GPU available but not used.*",
+        ".*callbacks used to create the checkpoint.*",  # those of fit; test and predict need the weights alone
+        ".*LeafSpec.* is deprecated.*",  # Lightning 2.6.6 with torch 2.13
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,102 @@
+"""--norm on the command line and in YAML: many ways to say it, one meaning.
+
+`--norm NAME`, `--norm.name NAME`, `--norm.options.KEY VALUE`, `--norm.sites WORD-OR-LIST`, and in a YAML `norm: NAME`
+or `norm: {name, options, sites}`. Later ones win, key by key; naming another norm drops the options of the one
+before. All of it is folded into a single `--norm {...}` before the parser sees it, so that the norm is checked first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.errors import InputError
+from app.norms import NormSpec
+
+KEYS = ("name", "options", "sites")
+DEFAULT = "layernorm"  # the norm when neither a flag nor a YAML names one
+
+
+def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[str]:
+    """The arguments with all that they and their YAMLs say of the norm put into one `--norm` at the end.
+
+    Args:
+        arguments: the command line, without the program's name.
+        base_configs: YAML files read before those of the command line.
+
+    Raises:
+        InputError: for a flag without a value, a file that is no YAML, or a `norm` that is neither name nor mapping.
+        NormError: for an unknown norm, option or value.
+    """
+    norm: dict[str, Any] = {"name": DEFAULT, "options": {}, "sites": "all"}
+    for path in base_configs:
+        _merge(norm, _norm_of(path), str(path))
+    rest: list[str] = []
+    queue = list(arguments)
+    while queue:
+        argument = queue.pop(0)
+        flag, equals, value = argument.partition("=")
+        is_norm = flag == "--norm" or flag.startswith("--norm.")
+        if not is_norm and flag not in ("--config", "-c"):
+            rest.append(argument)
+            continue
+        if not equals:
+            if not queue:
+                raise InputError(f"{flag} stands without a value; give one behind it")
+            value = queue.pop(0)
+        if is_norm:
+            _merge(norm, _from_flag(flag, value), flag)
+        else:
+            rest += [flag, value]
+            _merge(norm, _norm_of(Path(value)), value)
+    if not {"fit", "validate", "test", "predict"} & set(rest) or {"-h", "--help"} & set(rest):
+        return rest
+    spec = NormSpec(**norm).to_dict()
+    return [*rest, "--norm", yaml.safe_dump(spec, default_flow_style=True, width=2**20).strip()]
+
+
+def _norm_of(path: Path) -> Any:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--config {path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path}: is no YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"--config {path}: holds no settings; a YAML with keys such as norm, data, model is expected")
+    return content.get("norm")
+
+
+def _from_flag(flag: str, value: str) -> Any:
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        parsed = value
+    parts = flag.split(".")[1:]
+    if not parts:
+        return "none" if parsed is None else parsed  # YAML reads `none` as text, but `null` and `~` as nothing
+    if parts[0] == "options" and len(parts) == 2:
+        return {"options": {parts[1]: parsed}}
+    return {".".join(parts): value if parts[0] == "name" else parsed}
+
+
+def _merge(norm: dict[str, Any], update: Any, where: str) -> None:
+    if update is None:
+        return
+    if isinstance(update, str):
+        update = {"name": update}
+    if not isinstance(update, dict):
+        raise InputError(f"{where}: norm is {update!r}; give a name, or a mapping with {', '.join(KEYS)}")
+    for key in update:
+        if key not in KEYS:
+            raise InputError(f"{where}: norm has no key {key!r}; allowed: {', '.join(KEYS)}")
+    options = update.get("options") or {}
+    if not isinstance(options, dict):
+        raise InputError(f"{where}: norm.options is {options!r}; give a mapping such as {{scale: 2}}")
+    if "name" in update and update["name"] != norm["name"]:
+        norm["name"], norm["options"] = update["name"], {}
+    norm["options"] = {**norm["options"], **options}
+    norm["sites"] = update.get("sites", norm["sites"])

@@ -1,0 +1,7 @@
+"""Files to batches: where data comes from, how it is split, tokenised, and cut into batches."""
+
+from app.datamodules.base import DataModule
+from app.datamodules.image_classification import ImageClassificationData
+from app.datamodules.text_classification import TextClassificationData
+
+__all__ = ["DataModule", "ImageClassificationData", "TextClassificationData"]

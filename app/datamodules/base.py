@@ -1,0 +1,197 @@
+"""What all datamodules share: splits become loaders, and a loader begins where the trainer stands.
+
+A subclass says how its source becomes splits; a split knows the length of its examples and makes a batch of some of
+them. Everything about order, processes, accumulation and resuming is here and in the batch plan, once for all tasks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from abc import abstractmethod
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from app.batches import Batch, DataFacts
+from app.datamodules.batch_plan import BatchPlan, PlanItem, PlanSampler
+from app.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class Split(Protocol):
+    """The examples of one part of a dataset."""
+
+    lengths: np.ndarray  # (N,) int64, cost of each example in tokens
+    units: np.ndarray  # (N,) int64, loss units of each example
+
+    def batch(self, item: PlanItem) -> Batch:
+        """The typed batch of some examples."""
+
+    def subset(self, indices: np.ndarray) -> Split:
+        """The split of some examples, renumbered from 0."""
+
+    def fingerprint(self) -> str:
+        """Digest of the content."""
+
+
+class PlannedDataset(torch.utils.data.Dataset[Batch]):
+    """A split as a torch dataset whose index is a plan item, so that a whole batch is made at once."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+
+    def __getitem__(self, item: PlanItem) -> Batch:
+        return self.split.batch(item)
+
+
+class DataModule(LightningDataModule):
+    """Base of all datamodules.
+
+    Subclasses give `splits()` and `facts`; both may be expensive and are asked for once.
+
+    Args:
+        name: short name of the dataset, part of the run folder.
+        batch_tokens: most tokens, padding included, of a whole batch over all processes; None to cut by batch_size.
+        batch_size: examples of a whole batch over all processes; None to cut by batch_tokens.
+        eval_batch_factor: evaluation batches are larger than training batches by this factor.
+        train_probe: score a fixed part of the training set, as large as the validation set, beside it.
+        workers: loader processes; 0 makes batches in the training process.
+        seed: seeds the batch plan; train.py gives it --seed_everything.
+
+    Raises:
+        InputError: unless exactly one of batch_tokens and batch_size is given, and both are positive.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        batch_tokens: int | None,
+        batch_size: int | None,
+        eval_batch_factor: int,
+        train_probe: bool,
+        workers: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if (batch_tokens is None) == (batch_size is None):
+            raise InputError(
+                f"data.batch_tokens is {batch_tokens} and data.batch_size is {batch_size}; give one of them, and "
+                "null for the other"
+            )
+        for key, value, least in (
+            ("batch_tokens", batch_tokens, 1),
+            ("batch_size", batch_size, 1),
+            ("eval_batch_factor", eval_batch_factor, 1),
+            ("workers", workers, 0),
+        ):
+            if value is not None and value < least:
+                raise InputError(f"data.{key} is {value}; allowed: {least} and more")
+        self.name = name
+        self.batch_tokens = batch_tokens
+        self.batch_size = batch_size
+        self.eval_batch_factor = eval_batch_factor
+        self.train_probe = train_probe
+        self.workers = workers
+        self.seed = seed
+
+    @property
+    @abstractmethod
+    def facts(self) -> DataFacts:
+        """What the data dictates to the model."""
+
+    @property
+    @abstractmethod
+    def splits(self) -> dict[str, Split]:
+        """The parts train, val and test, read and tokenised."""
+
+    @abstractmethod
+    def predict_split(self) -> Split:
+        """The examples of `predict_source`, without labels."""
+
+    @cached_property
+    def plan(self) -> BatchPlan:
+        """The batch plan of training."""
+        plan = self._plan(self.splits["train"], seed=self.seed)
+        if self.batch_tokens is not None:
+            log.info(
+                "batches: %d an epoch, %.0f examples each, %.2f of the tokens are real",
+                len(plan),
+                len(plan.lengths) / len(plan),
+                plan.padding_efficiency,
+            )
+        return plan
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of every split: runs with equal fingerprints saw the same examples."""
+        digest = hashlib.sha256()
+        for part, split in sorted(self.splits.items()):
+            digest.update(f"{part}:{split.fingerprint()};".encode())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def probe(self) -> Split:
+        """A fixed random part of the training set, as large as the validation set; the same for every seed."""
+        train = self.splits["train"]
+        size = min(len(train.lengths), len(self.splits["val"].lengths))
+        return train.subset(np.sort(np.random.default_rng(0).permutation(len(train.lengths))[:size]))
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Training batches from where the trainer's loops stand.
+
+        Lightning asks for this after it has restored its loops, so the position is read from them and no loader keeps
+        any.
+        """
+        trainer = self.trainer
+        epoch, skip, accumulate = 0, 0, 1
+        if trainer is not None:
+            accumulate = trainer.accumulate_grad_batches
+            epoch, skip = trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            if skip >= len(self.plan):
+                epoch, skip = epoch + 1, 0
+        return self._loader(self.splits["train"], self.plan, accumulate=accumulate, epoch=epoch, skip=skip)
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """The validation set and, if asked for, the train probe."""
+        return [self._eval_loader(split) for split in [self.splits["val"], *([self.probe] if self.train_probe else [])]]
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test set."""
+        return self._eval_loader(self.splits["test"])
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The examples of `predict_source`."""
+        return self._eval_loader(self.predict_split())
+
+    def _eval_loader(self, split: Split) -> DataLoader[Batch]:
+        return self._loader(split, self._plan(split, seed=None))
+
+    def _plan(self, split: Split, seed: int | None) -> BatchPlan:
+        factor = 1 if seed is not None else self.eval_batch_factor
+        lengths = split.lengths if self.batch_tokens is not None else np.ones_like(split.lengths)
+        budget = (self.batch_tokens or self.batch_size or 0) * factor
+        if lengths.max() > budget:
+            raise InputError(
+                f"data.batch_tokens is {budget}, but the longest example has {lengths.max()} tokens; "
+                "raise it, or lower data.max_length"
+            )
+        return BatchPlan(lengths, budget, seed, split.units)
+
+    def _loader(
+        self, split: Split, plan: BatchPlan, accumulate: int = 1, epoch: int = 0, skip: int = 0
+    ) -> DataLoader[Batch]:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        return DataLoader(
+            PlannedDataset(split),
+            sampler=PlanSampler(plan, rank, world_size, accumulate, epoch, skip),  # type: ignore[arg-type]
+            batch_size=None,  # the sampler names whole batches
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

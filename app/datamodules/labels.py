@@ -1,0 +1,48 @@
+"""Class names to class ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from app.errors import InputError
+
+
+class Labelled(Protocol):
+    """Examples with a class each that know where they were read."""
+
+    labels: Sequence[str]
+
+    def where(self, index: int) -> str:
+        """`FILE:LINE` of an example."""
+
+
+def class_names(labels: Sequence[str], given: Sequence[str] | None, source: str) -> tuple[str, ...]:
+    """The classes in the order of their ids: as given, or those of the training part, sorted (numbers by value).
+
+    Raises:
+        InputError: if there are fewer than two.
+    """
+    found = given or sorted(set(labels), key=lambda label: (int(label), "") if label.isdecimal() else (-1, label))
+    if len(set(found)) < 2 or len(set(found)) < len(found):
+        raise InputError(
+            f"{source}: the classes are {', '.join(found)}; classification needs two or more, all different"
+        )
+    return tuple(found)
+
+
+def label_ids(examples: Labelled, classes: Sequence[str]) -> np.ndarray:
+    """(N,) int64 class ids.
+
+    Raises:
+        InputError: naming file and line of the first label outside the set.
+    """
+    ids = {label: number for number, label in enumerate(classes)}
+    for index, label in enumerate(examples.labels):
+        if label not in ids:
+            raise InputError(
+                f"{examples.where(index)}: label {label!r} is outside the set; allowed: {', '.join(classes)}"
+            )
+    return np.array([ids[label] for label in examples.labels], dtype=np.int64)

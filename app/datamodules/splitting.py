@@ -1,0 +1,57 @@
+"""Parts where a dataset has none: a seeded cut, the same for every run."""
+
+from __future__ import annotations
+
+from typing import Protocol, Self, TypeVar
+
+import numpy as np
+
+from app.errors import InputError
+
+
+class Part(Protocol):
+    """Examples that can be cut."""
+
+    def __len__(self) -> int: ...
+
+    def subset(self, indices: np.ndarray) -> Self:
+        """The examples at `indices`."""
+
+
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+def complete_splits(parts: dict[str, AnyPart], fractions: dict[str, float], seed: int) -> dict[str, AnyPart]:
+    """The parts train, val and test: as published where they were, else cut at random from `all` or `train`.
+
+    Args:
+        parts: what was read: `all`, or `train` with or without `val` and `test`.
+        fractions: share of `val` and of `test`, used where they are missing.
+        seed: of the cut.
+
+    Raises:
+        InputError: if there is nothing to train on, a fraction is not between 0 and 1, or a part comes out empty.
+    """
+    source = "all" if "all" in parts else "train"
+    if source not in parts:
+        raise InputError(f"the source has {', '.join(parts)} but no training part; add one, or name it train")
+    whole = parts[source]
+    shuffled = np.random.default_rng(seed).permutation(len(whole))
+    complete = {part: parts[part] for part in fractions if part in parts}
+    begin = 0
+    for part, fraction in fractions.items():
+        if part in parts:
+            continue
+        if not 0 < fraction < 1:
+            raise InputError(f"data.{part}_fraction is {fraction}; allowed: numbers above 0 and below 1")
+        end = begin + round(fraction * len(whole))
+        complete[part] = whole.subset(np.sort(shuffled[begin:end]))
+        begin = end
+    complete["train"] = whole.subset(np.sort(shuffled[begin:])) if begin else whole
+    for part in ("train", "val", "test"):
+        if len(complete[part]) == 0:
+            raise InputError(
+                f"the {part} part is empty: {len(whole)} examples were cut by {fractions}; give more data, or other "
+                "fractions"
+            )
+    return {part: complete[part] for part in ("train", "val", "test")}

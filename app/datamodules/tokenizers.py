@@ -1,0 +1,257 @@
+"""Text to ids: a tokenizer trained on the training part, or one that exists already.
+
+Decisions: training is done once and kept under a digest of what it depends on; the same texts and options give the
+same ids in every process; every kind has the five special tokens of BERT at the same ids and frames a text as
+`[CLS] ... [SEP]`, so that a model may pool the first token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from app.datamodules.cache import make_once
+from app.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Texts are encoded once, before loader processes fork; threads of the library's own would make each of them warn.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+log = logging.getLogger(__name__)
+PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4
+_BYTES = 256
+# A word with what may stand inside it (it's, well-made, u.s, n't, 's), or a run of one punctuation mark (--, ...). Text
+# that was tokenised before it was published stays as it is: of RT's and SST's tokens, fewer than 1 % are cut again.
+_WORD = r"['’]?\w+(?:['’.&-]\w+)*|([^\w\s])\1*"
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """How texts become tokens.
+
+    Args:
+        kind: word (split at white space and around punctuation), bpe (byte-level, nothing is unknown), wordpiece (as
+            BERT's), or pretrained.
+        vocab_size: most entries of the vocabulary, the five special tokens among them; a small corpus gives fewer.
+        lowercase: fold upper case before splitting.
+        min_frequency: rarer words (bpe, wordpiece: rarer merges) get no entry of their own; with 1, word training
+            never meets [UNK], which then stays as it was initialised.
+        pretrained: for kind pretrained, a folder or a name on the Hugging Face hub; the options above have no effect.
+
+    Raises:
+        InputError: for a value that is not allowed.
+    """
+
+    kind: Literal["word", "bpe", "wordpiece", "pretrained"] = "word"
+    vocab_size: int = 20_000
+    lowercase: bool = True
+    min_frequency: int = 2
+    pretrained: str | None = None
+
+    def __post_init__(self) -> None:
+        kinds = ("word", "bpe", "wordpiece", "pretrained")
+        if self.kind not in kinds:
+            raise InputError(f"tokenizer kind {self.kind!r}; allowed: {', '.join(kinds)}")
+        if (self.kind == "pretrained") != bool(self.pretrained):
+            raise InputError(
+                f"tokenizer kind {self.kind} with pretrained {self.pretrained!r}; "
+                "give pretrained (a folder or a hub name) with kind pretrained, and leave it out otherwise"
+            )
+        least = len(SPECIAL_TOKENS) + (_BYTES if self.kind == "bpe" else 1)
+        if self.vocab_size < least:
+            raise InputError(f"tokenizer vocab_size {self.vocab_size}; allowed for {self.kind}: {least} and more")
+        if self.min_frequency < 1:
+            raise InputError(f"tokenizer min_frequency {self.min_frequency}; allowed: 1 and more")
+
+
+class TextTokenizer:
+    """A tokenizer of the tokenizers library with what a datamodule needs: lists of ids, counts, a folder.
+
+    Args:
+        core: does the work; adds the special tokens.
+        pad_id: fills up batches; no text contains it.
+        loaded: the Hugging Face tokenizer that `core` came from, if any; saved as it was loaded.
+    """
+
+    def __init__(self, core: Tokenizer, pad_id: int, loaded: PreTrainedTokenizerBase | None = None) -> None:
+        self.core = core
+        self.pad_id = pad_id
+        self._loaded = loaded
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows that an embedding needs: the largest id and one."""
+        return max(self.core.get_vocab(with_added_tokens=True).values()) + 1
+
+    def encode(self, texts: Sequence[str], max_length: int | None = None) -> tuple[list[list[int]], int]:
+        """Ids of N texts, special tokens included.
+
+        Args:
+            texts: any strings; an empty one gives the special tokens alone.
+            max_length: most ids of a text; what is too much goes from its end, the special tokens stay.
+
+        Returns:
+            (N lists of ids, how many texts were cut).
+
+        Raises:
+            InputError: if max_length leaves no room for a token of the text.
+        """
+        framing = self.core.num_special_tokens_to_add(is_pair=False)
+        if max_length is not None and max_length <= framing:
+            raise InputError(f"max_length {max_length}; allowed: {framing + 1} and more, {framing} are special tokens")
+        self.core.encode_special_tokens = True  # "[PAD]" inside a text is text; a pickled core forgets this
+        self.core.no_padding()
+        if max_length is None:
+            self.core.no_truncation()
+        else:
+            self.core.enable_truncation(max_length)
+        encodings = self.core.encode_batch(list(texts))
+        self.core.no_truncation()  # so that a saved tokenizer does not depend on the last call
+        return [encoding.ids for encoding in encodings], sum(bool(encoding.overflowing) for encoding in encodings)
+
+    def save(self, folder: Path, max_length: int | None = None) -> None:
+        """Write tokenizer.json and tokenizer_config.json, which `AutoTokenizer.from_pretrained(folder)` reads.
+
+        Args:
+            folder: made if it is not there.
+            max_length: most ids that the model takes; those who load the tokenizer may cut to it.
+        """
+        from transformers import PreTrainedTokenizerFast  # here, because it takes seconds to import
+
+        saved = self._loaded
+        if saved is None:
+            names = {"pad_token": PAD, "unk_token": UNK, "cls_token": CLS, "sep_token": SEP, "mask_token": MASK}
+            saved = PreTrainedTokenizerFast(tokenizer_object=self.core, split_special_tokens=True, **names)
+        if max_length is not None:
+            saved.model_max_length = max_length
+        saved.save_pretrained(folder)
+
+
+def train_or_load_tokenizer(
+    texts: Iterable[str], config: TokenizerConfig, cache_dir: Path = Path("data/cache")
+) -> TextTokenizer:
+    """The tokenizer that `config` asks for, trained on `texts` unless it is pretrained or in the cache.
+
+    Args:
+        texts: the training part; not looked at when the tokenizer is pretrained.
+        config: see `TokenizerConfig`.
+        cache_dir: trained tokenizers are kept in its folder tokenizers.
+
+    Raises:
+        InputError: if the pretrained tokenizer cannot be had or used, or vocab_size is too small for the alphabet.
+    """
+    if config.pretrained:
+        return _load_pretrained(config.pretrained)
+    texts = list(texts)
+    key = _digest(texts, config)
+    path = make_once(
+        cache_dir / "tokenizers" / f"{config.kind}-{key[:32]}.json", lambda part: _train(texts, config).save(str(part))
+    )
+    tokenizer = TextTokenizer(Tokenizer.from_file(str(path)), pad_id=SPECIAL_TOKENS.index(PAD))
+    log.info("tokenizer %s: %d entries, from %d texts, %s", config.kind, tokenizer.vocab_size, len(texts), path)
+    return tokenizer
+
+
+def _digest(texts: Iterable[str], config: TokenizerConfig) -> str:
+    """Of all that a trained tokenizer depends on, the library's version included."""
+    head = json.dumps({"tokenizers": tokenizers.__version__, **asdict(config)}, sort_keys=True)
+    digest = hashlib.sha256(head.encode())
+    for text in texts:
+        content = text.encode()
+        digest.update(b"%d:" % len(content))  # so that ["ab"] and ["a", "b"] differ
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _train(texts: list[str], config: TokenizerConfig) -> Tokenizer:
+    options: dict[str, Any] = {
+        "vocab_size": config.vocab_size,
+        "min_frequency": config.min_frequency,
+        "show_progress": False,
+    }
+    if config.kind == "wordpiece":
+        core = _train_wordpiece(texts, config.lowercase, options)
+    else:
+        words = config.kind == "word"
+        core = Tokenizer(models.WordLevel(unk_token=UNK) if words else models.BPE())
+        if config.lowercase:
+            core.normalizer = normalizers.Lowercase()
+        core.pre_tokenizer = _word_splitter() if words else pre_tokenizers.ByteLevel()
+        if words:
+            trainer: Any = trainers.WordLevelTrainer(special_tokens=list(SPECIAL_TOKENS), **options)
+        else:
+            core.decoder = decoders.ByteLevel()
+            alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+            trainer = trainers.BpeTrainer(special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, **options)
+        core.train_from_iterator(texts, trainer)
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{CLS} $A {SEP}",
+        pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
+        special_tokens=[(token, SPECIAL_TOKENS.index(token)) for token in (CLS, SEP)],
+    )
+    return core
+
+
+def _word_splitter() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)  # what matches is kept, white space goes
+
+
+def _train_wordpiece(texts: list[str], lowercase: bool, options: dict[str, Any]) -> Tokenizer:
+    """BERT's own pieces, the same in every process.
+
+    The library's trainer numbers the letters inside words (`##a`) as it comes upon them in a hash table, whose order
+    differs from process to process, and settles ties between merges by these numbers. Named beforehand, they have a
+    fixed order; they are named as special tokens, the only way in, and are ordinary entries in the tokenizer returned.
+    """
+    core = Tokenizer(models.WordPiece(unk_token=UNK))
+    core.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    letters: set[str] = set()
+    inner: set[str] = set()
+    for piece in {piece for text in texts for piece in text.split(" ")}:  # distinct ones, because this loop is slow
+        for word, _ in core.pre_tokenizer.pre_tokenize_str(core.normalizer.normalize_str(piece)):
+            letters.update(word)
+            inner.update(word[1:])
+    named = [*SPECIAL_TOKENS, *(f"##{letter}" for letter in sorted(inner))]
+    if options["vocab_size"] < len(named) + len(letters):
+        least = len(named) + len(letters)
+        raise InputError(f"tokenizer vocab_size {options['vocab_size']}; the letters of these texts alone need {least}")
+    trainer = trainers.WordPieceTrainer(special_tokens=named, **options)
+    core.train_from_iterator(texts, trainer)
+    trained = Tokenizer(models.WordPiece(vocab=core.get_vocab(), unk_token=UNK))
+    trained.normalizer, trained.pre_tokenizer = core.normalizer, core.pre_tokenizer
+    trained.decoder = decoders.WordPiece()
+    trained.add_special_tokens(list(SPECIAL_TOKENS))
+    return trained
+
+
+def _load_pretrained(name: str) -> TextTokenizer:
+    from transformers import AutoTokenizer  # here, because it takes seconds to import
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # from the hub, the library and the files of the folder comes almost any kind
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"tokenizer {name!r}: cannot be loaded ({reason}); check name and network") from error
+    core = getattr(loaded, "backend_tokenizer", None)
+    if core is None:
+        raise InputError(f"tokenizer {name!r}: has no tokenizer.json; allowed: tokenizers of the tokenizers library")
+    if loaded.pad_token_id is not None:
+        pad_id = loaded.pad_token_id
+    elif loaded.eos_token_id is not None:
+        pad_id = loaded.eos_token_id
+        log.info("tokenizer %s has no padding token; its end-of-text token fills up batches", name)
+    else:
+        raise InputError(f"tokenizer {name!r}: has neither a padding nor an end-of-text token; give one that has")
+    return TextTokenizer(core, pad_id, loaded)

@@ -1,0 +1,32 @@
+"""A score that is one sum divided by another."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class Ratio(Metric):
+    """sum of numerators / sum of denominators, over batches and processes.
+
+    The sums are float64 and int64, so that no batch size and no number of processes shows in the score.
+    """
+
+    full_state_update = False
+    numerator: Tensor  # () float64: nats, or correct predictions
+    denominator: Tensor  # () int64: loss units, or predictions
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("numerator", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("denominator", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, numerator: Tensor, denominator: int) -> None:
+        """Add a batch's sums; `numerator` is a scalar tensor of any dtype."""
+        self.numerator += numerator.detach()
+        self.denominator += denominator
+
+    def compute(self) -> Tensor:
+        """The quotient, () float64; nan when nothing was counted."""
+        return self.numerator / self.denominator

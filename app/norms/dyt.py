@@ -1,0 +1,34 @@
+"""DynamicTanh: a learned squashing of each element in the place of a norm."""
+
+import torch
+from torch import Tensor, nn
+
+from app.norms.base import Norm, Shape
+from app.norms.functional import dynamic_tanh
+from app.norms.registry import register_norm
+
+
+@register_norm("dyt")
+class DynamicTanh(Norm):
+    """A tanh of learned slope on each element, without statistics.
+
+    weight * tanh(alpha x) + bias
+
+    alpha, of shape (1,), is learned from `alpha_init`; weight and bias, of `normalized_shape`, from 1 and 0; `eps` is
+    accepted and not used. Zhu et al. 2025, "Transformers without Normalization", section 4.
+
+    Raises:
+        ValueError: for an `alpha_init` that is not finite.
+    """
+
+    def __init__(self, normalized_shape: Shape, eps: float = 1e-5, *, alpha_init: float = 0.5) -> None:
+        super().__init__(normalized_shape, eps)
+        self.check_options(alpha_init=alpha_init)
+        self.alpha_init = alpha_init
+        self.alpha = nn.Parameter(torch.full((1,), float(alpha_init)))
+        self.weight = nn.Parameter(torch.ones(self.normalized_shape))
+        self.bias = nn.Parameter(torch.zeros(self.normalized_shape))
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Saves x alone for backward."""
+        return dynamic_tanh(x, self.alpha, self.weight, self.bias)

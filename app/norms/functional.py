@@ -1,0 +1,217 @@
+"""The arithmetic of the norms as torch.autograd.Functions on aten's layer norm kernels.
+
+Decisions:
+- What is saved for backward is x and two numbers a row, as in F.layer_norm, or less. An output is never saved, so that
+  whoever follows may overwrite it in place (a ReLU does), as behind F.layer_norm.
+- On CPU the forward kernel is vectorised only with both gain and bias, and keeps its statistics in the input's dtype
+  unless they are float32. So `unit_affine` hands it ones and zeros: the time of a norm without them falls by a third,
+  and half-precision input gets float32 statistics. Other devices do both by themselves.
+- Backward is made of differentiable operations wherever autograd asks for a graph of it, so that double backward is the
+  derivative of the plain formula with its detached parts.
+- The normalized dimensions are the last `len(shape)`; per-row statistics keep them with size 1 and so broadcast.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_FORWARD = torch.ops.aten.native_layer_norm.default
+_BACKWARD = torch.ops.aten.native_layer_norm_backward.default
+
+Shape = tuple[int, ...]
+
+
+def unit_affine(x: Tensor, shape: Shape) -> tuple[Tensor | None, Tensor | None]:
+    """A gain of ones and a bias of zeros for aten's CPU kernel; None, None elsewhere."""
+    if not x.is_cpu:
+        return None, None
+    dtype = statistics_dtype(x)
+    return torch.ones(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)
+
+
+def statistics_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of mean and variance: float32, or float64 for float64."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def detach_norm(x: Tensor, shape: Shape, eps: float) -> Tensor:
+    """Gives y; mu and sigma are constant in backward, so that g / sigma reaches x."""
+    return _DetachBoth.apply(x, shape, eps)
+
+
+def detach_mean(x: Tensor, shape: Shape, eps: float) -> Tensor:
+    """Gives y; mu is constant in backward, so that (g - y mean(g y)) / sigma reaches x."""
+    return _DetachMean.apply(x, shape, eps)
+
+
+def detach_variance(x: Tensor, shape: Shape, eps: float) -> Tensor:
+    """Gives y; sigma is constant in backward, so that (g - mean(g)) / sigma reaches x."""
+    return _DetachVariance.apply(x, shape, eps)
+
+
+def ada_norm(x: Tensor, shape: Shape, eps: float, k: float, scale: float) -> Tensor:
+    """Gives scale (1 - k y) y; the factor before the last y is constant in backward."""
+    return _AdaNorm.apply(x, shape, eps, k, scale)
+
+
+def rms_norm(x: Tensor, shape: Shape, weight: Tensor, eps: float) -> Tensor:
+    """Gives x / sqrt(mean(x^2) + eps) * weight, in x's dtype whatever weight's is."""
+    if x.is_cpu:
+        return _RMSNorm.apply(x, shape, weight, eps)  # torch has no kernel of its own on CPU: F.rms_norm takes 6 times
+    dtype = torch.promote_types(x.dtype, weight.dtype)  # of unequal dtypes torch warns, and leaves its fast kernel
+    return F.rms_norm(x.to(dtype), shape, weight.to(dtype), eps).to(x.dtype)
+
+
+def dynamic_tanh(x: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Gives weight * tanh(alpha x) + bias, in x's dtype whatever the parameters' is."""
+    return _DynamicTanh.apply(x, alpha, weight, bias)
+
+
+class _DetachBoth(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shape: Shape, eps: float) -> Tensor:
+        y, _, rstd = _FORWARD(x, shape, *unit_affine(x, shape), eps)
+        ctx.save_for_backward(rstd)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        (rstd,) = ctx.saved_tensors
+        return (g * rstd).to(g.dtype), None, None
+
+
+class _DetachVariance(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shape: Shape, eps: float) -> Tensor:
+        y, _, rstd = _FORWARD(x, shape, *unit_affine(x, shape), eps)
+        ctx.save_for_backward(rstd)
+        ctx.shape = shape
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        (rstd,) = ctx.saved_tensors
+        dx = g * rstd
+        dx.sub_(_row_sum(dx, ctx.shape), alpha=1 / math.prod(ctx.shape))
+        return dx.to(g.dtype), None, None
+
+
+class _DetachMean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shape: Shape, eps: float) -> Tensor:
+        y, mean, rstd = _FORWARD(x, shape, *unit_affine(x, shape), eps)
+        ctx.save_for_backward(x, mean, rstd)
+        ctx.shape, ctx.eps = shape, eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, mean, rstd = ctx.saved_tensors
+        if torch.is_grad_enabled():  # aten's own double backward would differentiate mu
+            return _rms_gradient(g, x - mean, ctx.shape, ctx.eps)[0].to(x.dtype), None, None
+        return _add_row_mean(_layer_norm_gradient(g, x, ctx.shape, mean, rstd), g, rstd, ctx.shape), None, None
+
+
+class _AdaNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shape: Shape, eps: float, k: float, scale: float) -> Tensor:
+        y, mean, rstd = _FORWARD(x, shape, *unit_affine(x, shape), eps)
+        ctx.save_for_backward(x, mean, rstd)
+        ctx.shape, ctx.k, ctx.scale = shape, k, scale
+        z = torch.addcmul(y, y, y, value=-k, out=y)
+        return z if scale == 1 else z.mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, mean, rstd = ctx.saved_tensors
+        minus_ky = (x.detach() - mean).mul_(rstd * -ctx.k)  # y again: cheaper than saving it beside x
+        buffer = None if torch.is_grad_enabled() else minus_ky
+        g_at_y = torch.addcmul(g, g, minus_ky, out=buffer).to(x.dtype)  # but for the scale
+        dx = _layer_norm_gradient(g_at_y, x, ctx.shape, mean, rstd)
+        return dx if ctx.scale == 1 else dx.mul_(ctx.scale), None, None, None, None
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shape: Shape, weight: Tensor, eps: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=_dims(shape), keepdim=True, dtype=statistics_dtype(x))
+        rstd = norm.square_().div_(math.prod(shape)).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight, rstd)
+        ctx.shape, ctx.eps = shape, eps
+        return (x * rstd).mul_(weight).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, rstd = ctx.saved_tensors
+        g, wide, gain = g.to(rstd.dtype), x.to(rstd.dtype), weight.to(rstd.dtype)
+        if torch.is_grad_enabled():
+            dx, y = _rms_gradient(g * gain, wide, ctx.shape, ctx.eps)
+            dweight = _batch_sum(g * y, ctx.shape)
+        else:  # rms norm is layer norm around 0, but that its backward does not re-centre
+            zeros = torch.zeros_like(rstd)
+            dx, dweight, _ = _BACKWARD(g, wide, ctx.shape, zeros, rstd, gain, None, [True, True, False])
+            _add_row_mean(dx, g * gain, rstd, ctx.shape)
+        return dx.to(x.dtype), None, dweight.to(weight.dtype), None
+
+
+class _DynamicTanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, alpha, weight)
+        ctx.bias_dtype = bias.dtype
+        dtype = torch.promote_types(statistics_dtype(x), weight.dtype)
+        t = torch.mul(x.to(dtype), alpha.to(dtype)).tanh_()
+        return torch.addcmul(bias.to(dtype), t, weight.to(dtype), out=t).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, alpha, weight = ctx.saved_tensors
+        dtype = torch.promote_types(statistics_dtype(x), weight.dtype)
+        g, wide, slope, gain = g.to(dtype), x.to(dtype), alpha.to(dtype), weight.to(dtype)
+        reuse = not torch.is_grad_enabled()  # a graph of backward needs the memory of every step
+        t = torch.tanh(wide * slope)  # again: saving it beside x would save twice what LayerNorm does
+        product = g * t
+        dweight, dbias = _batch_sum(product, weight.shape), _batch_sum(g, weight.shape)
+        du = torch.addcmul(g, product, t, value=-1, out=product if reuse else None)  # g (1 - t^2)
+        du = torch.mul(du, gain, out=du if reuse else None)
+        dalpha = torch.mul(du, wide, out=t if reuse else None).sum().reshape(alpha.shape)
+        dx = torch.mul(du, slope, out=du if reuse else None)
+        return dx.to(x.dtype), dalpha.to(alpha.dtype), dweight.to(weight.dtype), dbias.to(ctx.bias_dtype)
+
+
+def _dims(shape: Shape) -> list[int]:
+    return list(range(-len(shape), 0))
+
+
+def _batch_sum(t: Tensor, shape: Shape) -> Tensor:
+    """The sum over all but the normalized dimensions, as the gradient of a gain or bias needs it."""
+    return t.reshape(-1, *shape).sum(0)
+
+
+def _row_sum(t: Tensor, shape: Shape) -> Tensor:
+    """The sum over the normalized dimensions, (..., 1); sum and a factor are faster than mean."""
+    return t.sum(_dims(shape), keepdim=True, dtype=statistics_dtype(t))
+
+
+def _layer_norm_gradient(g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd: Tensor) -> Tensor:
+    """(g - mean(g) - y mean(g y)) / sigma by aten's kernel."""
+    ones = unit_affine(x, shape)[0] if x.dtype != mean.dtype else None  # the CPU kernel's sign of mixed precision
+    return _BACKWARD(g, x, shape, mean, rstd, ones, None, [True, False, False])[0]
+
+
+def _add_row_mean(dx: Tensor, g: Tensor, rstd: Tensor, shape: Shape) -> Tensor:
+    """Undo a re-centring in place: dx + mean(g) / sigma."""
+    return dx.add_(_row_sum(g, shape).mul_(rstd), alpha=1 / math.prod(shape))
+
+
+def _rms_gradient(g: Tensor, x: Tensor, shape: Shape, eps: float) -> tuple[Tensor, Tensor]:
+    """(g - y mean(g y)) / rms(x) and y = x / rms(x), in operations that can be differentiated again."""
+    dims = _dims(shape)
+    rstd = (x.square().mean(dims, keepdim=True) + eps).rsqrt()
+    y = x * rstd
+    return rstd * (g - y * (g * y).mean(dims, keepdim=True)), y

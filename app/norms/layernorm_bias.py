@@ -1,0 +1,31 @@
+"""LayerNorm with its bias alone."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.norms.base import Norm, Shape
+from app.norms.registry import register_norm
+
+
+@register_norm("layernorm_bias")
+class LayerNormBias(Norm):
+    """LayerNorm with a bias and no gain: the other half of what LayerNorm-simple drops.
+
+    y + bias,  y = (x - mu) / sqrt(var + eps)
+
+    mu, var = mean and population variance of x over `normalized_shape`; bias, of `normalized_shape`, is learned
+    from 0. Ours, for the claim of Xu et al. 2019, section 3.1, that gain and bias over-fit.
+    """
+
+    detaches_mean = False
+    detaches_sigma = False
+
+    def __init__(self, normalized_shape: Shape, eps: float = 1e-5) -> None:
+        super().__init__(normalized_shape, eps)
+        self.bias = nn.Parameter(torch.zeros(self.normalized_shape))
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Torch's own kernel; on CPU it is vectorised only with a gain."""
+        gain = torch.ones_like(self.bias, requires_grad=False) if x.is_cpu else None
+        return F.layer_norm(x, self.normalized_shape, gain, self.bias, self.eps)

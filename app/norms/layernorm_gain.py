@@ -1,0 +1,35 @@
+"""LayerNorm with its gain alone."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.norms.base import Norm, Shape
+from app.norms.registry import register_norm
+
+
+@register_norm("layernorm_gain")
+class LayerNormGain(Norm):
+    """LayerNorm with a gain and no bias, exactly nn.LayerNorm(bias=False): one half of what LayerNorm-simple drops.
+
+    weight * y,  y = (x - mu) / sqrt(var + eps)
+
+    mu, var = mean and population variance of x over `normalized_shape`; weight, of `normalized_shape`, is learned
+    from 1. Ours, for the claim of Xu et al. 2019, section 3.1, that gain and bias over-fit.
+    """
+
+    detaches_mean = False
+    detaches_sigma = False
+
+    def __init__(self, normalized_shape: Shape, eps: float = 1e-5) -> None:
+        super().__init__(normalized_shape, eps)
+        self.weight = nn.Parameter(torch.ones(self.normalized_shape))
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Torch's own kernel; on CPU it is vectorised only with a bias."""
+        bias = torch.zeros_like(self.weight, requires_grad=False) if x.is_cpu else None
+        return F.layer_norm(x, self.normalized_shape, self.weight, bias, self.eps)
+
+    def gradient_at_y(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """The gradient times weight."""
+        return gradient * self.weight

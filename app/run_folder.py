@@ -1,0 +1,45 @@
+"""Where a run lives: runs/<task>/<dataset>/<norm signature>/seed<seed>/, and what is found there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from app.errors import InputError
+from app.norms import NormSpec
+
+
+def run_folder(root: Path, task: str, dataset: str, norm: NormSpec, seed: int) -> Path:
+    """The folder of a run; a selection of sites other than `all` is part of the norm's name."""
+    sites = "" if norm.sites_label == "all" else f"@{norm.sites_label}"
+    return root / task / dataset / f"{norm.signature}{sites}" / f"seed{seed}"
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Make room for a new run without losing an old one: an earlier run is renamed to `<folder>.<its time>`.
+
+    Returns:
+        Where the earlier run is now; None if there was none.
+    """
+    if not folder.exists() or not any(folder.iterdir()):
+        return None
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(folder.stat().st_mtime))
+    target = folder.with_name(f"{folder.name}.{stamp}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = folder.with_name(f"{folder.name}.{stamp}-{number}")
+    folder.rename(target)
+    return target
+
+
+def find_checkpoint(folder: Path, which: str) -> Path:
+    """The file of `--ckpt_path`: `last` or `best` of a run folder, or a path.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    path = folder / "checkpoints" / f"{which}.ckpt" if which in ("last", "best") else Path(which)
+    if not path.is_file():
+        raise InputError(f"--ckpt_path {which}: there is no file {path}; give last, best or the path of a .ckpt file")
+    return path

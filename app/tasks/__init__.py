@@ -1,0 +1,6 @@
+"""Batch to loss and predictions: one LightningModule a task."""
+
+from app.tasks.base import Task
+from app.tasks.classification import Classification
+
+__all__ = ["Classification", "Task"]

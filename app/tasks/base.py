@@ -1,0 +1,172 @@
+"""What all tasks share: how a loss is weighted, how scores are kept, how the optimizer is built.
+
+A task says what a batch costs and what is counted on it. The rest follows:
+- The loss of a part of an update is its sum of nats divided by the loss units of the whole update, over all processes
+  and accumulated batches, so that any way of cutting a batch gives the update of the whole batch.
+- Scores are sums of counts, divided once. They are kept as Python floats in `scores`, at full precision.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from app.backbones import BackboneConfig, SiteRecord, build_model
+from app.batches import Batch, DataFacts
+from app.metrics import Ratio
+from app.norms import NormSpec
+from app.tasks.optimization import OptimizerConfig, build_optimizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Counts = dict[str, tuple[Tensor, int]]  # metric name -> (numerator, denominator) of one batch
+PARTS = ("val", "train_probe", "test")
+
+
+@dataclass(frozen=True)
+class PrimaryMetric:
+    """The score that chooses the best checkpoint: its name without the part, and whether more is better."""
+
+    name: str
+    mode: Literal["min", "max"]
+
+
+class Task(LightningModule):
+    """Base of all tasks.
+
+    Args:
+        backbone: the Hugging Face model, or our convnet.
+        optimizer: optimizer and schedule.
+        norm: the norm that replaces the model's own; train.py gives it --norm.
+        facts: what the data dictates; train.py takes it from the datamodule.
+        seed: seeds the initial weights; train.py gives it --seed_everything.
+        auto_class: which of transformers' Auto classes builds the backbone.
+    """
+
+    name: ClassVar[str]  # first part of the run folder
+    primary: ClassVar[PrimaryMetric]
+    metrics: ClassVar[tuple[str, ...]]  # what `evaluate` counts, "loss" first
+
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        optimizer: OptimizerConfig,
+        norm: NormSpec,
+        facts: DataFacts | None,
+        seed: int,
+        auto_class: str,
+    ) -> None:
+        super().__init__()
+        assert facts is not None, "a task needs the facts of its data"
+        self.norm = norm
+        self.facts = facts
+        self.optimizer_config = optimizer
+        self.total_steps: int | None = None  # updates of the whole run, for schedules that end; set before fit
+        self.scores: dict[str, float] = {}  # of the last evaluation, e.g. {"val/loss": 0.5}
+        self.sites: list[SiteRecord]
+        self.model: PreTrainedModel
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # a function of the seed alone: no other code may draw before the weights do
+            self.model, self.sites, self.norms_total = build_model(
+                backbone, norm, facts=facts.model_options, auto_class=auto_class
+            )
+            self.build_head()
+        self.train_loss = Ratio()
+        self.counters = nn.ModuleDict(
+            {part: nn.ModuleDict({metric: Ratio() for metric in self.metrics}) for part in PARTS}
+        )
+
+    @abstractmethod
+    def build_head(self) -> None:
+        """Create the task's own modules; called under the run's seed, after the backbone was built."""
+
+    @abstractmethod
+    def train_nats(self, batch: Batch) -> tuple[Tensor, int]:
+        """Sum of the training loss over the batch, a scalar, and the loss units that it is over."""
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> Counts:
+        """Counts of each of `metrics` on a batch, without dropout and label smoothing."""
+
+    @abstractmethod
+    def format_prediction(self, record: Any) -> str:
+        """One record of `predict_step` as the text that predict writes, without the line end."""
+
+    @property
+    def site_rows(self) -> list[dict[str, str]]:
+        """The rows of norm_sites.csv."""
+        return [
+            {
+                "path": site.path,
+                "old_class": site.old_class,
+                "new_norm": site.new_norm,
+                "shape": "x".join(map(str, site.shape)),
+                "eps": f"{site.eps:g}",
+                "copied": " ".join(site.copied),
+                "dropped": " ".join(site.dropped),
+                "note": site.note,
+            }
+            for site in self.sites
+        ]
+
+    @property
+    def norm_report(self) -> str:
+        """How many norms were replaced, e.g. `norms replaced: 9 of 9 (all)`."""
+        return f"norms replaced: {len(self.sites)} of {self.norms_total} ({self.norm.sites_label})"
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of this part of the update; undoes Lightning's division by accumulation and DDP's by processes."""
+        nats, units = self.train_nats(batch)
+        if batch.is_filler:
+            nats, units = nats * 0.0, 0
+        self.train_loss.update(nats, units)
+        return nats * (self.trainer.world_size * self.trainer.accumulate_grad_batches / batch.update_units)
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count on the validation set (loader 0) or the train probe (loader 1)."""
+        self._count(batch, PARTS[dataloader_idx])
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count on the test set."""
+        self._count(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Divide the counts of the validation set and the train probe."""
+        self.scores = {**self._divide("val"), **self._divide("train_probe")}
+        self.log_dict(self.scores, logger=False, rank_zero_only=False)
+
+    def on_test_epoch_end(self) -> None:
+        """Divide the counts of the test set."""
+        self.scores = self._divide("test")
+        self.log_dict(self.scores, logger=False)
+
+    def take_train_loss(self) -> float:
+        """Mean training loss per unit since the last call, over all processes; to be called on all of them."""
+        loss = float(self.train_loss.compute())
+        self.train_loss.reset()
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and schedule of the config."""
+        optimizer, scheduler = build_optimizer(self, self.optimizer_config, self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _count(self, batch: Batch, part: str) -> None:
+        counts = self.evaluate(batch)
+        if not batch.is_filler:
+            for metric, (numerator, denominator) in counts.items():
+                self.counters[part][metric].update(numerator, denominator)  # type: ignore[index]
+
+    def _divide(self, part: str) -> dict[str, float]:
+        scores = {}
+        for metric, ratio in self.counters[part].items():  # type: ignore[operator]
+            if ratio.update_called:
+                scores[f"{part}/{metric}"] = float(ratio.compute())
+            ratio.reset()
+        return scores

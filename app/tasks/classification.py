@@ -1,0 +1,104 @@
+"""Text and image classification: an encoder, one vector an example, a linear layer over it."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.backbones import BackboneConfig
+from app.batches import DataFacts, ImageBatch, TextBatch
+from app.norms import NormSpec
+from app.tasks.base import Counts, PrimaryMetric, Task
+from app.tasks.optimization import OptimizerConfig
+
+
+class Classification(Task):
+    """One class for each example.
+
+    Args:
+        backbone: the Hugging Face model, or our convnet.
+        optimizer: optimizer and schedule.
+        pooling: mean over real positions, or the first position ([CLS]).
+        classifier_dropout: dropout on the pooled vector.
+        label_smoothing: share of the target spread over all classes in training; never in evaluation.
+        norm: the norm that replaces the model's own; train.py gives it --norm.
+        facts: what the data dictates; train.py takes it from the datamodule.
+        seed: seeds the initial weights; train.py gives it --seed_everything.
+    """
+
+    name = "classification"
+    primary = PrimaryMetric("accuracy", "max")
+    metrics = ("loss", "accuracy")
+
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        optimizer: OptimizerConfig,
+        norm: NormSpec,
+        facts: DataFacts | None = None,
+        pooling: Literal["mean", "first"] = "mean",
+        classifier_dropout: float = 0.1,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.pooling = pooling
+        self.classifier_dropout = classifier_dropout
+        self.label_smoothing = label_smoothing
+        super().__init__(backbone, optimizer, norm, facts, seed, auto_class="AutoModel")
+
+    def build_head(self) -> None:
+        """Dropout and the linear layer over the classes."""
+        pooler = getattr(self.model, "pooler", None)
+        if pooler is not None:
+            pooler.requires_grad_(False)  # this task pools itself; DDP wants no trainable parameter without a gradient
+        self.dropout = nn.Dropout(self.classifier_dropout)
+        self.classifier = nn.Linear(self.model.config.hidden_size, len(self.facts.labels))
+
+    def forward(self, batch: TextBatch | ImageBatch) -> Tensor:
+        """Logits, (B, classes)."""
+        hidden = self.model(**batch.model_inputs()).last_hidden_state  # (B, T, H)
+        if self.pooling == "first":
+            pooled = hidden[:, 0]
+        elif isinstance(batch, TextBatch):
+            mask = batch.attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+            pooled = (hidden * mask).sum(1) / mask.sum(1)
+        else:
+            pooled = hidden.mean(1)
+        return self.classifier(self.dropout(pooled))
+
+    def train_nats(self, batch: TextBatch | ImageBatch) -> tuple[Tensor, int]:
+        """Cross-entropy with label smoothing, summed over examples."""
+        nats = F.cross_entropy(self(batch), batch.labels, reduction="sum", label_smoothing=self.label_smoothing)
+        return nats, len(batch.labels)
+
+    def evaluate(self, batch: TextBatch | ImageBatch) -> Counts:
+        """Nats and correct predictions."""
+        logits = self(batch).float()
+        examples = len(batch.labels)
+        return {
+            "loss": (F.cross_entropy(logits, batch.labels, reduction="sum"), examples),
+            "accuracy": ((logits.argmax(-1) == batch.labels).sum(), examples),
+        }
+
+    def format_prediction(self, record: dict[str, object]) -> str:
+        """A json line {"label", "probabilities"}."""
+        return json.dumps(record, ensure_ascii=False)
+
+    def predict_step(self, batch: TextBatch | ImageBatch, batch_idx: int) -> list[tuple[int, dict[str, object]]]:
+        """(position, {"label", "probabilities"}) of each example."""
+        probabilities = torch.softmax(self(batch).double(), dim=-1).cpu()
+        return [
+            (
+                int(index),
+                {
+                    "label": self.facts.labels[int(row.argmax())],
+                    "probabilities": dict(zip(self.facts.labels, (round(float(p), 6) for p in row), strict=True)),
+                },
+            )
+            for index, row in zip(batch.index, probabilities, strict=True)
+            if not batch.is_filler
+        ]

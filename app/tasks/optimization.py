@@ -1,0 +1,103 @@
+"""Optimizer and learning rate schedule, from what a YAML says."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from app.backbones import norm_sites
+from app.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights are updated.
+
+    Args:
+        name: adam or adamw (decay apart from the gradient).
+        lr: peak learning rate.
+        betas: decay rates of Adam's two averages.
+        eps: added to the root in Adam's denominator.
+        weight_decay: on matrices only, never on biases and parameters of norms.
+        schedule: constant, linear (to 0), cosine (to 0) or inverse_sqrt, each after the warm-up.
+        warmup_steps: updates over which the rate rises linearly from 0.
+    """
+
+    name: Literal["adam", "adamw"] = "adamw"
+    lr: float = 3e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    schedule: Literal["constant", "linear", "cosine", "inverse_sqrt"] = "constant"
+    warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("lr", "eps"):
+            if not getattr(self, key) > 0:
+                raise InputError(f"optimizer.{key} is {getattr(self, key)}; allowed: numbers above 0")
+        for key in ("weight_decay", "warmup_steps"):
+            if getattr(self, key) < 0:
+                raise InputError(f"optimizer.{key} is {getattr(self, key)}; allowed: 0 and more")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"optimizer.betas is {list(self.betas)}; allowed: two numbers from 0 to below 1")
+        if self.schedule == "inverse_sqrt" and self.warmup_steps == 0:
+            raise InputError("optimizer.schedule inverse_sqrt needs optimizer.warmup_steps of at least 1")
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: with weight decay, and without.
+
+    Without: everything that a norm owns, and every vector or scalar, which is what biases are. The module that owns a
+    parameter decides, not its name. A parameter shared by several modules is listed once.
+    """
+    decayed: dict[int, nn.Parameter] = {}
+    plain: dict[int, nn.Parameter] = {}
+    of_norms = {id(p) for site in norm_sites(model) for p in site.module.parameters()}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            group = plain if id(parameter) in of_norms or parameter.ndim < 2 else decayed
+            group[id(parameter)] = parameter
+    log.info("weight decay %g on %s; on %s none", weight_decay, _describe(decayed), _describe(plain))
+    return [
+        {"params": list(decayed.values()), "weight_decay": weight_decay},
+        {"params": list(plain.values()), "weight_decay": 0.0},
+    ]
+
+
+def build_optimizer(
+    model: nn.Module, config: OptimizerConfig, total_steps: int | None
+) -> tuple[Optimizer, LRScheduler]:
+    """Optimizer and scheduler; the scheduler is stepped once an update.
+
+    Args:
+        model: whose parameters are updated.
+        config: what the YAML says.
+        total_steps: updates of the whole run; linear and cosine reach 0 there.
+
+    Raises:
+        InputError: for linear or cosine when the length of the run is not known.
+    """
+    from transformers import get_scheduler  # here, because importing it takes seconds that --help need not spend
+
+    if config.schedule in ("linear", "cosine") and total_steps is None:
+        raise InputError(
+            f"schedule {config.schedule} ends at 0 and must know when: set trainer.max_epochs or max_steps"
+        )
+    classes = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    optimizer = classes[config.name](
+        parameter_groups(model, config.weight_decay), lr=config.lr, betas=config.betas, eps=config.eps
+    )
+    name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
+    return optimizer, get_scheduler(name, optimizer, config.warmup_steps, total_steps)
+
+
+def _describe(group: dict[int, nn.Parameter]) -> str:
+    return f"{len(group)} tensors ({sum(p.numel() for p in group.values()):,} numbers)"

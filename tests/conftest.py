@@ -1,0 +1,68 @@
+"""Small real-looking data that every test may train on, and a way to run train.py as a person would."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.cli import main
+
+ROOT = Path(__file__).parent.parent
+GOOD = "a warm funny moving clever film with real charm and wit".split()
+BAD = "a dull tired flat stupid mess without any charm or sense".split()
+
+
+@pytest.fixture(scope="session")
+def tiny_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with reviews.pos and reviews.neg: 120 sentences of 3 to 12 words, two classes that words tell apart."""
+    folder = tmp_path_factory.mktemp("texts")
+    rng = np.random.default_rng(0)
+    for suffix, words in (("pos", GOOD), ("neg", BAD)):
+        sentences = [" ".join(rng.choice(words, size=rng.integers(3, 13))) + f" {i}" for i in range(60)]
+        (folder / f"reviews.{suffix}").write_text("\n".join(sentences) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with MNIST's four idx files: 80 + 20 images, a bright row at the height that the class says."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 80), ("t10k", 20)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        pixels = rng.integers(0, 60, size=(count, 28, 28), dtype=np.uint8)
+        pixels[np.arange(count), labels * 2 + 4] = 255
+        images = struct.pack(">4i", 2051, count, 28, 28) + pixels.tobytes()
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels.tobytes())
+    return folder
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Call train.py with arguments; run folders and caches go under tmp_path."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(command: str, config: str | Path | None, *arguments: object) -> int:
+        configs = [] if config is None else ["--config", str(ROOT / config)]
+        return main([command, *configs, *map(str, arguments)])
+
+    return call
+
+
+def only_run(root: Path) -> Path:
+    """The one run folder under a folder of runs."""
+    (result,) = root.rglob("result.json")
+    return result.parent
+
+
+def read_result(run: Path) -> dict[str, Any]:
+    """result.json of a run folder."""
+    return json.loads((run / "result.json").read_text())

@@ -1,0 +1,171 @@
+"""train.py from one end to the other: the run folder, its files, test, predict, and runs that go wrong."""
+
+import csv
+import io
+import json
+
+import pytest
+import torch
+import yaml
+
+from tests.conftest import only_run, read_result
+
+QUICK = "configs/quickstart.yaml"
+
+
+@pytest.fixture
+def short(tiny_texts):
+    """Two epochs of a few updates on tiny text."""
+    return [
+        "--data.source", tiny_texts, "--trainer.max_epochs", 2, "--trainer.log_every_n_steps", 1,
+        "--data.batch_tokens", 256, "--data.val_fraction", 0.1,
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def run(train, short, tmp_path):
+    """The folder of a finished run."""
+    assert train("fit", QUICK, *short) == 0
+    return only_run(tmp_path / "runs")
+
+
+def test_the_run_folder_holds_what_it_should(run, tmp_path, capsys):
+    assert run == tmp_path / "runs/classification/rt/adanorm(k=0.1,scale=1)/seed1"
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "config.yaml", "metrics.jsonl", "checkpoints", "norm_sites.csv", "curves.svg", "result.json", "tensorboard",
+    }  # fmt: skip
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+    result = read_result(run)
+    steps = result["final"]["step"]
+    assert result["signature"] == f"classification|rt|adanorm(k=0.1,scale=1)|sites:all 9/9|seed:1|steps:{steps}"
+    assert set(result) == {
+        "schema", "signature", "task", "dataset", "norm", "seed", "status", "primary_metric", "best", "final", "test",
+        "gap", "cost", "versions", "data_fingerprint", "plan_fingerprint",
+    }  # fmt: skip
+    assert result["norm"] == {
+        "name": "adanorm", "options": {"k": 0.1, "scale": 1.0}, "sites": "all", "replaced": 9, "total": 9,
+    }  # fmt: skip
+    assert result["primary_metric"] == {"name": "accuracy", "mode": "max"}
+    assert result["final"]["epoch"] == 2
+    assert set(result["best"]) == {"epoch", "step", "val", "train_probe"}
+    assert result["cost"]["parameters"] > 0 and result["cost"]["tokens"] > 0
+
+    with open(run / "norm_sites.csv", newline="") as file:
+        sites = list(csv.DictReader(file))
+    assert len(sites) == 9 and {site["old_class"] for site in sites} == {"LayerNorm"}
+    assert (run / "curves.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_metrics_have_one_line_a_step_and_the_gap_is_what_it_says(run):
+    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [event["step"] for event in events]
+    assert steps == sorted(set(steps))
+    assert all("train/loss" in event for event in events)
+    validations = [event for event in events if "val/loss" in event]
+    assert [event["epoch"] for event in validations] == [1, 2]
+    for event in validations:
+        assert event["gap/loss"] == event["val/loss"] - event["train_probe/loss"]
+        assert event["gap/accuracy"] == event["train_probe/accuracy"] - event["val/accuracy"]
+
+
+def test_the_summary_says_what_came_out(train, short, capsys):
+    assert train("fit", QUICK, *short) == 0
+    printed = capsys.readouterr().out
+    for part in ("norms replaced: 9 of 9", "of the tokens are real", "epoch 2", "test ", "gap ", "files "):
+        assert part in printed
+
+
+def test_config_yaml_makes_the_same_run_again(run, train, tmp_path):
+    first = read_result(run)
+    assert train("fit", run / "config.yaml", "--run_root", tmp_path / "again") == 0
+    second = read_result(only_run(tmp_path / "again"))
+    for key in ("signature", "best", "final", "test", "data_fingerprint", "plan_fingerprint"):
+        assert first[key] == second[key]
+
+
+def test_an_earlier_run_is_set_aside_not_lost(run, train, short, tmp_path):
+    before = (run / "metrics.jsonl").read_bytes()
+    assert train("fit", QUICK, *short) == 0
+    (kept,) = [path for path in run.parent.iterdir() if path != run]
+    assert (kept / "metrics.jsonl").read_bytes() == before
+
+
+def test_test_scores_the_best_checkpoint_as_fit_did(run, train, capsys):
+    expected = read_result(run)["test"]
+    capsys.readouterr()
+    checkpoint = run / "checkpoints/best.ckpt"
+    assert train("test", run / "config.yaml", "--ckpt_path", checkpoint) == 0
+    printed = capsys.readouterr().out
+    scores = json.loads(printed[printed.index("{\n") :])
+    assert scores == {f"test/{metric}": value for metric, value in expected.items()}
+
+
+def test_predict_writes_one_record_a_line_in_order(run, train, tmp_path, capsys, tiny_texts):
+    lines = [
+        "a warm funny film", "", "a dull tired flat stupid mess without any charm or sense at all", "clever",
+    ]  # fmt: skip
+    (tmp_path / "in.txt").write_text("\n".join(lines) + "\n")
+    arguments = ["--data.predict_source", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl"]
+    assert train("predict", run / "config.yaml", *arguments) == 0
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len(records) == len(lines)
+    for record in records:
+        assert record["probabilities"].keys() == {"neg", "pos"}
+        assert record["label"] == max(record["probabilities"], key=record["probabilities"].get)
+        assert sum(record["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    # one at a time gives what all together gave: order and padding do not matter
+    (tmp_path / "one.txt").write_text(lines[2] + "\n")
+    capsys.readouterr()
+    assert train("predict", run / "config.yaml", "--data.predict_source", tmp_path / "one.txt") == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert alone["label"] == records[2]["label"]
+    assert alone["probabilities"]["pos"] == pytest.approx(records[2]["probabilities"]["pos"], abs=1e-5)
+
+
+def test_predict_reads_standard_input(run, train, capsys, monkeypatch):
+    class Stdin:
+        buffer = io.BytesIO(b"a warm film\na dull film\n")
+
+    monkeypatch.setattr("sys.stdin", Stdin())
+    capsys.readouterr()
+    assert train("predict", run / "config.yaml", "--data.predict_source", "-") == 0
+    assert len([json.loads(line) for line in capsys.readouterr().out.splitlines()]) == 2
+
+
+def test_divergence_is_recorded_and_has_its_own_exit_status(train, short, tmp_path, capsys):
+    arguments = ["--model.optimizer.lr", 1e30, "--model.optimizer.warmup_steps", 0, "--trainer.gradient_clip_val", "null"]
+    assert train("fit", QUICK, *short, *arguments, "--norm", "none") == 4
+    result = read_result(only_run(tmp_path / "runs"))
+    assert result["status"] == "diverged"
+    assert "diverged" in capsys.readouterr().err
+
+
+def test_patience_ends_the_run(train, short, tmp_path):
+    frozen = ["--model.optimizer.lr", 1e-30, "--trainer.max_epochs", 6, "--patience", 2]
+    assert train("fit", QUICK, *short, *frozen) == 0
+    assert read_result(only_run(tmp_path / "runs"))["final"]["epoch"] == 3
+
+
+def test_the_best_checkpoint_is_of_the_best_epoch_and_the_last_of_the_last(run):
+    result = read_result(run)
+    for which in ("best", "last"):
+        checkpoint = torch.load(run / f"checkpoints/{which}.ckpt", weights_only=True)
+        assert checkpoint["global_step"] == result["final" if which == "last" else which]["step"]
+
+
+def test_norm_in_short_and_long_form(train, short, tmp_path):
+    short = [*short, "--trainer.fast_dev_run", "true"]
+    assert train("fit", QUICK, *short, "--norm", "adanorm", "--norm.options.scale", "2") == 0
+    assert train("fit", QUICK, *short, "--norm.name", "layernorm", "--norm.sites", "[layer.0, layer.1]") == 0
+
+
+def test_another_norm_drops_the_options_of_the_files_one(train, short, tmp_path):
+    layer = tmp_path / "layer.yaml"
+    layer.write_text(yaml.safe_dump({"norm": {"name": "adanorm", "options": {"k": 0.2}}}))
+    arguments = [*short, "--config", layer, "--trainer.limit_train_batches", 1, "--test_after_fit", "false"]
+    assert train("fit", QUICK, *arguments) == 0
+    assert train("fit", QUICK, *arguments, "--norm", "layernorm_simple") == 0
+    names = {path.parent.parent.name for path in (tmp_path / "runs").rglob("result.json")}
+    assert names == {"adanorm(k=0.2,scale=1)", "layernorm_simple"}

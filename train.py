@@ -1,0 +1,8 @@
+"""Train, test and apply a model with a norm of your choice: `python train.py fit --config ...`."""
+
+import sys
+
+from app.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
