@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.backbones.inject import SiteRecord, inject_norms
-from app.backbones.options import check_options, config_class, with_facts, without_foreign_tokens
-from app.backbones.sites import name_paths, norm_sites
-from app.backbones.storage import load_model, read_config, saved_with_norms, without_progress_bars
+from app.backbones.options import (
+    apply_options,
+    check_options,
+    config_class,
+    refused_by_transformers,
+    with_facts,
+    without_foreign_tokens,
+)
+from app.backbones.sites import norm_sites
+from app.backbones.storage import (
+    injected_sites,
+    load_model,
+    put_in_recorded,
+    read_config,
+    saved_with_norms,
+    without_progress_bars,
+)
 from app.errors import InputError
 from app.norms import NormSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
-
-_REFUSALS = (ValueError, TypeError, KeyError, RuntimeError, ZeroDivisionError, AssertionError)
 
 
 @dataclass(frozen=True)
@@ -96,11 +109,9 @@ def _fresh(model_type: str, options: Mapping[str, Any], facts: Mapping[str, Any]
     check_options(cls, options)
     source = f"model_type {model_type!r}"
     complete = without_foreign_tokens(cls, with_facts(cls, options, facts, source))
-    with _Refusal(source, complete):
+    with refused_by_transformers(source, complete):
         config = cls(**complete)
-    auto = _auto_class(auto_class, config)
-    with _Refusal(source, complete):
-        return auto.from_config(config)
+        return _auto_class(auto_class, config).from_config(config)
 
 
 def _pretrained(name: str, options: Mapping[str, Any], facts: Mapping[str, Any], auto_class: str) -> PreTrainedModel:
@@ -113,53 +124,57 @@ def _pretrained(name: str, options: Mapping[str, Any], facts: Mapping[str, Any],
     if folder.is_dir() and saved_with_norms(folder, read_config(folder)):
         return _pretrained_with_norms(folder, options, facts, auto_class)
     source = f"pretrained {name!r}"
-    try:
-        cls = type(AutoConfig.from_pretrained(name))
-        check_options(cls, options)
-        config = AutoConfig.from_pretrained(name, **with_facts(cls, options, facts, source))
-    except InputError:
-        raise
-    except (OSError, *_REFUSALS) as error:
-        raise InputError(f"{source}: no such folder, or no model in it ({_first_line(error)})") from error
-    auto = _auto_class(auto_class, config)
-    with _Refusal(source, options), without_progress_bars() if folder.is_dir() else nullcontext():
-        model, report = auto.from_pretrained(
-            name,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # transformers' own error does not say which and how
-            output_loading_info=True,
-        )
+    with refused_by_transformers(f"{source}: no such folder, or no model in it; it", {}):
+        config = AutoConfig.from_pretrained(name)
+    with refused_by_transformers(source, options):
+        _change(config, options, facts, source)
+        auto = _auto_class(auto_class, config)
+        with without_progress_bars() if folder.is_dir() else nullcontext():
+            model, report = auto.from_pretrained(
+                name,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # transformers' own error does not say which and how
+                output_loading_info=True,
+            )
     for key, theirs, ours in report["mismatched_keys"]:
-        raise InputError(
-            f"{source} does not fit: {key} is {tuple(theirs)} there and {tuple(ours)} in the model asked for; "
-            "take the tokenizer and sizes it was trained with, or leave the option out"
-        )
+        raise InputError(_misfit(source, key, theirs, ours))
     return model
 
 
 def _pretrained_with_norms(
     folder: Path, options: Mapping[str, Any], facts: Mapping[str, Any], auto_class: str
 ) -> PreTrainedModel:
-    """A model that `save_model` wrote with its norms, or the backbone inside it."""
-    model = load_model(folder).float()
-    check_options(type(model.config), options)
-    wanted = with_facts(type(model.config), options, facts, f"pretrained {str(folder)!r}")
-    changed = [name for name, value in wanted.items() if getattr(model.config, name, None) != value]
-    if changed:
-        raise InputError(
-            f"pretrained {str(folder)!r} was saved with norms and other {name_paths(changed)} than asked for; "
-            "it can only be loaded as it is"
-        )
-    auto = _auto_class(auto_class, model.config)
-    cls = auto._model_mapping[type(model.config)]
-    for candidate in (model, model.base_model):
-        if type(candidate) is cls:
-            return candidate
-    raise InputError(
-        f"pretrained {str(folder)!r} holds a {type(model).__name__}, and this task needs a {cls.__name__}; "
-        "only a backbone can be taken out of a saved model with norms"
+    """What `save_model` wrote with its norms: the whole of it, or its backbone under a fresh head."""
+    source = f"pretrained {str(folder)!r}"
+    saved: PreTrainedModel = load_model(folder).float()
+    config = copy.deepcopy(saved.config)
+    with refused_by_transformers(source, options):
+        _change(config, options, facts, source)
+        model: PreTrainedModel = _auto_class(auto_class, config).from_config(config)
+    old, new = (saved, model) if type(saved) is type(model) else (saved.base_model, model.base_model)
+    if type(old) is not type(new):
+        raise InputError(f"{source} holds a {type(old).__name__}, and {auto_class} needs a {type(new).__name__}")
+    put_in_recorded(new, injected_sites(old), source)
+    slots = new.state_dict(keep_vars=True)
+    for key, value in old.state_dict().items():
+        if key in slots:  # a head's backbone may lack the pooler that the bare model has, and the other way round
+            if slots[key].shape != value.shape:
+                raise InputError(_misfit(source, key, value.shape, slots[key].shape))
+            slots[key].data.copy_(value)
+    return model
+
+
+def _change(config: PreTrainedConfig, options: Mapping[str, Any], facts: Mapping[str, Any], source: str) -> None:
+    check_options(type(config), options)
+    apply_options(config, with_facts(type(config), options, facts, source))
+
+
+def _misfit(source: str, key: str, theirs: Sequence[int], ours: Sequence[int]) -> str:
+    return (
+        f"{source} does not fit: {key} is {tuple(theirs)} there and {tuple(ours)} in the model asked for; "
+        "take the tokenizer and sizes it was trained with, or leave the option out"
     )
 
 
@@ -174,26 +189,3 @@ def _auto_class(name: str, config: PreTrainedConfig) -> Any:
             f"model_type {config.model_type!r} has no {name} in transformers; choose a model type that has this head"
         )
     return auto
-
-
-class _Refusal:
-    """Context in which an exception of transformers about values becomes an InputError that shows them."""
-
-    def __init__(self, source: str, options: Mapping[str, Any]) -> None:
-        self.source = source
-        self.options = options
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        from huggingface_hub.errors import StrictDataclassError
-
-        if isinstance(error, (*_REFUSALS, OSError, StrictDataclassError)):
-            given = ", ".join(f"{name}={value!r}" for name, value in self.options.items()) or "none"
-            raise InputError(f"{self.source} refuses its options ({_first_line(error)}); options: {given}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    """What the exception says, on one line; a KeyError alone would be a bare word."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}"

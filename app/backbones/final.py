@@ -17,17 +17,16 @@ from app.errors import InputError
 def final_sites(model: nn.Module, sites: Sequence[NormSite]) -> list[NormSite]:
     """The norms that take in, as it is, what the last layer of a stack gave out.
 
-    A stack is an outermost `nn.ModuleList` (T5 keeps further lists inside each layer). One forward pass over a tiny
-    made-up input, in eval mode, shows which norm outside the stacks is called with the very tensor that the last
-    module of a stack returned. That holds for the closing norm of a pre-norm stack and for nothing else: a norm of the
-    embeddings runs before the layers, one of a prediction head behind a dense layer, and a post-norm layer ends in a
-    norm that is its own. Weights, training mode and random state are left as they were.
+    A stack is an `nn.ModuleList`. One forward pass over a tiny made-up input, in eval mode, shows which norm outside
+    all stacks is called with the very tensor that the last module of a stack returned. That holds for the closing norm
+    of a pre-norm stack and for nothing else: a norm of the embeddings runs before the layers, one of a prediction head
+    behind a dense layer, and a post-norm layer ends in a norm that is its own. Weights, training mode and random state
+    are left as they were.
 
     Raises:
         InputError: if there is none, or the model is not of Hugging Face's kind or refuses the made-up input.
     """
-    lists = {path: module for path, module in model.named_modules() if isinstance(module, nn.ModuleList)}
-    stacks = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]
+    stacks = {path: module for path, module in model.named_modules() if isinstance(module, nn.ModuleList)}
     outside = [s for s in sites if not any(path.startswith(f"{stack}.") for stack in stacks for path in s.paths)]
     given_out: list[Tensor] = []  # kept alive, so that no later tensor takes an id that is compared
     found: list[NormSite] = []
@@ -39,7 +38,7 @@ def final_sites(model: nn.Module, sites: Sequence[NormSite]) -> list[NormSite]:
         if site not in found and any(x is tensor for x in args for tensor in given_out):
             found.append(site)
 
-    handles = [lists[path][-1].register_forward_hook(after_last_layer) for path in stacks if len(lists[path])]
+    handles = [stack[-1].register_forward_hook(after_last_layer) for stack in stacks.values() if len(stack)]
     for site in outside:
         handles.append(site.module.register_forward_pre_hook(lambda norm, args, site=site: before_norm(site, args)))
     try:

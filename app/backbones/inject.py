@@ -90,15 +90,12 @@ def inject_norms(
 def registered_norm(module: Norm) -> tuple[str, dict[str, Any]]:
     """Name and options under which the registry would build `module` again.
 
-    An option that is the start value of a parameter of the same name is left out: weights are kept elsewhere.
-
     Raises:
         InputError: if its class is not registered.
     """
     for name in norm_names():
         if norm_class(name) is type(module):
-            options = {option: getattr(module, option) for option in bind_options(name, {})}
-            return name, {option: value for option, value in options.items() if not isinstance(value, Tensor)}
+            return name, {option: getattr(module, option) for option in bind_options(name, {})}
     raise InputError(f"{type(module).__name__} is no registered norm; give it a name with register_norm")
 
 

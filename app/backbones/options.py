@@ -6,7 +6,8 @@ import ast
 import dataclasses
 import difflib
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from app.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
+
+_VALUE_ERRORS = (ValueError, TypeError, KeyError, RuntimeError, ArithmeticError, AssertionError, OSError)
 
 
 def config_class(model_type: str) -> type[PreTrainedConfig]:
@@ -43,8 +46,7 @@ def option_names(cls: type[PreTrainedConfig]) -> set[str]:
         for name, value in vars(base).items()
         if isinstance(value, property) and value.fset and not name.startswith("_")
     }
-    names = fields | settable | set(cls.attribute_map) | {"attn_implementation"} | _read_by_models(cls)
-    return names | {"rope_theta"} if "rope_parameters" in fields else names
+    return fields | settable | set(cls.attribute_map) | {"attn_implementation"} | _read_by_models(cls)
 
 
 def check_options(cls: type[PreTrainedConfig], options: Mapping[str, Any]) -> None:
@@ -78,7 +80,7 @@ def with_facts(
         if name not in known:
             continue
         for given in {name, cls.attribute_map.get(name, name)} & options.keys():
-            if options[given] != value:
+            if _listed(options[given]) != _listed(value):
                 raise InputError(
                     f"{source}: option {given} is {options[given]!r}, but the data makes it {value!r}; leave it out"
                 )
@@ -103,6 +105,31 @@ def without_foreign_tokens(cls: type[PreTrainedConfig], options: Mapping[str, An
         and value >= size
     }
     return {**foreign, **options}
+
+
+def apply_options(config: PreTrainedConfig, options: Mapping[str, Any]) -> None:
+    """Set options on a config that was read from a file."""
+    for name, value in options.items():
+        setattr(config, "_attn_implementation" if name == "attn_implementation" else name, value)
+
+
+@contextmanager
+def refused_by_transformers(source: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Answer what transformers, or torch under it, raises about values with one line that shows them.
+
+    Raises:
+        InputError: in place of any exception that a wrong value is known to cause.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (*_VALUE_ERRORS, StrictDataclassError) as error:
+        said = " ".join(str(error).split())[:300]
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "none"
+        raise InputError(f"{source} is refused ({type(error).__name__}: {said}); options: {given}") from error
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
@@ -131,6 +158,11 @@ def _read_by_models(cls: type[PreTrainedConfig]) -> set[str]:
             ):
                 read.add(name)
     return {name for name in read if not name.startswith("_") and not callable(getattr(cls, name, None))}
+
+
+def _listed(value: Any) -> Any:
+    """The value as a YAML would hold it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _fields(cls: type) -> tuple[dataclasses.Field, ...]:

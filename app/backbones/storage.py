@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from app.backbones.inject import put_in, registered_norm
+from app.backbones.options import refused_by_transformers
 from app.backbones.sites import name_paths
 from app.errors import InputError
 from app.norms import Norm, NormError, build_norm
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WEIGHTS_FILE = "norm_model.safetensors"
-_PLAIN_WEIGHTS_FILE = "model.safetensors"
 
 
 def save_model(model: PreTrainedModel, folder: str | Path) -> Path:
@@ -103,6 +103,24 @@ def injected_sites(model: nn.Module) -> list[dict[str, Any]]:
             shape = list(module.normalized_shape)
             sites.append({"path": path, "name": name, "options": options, "shape": shape, "eps": module.eps})
     return sites
+
+
+def put_in_recorded(model: nn.Module, sites: list[dict[str, Any]], source: str) -> None:
+    """Build each norm that `injected_sites` recorded again and put it where it stood.
+
+    Raises:
+        InputError: if the model has no such place, or the registry no such norm.
+    """
+    new_by_old: dict[nn.Module, Norm] = {}
+    for site in sites:
+        try:
+            old = model.get_submodule(site["path"])
+            new = build_norm(site["name"], site["shape"], site["eps"], **site["options"])
+        except (AttributeError, KeyError, TypeError, NormError) as error:
+            raise InputError(f"{source}, norm_sites, {site}: {error}") from error
+        new._is_hf_initialized = True  # type: ignore[assignment]
+        new_by_old[old] = new
+    put_in(model, new_by_old)
 
 
 def saved_with_norms(folder: Path, config: dict[str, Any]) -> bool:
@@ -191,8 +209,9 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
     cls = _model_class(folder, config)
     if config["model_type"] not in CONFIG_MAPPING:
         raise InputError(f"{folder}: model_type {config['model_type']!r} is unknown to this version of transformers")
-    model = cls(CONFIG_MAPPING[config["model_type"]].from_dict(config))
-    _put_in_recorded(model, sites, folder)
+    with refused_by_transformers(f"{folder}/config.json", {}):
+        model = cls(CONFIG_MAPPING[config["model_type"]].from_dict(config))
+    put_in_recorded(model, sites, f"{folder}/config.json")
     _load_weights(model, folder)
     if (folder / "generation_config.json").exists():
         model.generation_config = GenerationConfig.from_pretrained(folder)
@@ -201,11 +220,8 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
 
 def _load_plain(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
     cls = _model_class(folder, config)
-    try:
-        with without_progress_bars():
-            loaded: Any = cls.from_pretrained(folder, dtype="auto", use_safetensors=True, output_loading_info=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{folder}: {error}") from error
+    with refused_by_transformers(str(folder), {}), without_progress_bars():
+        loaded: Any = cls.from_pretrained(folder, dtype="auto", use_safetensors=True, output_loading_info=True)
     model, report = loaded
     if report["missing_keys"]:
         raise InputError(f"{folder} lacks weights of {cls.__name__}: {name_paths(sorted(report['missing_keys']))}")
@@ -225,20 +241,6 @@ def _model_class(folder: Path, config: dict[str, Any]) -> type[PreTrainedModel]:
     return cls
 
 
-def _put_in_recorded(model: nn.Module, sites: list[dict[str, Any]], folder: Path) -> None:
-    """Build each recorded norm again and put it where it stood."""
-    new_by_old: dict[nn.Module, Norm] = {}
-    for site in sites:
-        try:
-            old = model.get_submodule(site["path"])
-            new = build_norm(site["name"], site["shape"], site["eps"], **site["options"])
-        except (AttributeError, KeyError, TypeError, NormError) as error:
-            raise InputError(f"{folder}/config.json, norm_sites, {site}: {error}") from error
-        new._is_hf_initialized = True  # type: ignore[assignment]
-        new_by_old[old] = new
-    put_in(model, new_by_old)
-
-
 def _load_weights(model: nn.Module, folder: Path) -> None:
     """Fill every parameter and buffer of the state dict, in the file's dtypes; tied ones are filled through any name.
 
@@ -248,8 +250,8 @@ def _load_weights(model: nn.Module, folder: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = next((p for p in (folder / WEIGHTS_FILE, folder / _PLAIN_WEIGHTS_FILE) if p.exists()), None)
-    if path is None:
+    path = folder / WEIGHTS_FILE
+    if not path.exists():
         raise InputError(f"{folder} holds no weights: there is no {WEIGHTS_FILE} in it")
     try:
         tensors = load_file(path)

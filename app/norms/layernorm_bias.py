@@ -1,10 +1,10 @@
 """LayerNorm with its bias alone."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.norms.base import Norm, Shape
+from app.norms.functional import layer_norm
 from app.norms.registry import register_norm
 
 
@@ -26,6 +26,5 @@ class LayerNormBias(Norm):
         self.bias = nn.Parameter(torch.zeros(self.normalized_shape))
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Torch's own kernel; on CPU it is vectorised only with a gain."""
-        gain = torch.ones_like(self.bias, requires_grad=False) if x.is_cpu else None
-        return F.layer_norm(x, self.normalized_shape, gain, self.bias, self.eps)
+        """Torch's own kernel."""
+        return layer_norm(x, self.normalized_shape, self.eps, bias=self.bias)

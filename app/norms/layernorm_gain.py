@@ -1,10 +1,10 @@
 """LayerNorm with its gain alone."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.norms.base import Norm, Shape
+from app.norms.functional import layer_norm
 from app.norms.registry import register_norm
 
 
@@ -26,9 +26,8 @@ class LayerNormGain(Norm):
         self.weight = nn.Parameter(torch.ones(self.normalized_shape))
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Torch's own kernel; on CPU it is vectorised only with a bias."""
-        bias = torch.zeros_like(self.weight, requires_grad=False) if x.is_cpu else None
-        return F.layer_norm(x, self.normalized_shape, self.weight, bias, self.eps)
+        """Torch's own kernel."""
+        return layer_norm(x, self.normalized_shape, self.eps, self.weight)
 
     def gradient_at_y(self, gradient: Tensor, x: Tensor) -> Tensor:
         """The gradient times weight."""

@@ -128,7 +128,7 @@ def test_unknown_and_impossible_options_are_answered(model_type, options, messag
     ("model_type", "option"),
     [
         ("gpt2", "hidden_size"),  # another name of n_embd
-        ("llama", "rope_theta"),  # taken into rope_parameters
+        ("llama", "rope_parameters"),
         ("deberta-v2", "norm_rel_ebd"),  # in no config class, read by the model
         ("t5", "decoder_start_token_id"),
         ("bert", "num_labels"),  # a property
@@ -182,7 +182,7 @@ def test_pretrained_weights_that_do_not_fit_are_refused(tmp_path, options, facts
 
 @pytest.mark.parametrize("name", ["no/such/folder/here", "./nowhere"])
 def test_a_pretrained_model_that_is_not_there_is_refused(name):
-    with pytest.raises(InputError, match=f"pretrained '{name}': no such folder"):
+    with pytest.raises(InputError, match=f"pretrained '{name}': no such folder, or no model in it"):
         build_model(BackboneConfig(pretrained=name))
 
 
@@ -209,15 +209,28 @@ def test_a_model_saved_with_norms_can_take_others(saved_with_norms):
     assert {record.old_class for record in built.sites} == {"LayerNormSimple"} and len(built.sites) == 6
 
 
+def test_a_backbone_saved_with_norms_can_take_a_fresh_head_and_other_dropout(saved_with_norms):
+    model, pretrained = saved_with_norms
+    pretrained = BackboneConfig(pretrained=pretrained.pretrained, options={"hidden_dropout_prob": 0.3})
+    facts = {**FACTS, "num_labels": 5}
+    built = build_model(pretrained, facts=facts, auto_class="AutoModelForTokenClassification").model
+    assert built.classifier.out_features == 5 and built.bert.embeddings.dropout.p == 0.3
+    assert type(built.bert.embeddings.LayerNorm) is type(model.bert.embeddings.LayerNorm)
+    expected = values(model.bert)
+    assert all(torch.equal(value, expected[key]) for key, value in values(built.bert).items())
+
+
 @pytest.mark.parametrize(
     ("auto_class", "options", "message"),
     [
-        ("AutoModelForTokenClassification", {}, "holds a BertForMaskedLM, and this task needs a BertForTokenClass"),
-        ("AutoModel", {"hidden_size": 64}, "other hidden_size than asked for; it can only be loaded as it is"),
+        ("AutoModel", {"hidden_size": 64}, "does not fit: "),
+        ("AutoModel", {"vocab_size": 61}, r"word_embeddings.weight is \(60, 32\) there and \(61, 32\) in the model"),
         ("AutoModel", {"hiden_size": 64}, "no option 'hiden_size'"),
+        ("AutoModel", {"hidden_dropout_prob": 7.0}, "is refused .*; options: hidden_dropout_prob=7.0"),
+        ("AutoModelForSeq2SeqLM", {}, "'bert' has no AutoModelForSeq2SeqLM"),
     ],
 )
-def test_a_model_saved_with_norms_is_taken_as_it_is(saved_with_norms, auto_class, options, message):
+def test_a_model_saved_with_norms_that_does_not_fit_is_refused(saved_with_norms, auto_class, options, message):
     pretrained = BackboneConfig(pretrained=saved_with_norms[1].pretrained, options=options)
     with pytest.raises(InputError, match=message):
         build_model(pretrained, auto_class=auto_class)

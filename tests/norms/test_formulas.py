@@ -1,0 +1,125 @@
+"""Our norms against their plain formulas and the gradients one derives on paper, in float64."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from app.norms import build_norm, norm_class, norm_names
+from tests.norms.cases import assert_same, draw, gradients, leaf, make
+from tests.norms.formulas import CLOSED_FORMS, FORMULAS, OURS
+
+EXACT = {"rtol": 1e-10, "atol": 1e-10}
+# (leading shape, normalized shape); a size of 1 in every place, an empty batch, no batch at all
+SHAPES = [
+    ((6,), (1,)),
+    ((5,), (2,)),
+    ((2, 3), (7,)),
+    ((), (16,)),
+    ((0,), (8,)),
+    ((2, 0), (3, 4)),
+    ((1, 2), (129,)),
+    ((3,), (1024,)),
+    ((2,), (3, 4, 4)),
+    ((2, 2), (5, 1, 3)),
+    ((), (2, 3)),
+    ((40,), (64,)),
+]
+
+
+def test_every_norm_of_ours_is_registered_and_has_both_references() -> None:
+    assert set(OURS) <= set(norm_names())
+    assert set(OURS) == set(FORMULAS) == set(CLOSED_FORMS)
+
+
+@pytest.mark.parametrize(("batch", "shape"), SHAPES, ids=str)
+@pytest.mark.parametrize("name", OURS)
+def test_output_and_gradients_are_the_formula_s(name: str, batch: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    norm = make(name, shape)
+    x, g = leaf(draw(*batch, *shape)), draw(*batch, *shape, seed=2)
+    output = norm(x)
+    expected = FORMULAS[name](norm, x)
+    torch.testing.assert_close(output, expected, **EXACT)
+    got = gradients(norm, output, x, g)
+    assert_same(got, gradients(norm, expected, x, g), **EXACT)
+    with torch.no_grad():
+        assert_same(got, CLOSED_FORMS[name](norm, x, g), **EXACT)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("name", OURS)
+def test_formula_holds_where_eps_rules_and_where_it_vanishes(name: str, scale: float) -> None:
+    norm = make(name, 33, eps=1e-3)
+    x, g = leaf(scale * draw(4, 33)), draw(4, 33, seed=2)
+    output, expected = norm(x), FORMULAS[name](norm, x)
+    torch.testing.assert_close(output, expected, **EXACT)
+    assert_same(gradients(norm, output, x, g), gradients(norm, expected, x, g), **EXACT)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_second_derivatives_are_the_formula_s(name: str) -> None:
+    norm = make(name, (2, 3))
+    x, g = leaf(draw(4, 2, 3)), leaf(draw(4, 2, 3, seed=2))
+
+    def second(output: torch.Tensor) -> dict[str, torch.Tensor]:
+        first = gradients(norm, output, x, g, create_graph=True)
+        penalty = sum((value**3).sum() for value in first.values())
+        named = {"x": x, "g": g, **dict(norm.named_parameters())}
+        values = torch.autograd.grad(penalty, list(named.values()), allow_unused=True, materialize_grads=True)
+        return dict(zip(named, values, strict=True))
+
+    assert_same(second(norm(x)), second(FORMULAS[name](norm, x)), **EXACT)
+
+
+@pytest.mark.parametrize("name", [name for name in norm_names() if norm_class(name).detaches_mean is not None])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_theorem_of_the_paper(name: str, scale: float) -> None:
+    """Mean and variance of the gradient that reaches x, from those of the gradient at y; eps costs eps / sigma^2."""
+    norm = make(name, 64)
+    x = leaf(scale * draw(16, 64))
+    gradient = draw(16, 64, seed=2)
+    reaches_x = gradients(norm, norm(x), x, gradient)["x"]
+    with torch.no_grad():
+        g = norm.gradient_at_y(gradient, x)
+        variance_x, y = x.var(-1, correction=0), F.layer_norm(x, (64,), eps=0)
+        mean_g, variance_g = g.mean(-1), g.var(-1, correction=0)
+    slack = {"rtol": 2 * (norm.eps / variance_x).max().item() + 1e-12, "atol": 1e-12}
+
+    expected_mean = mean_g / variance_x.sqrt() if norm.detaches_mean else torch.zeros(16, dtype=torch.float64)
+    torch.testing.assert_close(reaches_x.mean(-1), expected_mean, **slack)
+    bound = variance_g / variance_x
+    got = reaches_x.var(-1, correction=0)
+    if norm.detaches_sigma:
+        torch.testing.assert_close(got, bound, **slack)
+    else:
+        assert (got <= bound * (1 + slack["rtol"])).all()
+        torch.testing.assert_close(got, bound - (g * y).mean(-1) ** 2 / variance_x, **slack)
+
+
+def test_theorem_s_four_cases_are_all_among_our_norms() -> None:
+    cases = {(norm_class(name).detaches_mean, norm_class(name).detaches_sigma) for name in OURS}
+    assert cases == {(None, None), (False, False), (False, True), (True, False), (True, True)}
+
+
+@pytest.mark.parametrize("name", ["layernorm", "layernorm_gain"])
+def test_layernorm_is_torch_s(name: str) -> None:
+    norm = make(name, 24, torch.float32)
+    torch_s = torch.nn.LayerNorm(24, bias=name == "layernorm")
+    torch_s.load_state_dict(norm.state_dict())
+    x, g = leaf(draw(5, 24, dtype=torch.float32)), draw(5, 24, dtype=torch.float32, seed=2)
+    assert torch.equal(norm(x), torch_s(x))
+    assert_same(gradients(norm, norm(x), x, g), gradients(torch_s, torch_s(x), x, g), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [24, (3, 8)])
+def test_rmsnorm_is_torch_s(shape: int | tuple[int, ...]) -> None:
+    norm = make("rmsnorm", shape)
+    torch_s = torch.nn.RMSNorm(shape, eps=norm.eps, dtype=torch.float64)
+    torch_s.load_state_dict(norm.state_dict())
+    x, g = leaf(draw(5, *norm.normalized_shape)), draw(5, *norm.normalized_shape, seed=2)
+    torch.testing.assert_close(norm(x), torch_s(x), **EXACT)
+    assert_same(gradients(norm, norm(x), x, g), gradients(torch_s, torch_s(x), x, g), **EXACT)
+
+
+def test_scalenorm_starts_as_rmsnorm() -> None:
+    x = draw(5, 24, dtype=torch.float32)
+    torch.testing.assert_close(build_norm("scalenorm", 24)(x), build_norm("rmsnorm", 24)(x))

@@ -1,0 +1,108 @@
+"""The classification task: what it pools, what it counts, and that runs of different norms are paired."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from app.backbones import BackboneConfig
+from app.batches import DataFacts, TextBatch
+from app.callbacks.reseed import reseed
+from app.norms import NormSpec
+from app.tasks import Classification
+from app.tasks.optimization import OptimizerConfig
+
+OPTIONS = {
+    "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32,
+    "max_position_embeddings": 16,
+}  # fmt: skip
+
+
+def task(norm="layernorm", seed=0, **options):
+    facts = DataFacts({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"))
+    return Classification(BackboneConfig("bert", OPTIONS), OptimizerConfig(), NormSpec(norm), facts, seed=seed, **options)
+
+
+def batch(rows, labels, width=None):
+    width = width or max(map(len, rows))
+    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    return TextBatch(
+        torch.arange(len(rows)), len(rows), False, ids, mask, torch.tensor(labels), sum(len(row) for row in rows)
+    )
+
+
+ROWS, LABELS = [[2, 7, 8, 3], [2, 9, 3]], [0, 2]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_padding_does_not_change_the_logits(pooling):
+    model = task(pooling=pooling).eval()
+    torch.testing.assert_close(model(batch(ROWS, LABELS)), model(batch(ROWS, LABELS, width=9)), atol=1e-6, rtol=1e-5)
+
+
+def test_mean_pooling_is_the_mean_over_real_tokens():
+    model = task(pooling="mean", classifier_dropout=0.0).eval()
+    hidden = model.model(**batch(ROWS, LABELS).model_inputs()).last_hidden_state
+    expected = torch.stack([hidden[0, :4].mean(0), hidden[1, :3].mean(0)])
+    torch.testing.assert_close(model(batch(ROWS, LABELS)), model.classifier(expected))
+
+
+def test_counts_are_sums_of_nats_and_of_hits():
+    model = task().eval()
+    data = batch(ROWS, LABELS)
+    logits = model(data)
+    counts = model.evaluate(data)
+    nats = -torch.log_softmax(logits, -1)[torch.arange(2), data.labels].sum()
+    torch.testing.assert_close(counts["loss"][0], nats)
+    assert counts["accuracy"][0] == sum(int(row.argmax()) == label for row, label in zip(logits, LABELS, strict=True))
+    assert counts["loss"][1] == counts["accuracy"][1] == 2
+
+
+def test_smoothing_is_in_the_training_loss_alone():
+    plain, smooth = task(), task(label_smoothing=0.2)
+    data = batch(ROWS, LABELS)
+    plain.eval(), smooth.eval()
+    torch.testing.assert_close(plain.evaluate(data)["loss"], smooth.evaluate(data)["loss"])
+    expected = F.cross_entropy(smooth(data), data.labels, reduction="sum", label_smoothing=0.2)
+    torch.testing.assert_close(smooth.train_nats(data)[0], expected)
+
+
+def test_every_trainable_parameter_gets_a_gradient():
+    model = task("adanorm").train()
+    model.train_nats(batch(ROWS, LABELS))[0].backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.mark.parametrize("norm", ["adanorm", "none", "detachnorm", "rmsnorm", "dyt"])
+def test_for_one_seed_every_norm_starts_from_the_same_weights(norm):
+    reference, other = (
+        {name: p for name, p in task(which, seed=3).named_parameters() if "LayerNorm" not in name}
+        for which in ("layernorm", norm)
+    )
+    assert reference.keys() == other.keys()
+    assert all(torch.equal(p, other[name]) for name, p in reference.items())
+    assert not torch.equal(reference["classifier.weight"], task(norm, seed=4).classifier.weight)
+
+
+def test_building_a_task_leaves_the_random_state_as_it_was():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    task(seed=3)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("norm", ["adanorm", "none"])
+def test_for_one_step_every_norm_draws_the_same_dropout(norm):
+    masks = []
+    for which in ("layernorm", norm):
+        model = task(which, seed=1).train()
+        seen = []
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.register_forward_hook(lambda _, x, y, seen=seen: seen.append((y == 0) & (x[0] != 0)))
+        reseed(1, 17, 17, 0)
+        model(batch(ROWS, LABELS))
+        masks.append(seen)
+    assert len(masks[0]) == len(masks[1]) > 0
+    assert any(mask.any() for mask in masks[0])
+    assert all(torch.equal(a, b) for a, b in zip(*masks, strict=True))

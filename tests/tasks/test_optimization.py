@@ -1,0 +1,96 @@
+"""Weight decay by module type, and schedules against their formulas."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from app.backbones import inject_norms
+from app.errors import InputError
+from app.norms import norm_names
+from app.tasks.optimization import OptimizerConfig, build_optimizer, parameter_groups
+
+
+class Oddly(nn.Module):
+    """Names that would mislead whoever decides by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm_table = nn.Embedding(5, 4)
+        self.LayerNorm_projection = nn.Linear(4, 4)
+        self.plain = nn.LayerNorm(4)
+        self.over_map = nn.LayerNorm((2, 4))
+
+
+def decays(model):
+    first, second = parameter_groups(model, 0.1)
+    assert first["weight_decay"] == 0.1 and second["weight_decay"] == 0.0
+    return {id(p) for p in first["params"]}, {id(p) for p in second["params"]}
+
+
+def test_matrices_decay_and_norms_and_biases_do_not():
+    model = Oddly()
+    decayed, plain = decays(model)
+    assert decayed == {id(model.norm_table.weight), id(model.LayerNorm_projection.weight)}
+    assert plain == {
+        id(p) for p in [model.LayerNorm_projection.bias, *model.plain.parameters(), *model.over_map.parameters()]
+    }
+
+
+@pytest.mark.parametrize("norm", norm_names())
+def test_no_injected_norm_decays(norm):
+    model = Oddly()
+    inject_norms(model, norm)
+    decayed, _ = decays(model)
+    assert decayed == {id(model.norm_table.weight), id(model.LayerNorm_projection.weight)}
+
+
+def test_shared_and_frozen_parameters_are_listed_once_or_not_at_all():
+    model = Oddly()
+    model.again = model.LayerNorm_projection
+    model.norm_table.weight.requires_grad_(False)
+    decayed, plain = decays(model)
+    assert decayed == {id(model.LayerNorm_projection.weight)} and len(plain) == 5
+
+
+FORMULAS = {
+    "constant": lambda t, warm, total: 1.0,
+    "linear": lambda t, warm, total: (total - t) / (total - warm),
+    "cosine": lambda t, warm, total: 0.5 * (1 + math.cos(math.pi * (t - warm) / (total - warm))),
+    "inverse_sqrt": lambda t, warm, total: math.sqrt(warm / t),
+}
+
+
+@pytest.mark.parametrize("schedule", FORMULAS)
+def test_schedule_follows_its_formula(schedule):
+    warm, total = 10, 50
+    config = OptimizerConfig(lr=2.0, schedule=schedule, warmup_steps=warm)
+    optimizer, scheduler = build_optimizer(nn.Linear(2, 2), config, total)
+    for step in range(total):
+        expected = step / warm if step < warm else FORMULAS[schedule](step, warm, total)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(2.0 * expected, abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_optimizer_is_the_one_asked_for(name):
+    optimizer, _ = build_optimizer(nn.Linear(2, 2), OptimizerConfig(name=name, betas=(0.8, 0.9), eps=1e-6), None)
+    assert type(optimizer) is {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    assert optimizer.defaults["betas"] == (0.8, 0.9) and optimizer.defaults["eps"] == 1e-6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"lr": 0}, {"eps": -1}, {"weight_decay": -0.1}, {"warmup_steps": -1}, {"betas": (0.9, 1.0)},
+     {"schedule": "inverse_sqrt"}],
+)  # fmt: skip
+def test_impossible_settings_are_refused(options):
+    with pytest.raises(InputError, match=next(iter(options)).split("_")[0]):
+        OptimizerConfig(**options)
+
+
+def test_a_schedule_that_ends_must_know_where():
+    with pytest.raises(InputError, match="max_epochs"):
+        build_optimizer(nn.Linear(2, 2), OptimizerConfig(schedule="cosine"), None)
