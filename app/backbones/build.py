@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from app.backbones.options import (
     with_facts,
     without_foreign_tokens,
 )
-from app.backbones.sites import norm_sites
+from app.backbones.sites import name_paths, norm_sites
 from app.backbones.storage import (
     injected_sites,
     load_model,
@@ -32,6 +33,8 @@ from app.norms import NormSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,9 @@ def _pretrained_with_norms(
             if slots[key].shape != value.shape:
                 raise InputError(_misfit(source, key, value.shape, slots[key].shape))
             slots[key].data.copy_(value)
+    fresh = slots.keys() - old.state_dict().keys()
+    if fresh:
+        log.warning("%s has no weights for %s: these are fresh", source, name_paths(sorted(fresh)))
     return model
 
 

@@ -5,7 +5,7 @@ Decisions:
   whoever follows may overwrite it in place (a ReLU does), as behind F.layer_norm.
 - On CPU the forward kernel is vectorised only with both gain and bias, and takes down its statistics in half precision
   unless they are float32. So `affine` hands it both, of ones and zeros where a norm has none: without them
-  layernorm_simple takes a fifth longer, and bfloat16 gradients are wrong in their second digit. Other devices need none.
+  layernorm_simple takes a fifth longer, and gradients in bfloat16 are wrong in the second digit. Others need neither.
 - Backward is made of differentiable operations wherever autograd asks for a graph of it, so that double backward is the
   derivative of the plain formula with its detached parts.
 - The normalized dimensions are the last `len(shape)`; per-row statistics keep them with size 1 and so broadcast.

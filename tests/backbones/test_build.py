@@ -194,13 +194,18 @@ def saved_with_norms(tmp_path):
 
 
 @pytest.mark.parametrize(("auto_class", "cls"), [("AutoModelForMaskedLM", BertForMaskedLM), ("AutoModel", BertModel)])
-def test_a_model_saved_with_norms_or_its_backbone_can_be_trained_further(saved_with_norms, auto_class, cls):
+def test_a_model_saved_with_norms_or_its_backbone_can_be_trained_further(saved_with_norms, auto_class, cls, caplog):
     model, pretrained = saved_with_norms
     built = build_model(pretrained, facts=FACTS, auto_class=auto_class)
     assert type(built.model) is cls and built.model.training and built.sites == []
     assert {site.kind for site in norm_sites(built.model)} == {"app.norms"}
-    expected = values(model if cls is BertForMaskedLM else model.bert)
-    assert all(torch.equal(value, expected[key]) for key, value in values(built.model).items())
+    found, expected = values(built.model), values(model if cls is BertForMaskedLM else model.bert)
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+    fresh = found.keys() - expected.keys()
+    assert fresh == (set() if cls is BertForMaskedLM else {"pooler.dense.weight", "pooler.dense.bias"})
+    assert [record.message for record in caplog.records] == [
+        f"pretrained {pretrained.pretrained!r} has no weights for {', '.join(sorted(fresh))}: these are fresh"
+    ] * bool(fresh)
 
 
 def test_a_model_saved_with_norms_can_take_others(saved_with_norms):

@@ -122,16 +122,18 @@ def test_refuses_an_option_without_type_or_default() -> None:
             register_norm("wrong")(wrong)
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("adanrom", "adanorm"), ("LayerNorm", "layernorm"), ("detach", "detach")])
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("adanrom", "adanorm"), ("LayerNorm", "layernorm"), ("detachmean", "detach_mean")]
+)
 def test_an_unknown_name_is_answered_with_the_nearest_and_the_list(typed: str, meant: str) -> None:
-    with pytest.raises(NormError, match=f"unknown norm '{typed}'; did you mean '{meant}.*' allowed: ") as caught:
+    with pytest.raises(NormError, match=f"unknown norm '{typed}'; did you mean '{meant}'\\? allowed: ") as caught:
         build_norm(typed, 8)
     assert all(name in str(caught.value) for name in norm_names())
 
 
 @pytest.mark.parametrize("typed", ["xyz", "", None, 3, ["adanorm"], {"name": "adanorm"}], ids=str)
 def test_what_is_no_name_at_all_is_answered_too(typed: Any) -> None:
-    with pytest.raises(NormError, match="unknown norm .*; allowed: adanorm,"):
+    with pytest.raises(NormError, match="unknown norm .* allowed: adanorm,"):
         bind_options(typed, {})
 
 
