@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jsonargparse import Namespace
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from app.callbacks import (
     DivergedError,
@@ -22,6 +25,7 @@ from app.callbacks import (
     RunCheckpoint,
     RunRecord,
     StopEarly,
+    StoppedError,
     StopWhenDiverged,
 )
 from app.callbacks.progress import progress_bar_wanted
@@ -30,7 +34,7 @@ from app.cli_errors import explain
 from app.cli_norm import DEFAULT, fold_norm
 from app.datamodules.base import DataModule
 from app.norms import norm_names
-from app.run_folder import find_checkpoint, run_folder, set_aside
+from app.run_folder import claim, find_checkpoint, run_folder, set_aside
 from app.tasks import Task
 
 BASE_CONFIG = Path(__file__).parent.parent / "configs" / "base.yaml"
@@ -108,6 +112,12 @@ class CLI(LightningCLI):
             default=None,
             help="also write last.ckpt every so many minutes",
         )
+        parser.add_argument(
+            "--allow_other_processes",
+            type=bool,
+            default=False,
+            help="go on from a checkpoint that another number of processes wrote",
+        )
         parser.link_arguments("norm", "model.init_args.norm")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
@@ -138,6 +148,7 @@ class CLI(LightningCLI):
                 },
                 self.datamodule.fingerprint,
                 self.datamodule.plan.fingerprint,
+                settings.allow_other_processes,
             )
             extra = [Reseed(settings.seed_everything), self.record, StopWhenDiverged()]
             if settings.patience:
@@ -146,6 +157,7 @@ class CLI(LightningCLI):
                 RunCheckpoint(monitor, primary.mode, settings.checkpoint_every_steps, settings.checkpoint_every_minutes)
             )
         config = {**self._get(self.config_init, "trainer"), **kwargs}
+        config.update(_torchrun_size())
         config["callbacks"] = [*(config["callbacks"] or []), *extra]
         config["default_root_dir"] = str(self.folder)
         config["enable_checkpointing"] = is_fit
@@ -160,15 +172,15 @@ class CLI(LightningCLI):
 
     def fit(self, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
         """Train, then test the best checkpoint, then say what came out."""
-        checkpoint = find_checkpoint(self.folder, ckpt_path) if ckpt_path else None
         keeps_files = not self.trainer.fast_dev_run
-        if keeps_files and checkpoint is None and (earlier := set_aside(self.folder)):
-            log.info("an earlier run is kept in %s (to go on with one: --ckpt_path last)", earlier)
+        checkpoint = self._checkpoint_to_go_on_from(ckpt_path)
         model.total_steps = self._total_steps()
-        self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-        best = self.folder / "checkpoints" / "best.ckpt"
-        if self.settings.test_after_fit and best.is_file() and keeps_files:
-            self.trainer.test(model, datamodule=datamodule, ckpt_path=best, weights_only=True, verbose=False)
+        owns_folder = keeps_files and self.trainer.is_global_zero
+        with self._take_folder(checkpoint) if owns_folder else nullcontext():
+            self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+            best = self.folder / "checkpoints" / "best.ckpt"
+            if self.settings.test_after_fit and best.is_file() and keeps_files:
+                self.trainer.test(model, datamodule=datamodule, ckpt_path=best, weights_only=True, verbose=False)
         if self.trainer.is_global_zero and self.record.result:
             print(summarise(self.record.result, self.folder), flush=True)
 
@@ -192,6 +204,26 @@ class CLI(LightningCLI):
             sys.stdout.writelines(lines)
         else:
             Path(self.settings.output).write_text("".join(lines), encoding="utf-8")
+
+    def _checkpoint_to_go_on_from(self, ckpt_path: str | None) -> Path | None:
+        """The file of --ckpt_path; none for a run that was ended before it wrote one, which then begins again."""
+        if ckpt_path is None:
+            return None
+        if ckpt_path == "last" and self.folder.exists():
+            last = self.folder / "checkpoints" / "last.ckpt"
+            if not last.exists():
+                log.info("%s was ended before its first checkpoint: beginning again", self.folder)
+                return None
+        return find_checkpoint(self.folder, ckpt_path)
+
+    def _take_folder(self, checkpoint: Path | None) -> IO[str]:
+        """Claim the run folder; a new run gets an empty one."""
+        lock = claim(self.folder)
+        if checkpoint is None and (earlier := set_aside(self.folder)):
+            log.info("an earlier run is kept in %s (to go on with one: --ckpt_path last)", earlier)
+            lock.close()
+            lock = claim(self.folder)
+        return lock
 
     def _score(self, evaluate: Any, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
         checkpoint = find_checkpoint(self.folder, ckpt_path or "best")
@@ -232,13 +264,16 @@ class CLI(LightningCLI):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; the exit status is 0, 2 for bad input, 4 for a run that diverged."""
+    """Run a command; the exit status is 0, 2 for bad input, 4 for a run that diverged, 128 + the signal if stopped."""
     _quiet(next(iter(arguments), None))
     try:
         CLI(fold_norm(arguments, [BASE_CONFIG]))
     except DivergedError as error:
         print(error, file=sys.stderr)
         return EXIT_DIVERGED
+    except StoppedError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
     except Exception as error:
         message = explain(error)
         if message is None:
@@ -248,13 +283,21 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _torchrun_size() -> dict[str, int]:
+    """Devices and nodes as torchrun started them, so that they need not be said twice."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    return {"devices": local, "num_nodes": int(os.environ["WORLD_SIZE"]) // local}
+
+
 def _quiet(command: str | None) -> None:
     """Our own lines plain on standard output; of the libraries only what a person should act on."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     handler = logging.StreamHandler(sys.stderr if command == "predict" else sys.stdout)  # stdout is for predictions
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO if not rank_zero_only.rank else logging.WARNING)
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
@@ -262,6 +305,7 @@ def _quiet(command: str | None) -> None:
         ".*smaller than the logging interval.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is a GPU available but not used.*",
+        ".*your dataloader is not resumable.*",  # the batch plan is a function of the position: it is
         ".*callbacks used to create the checkpoint.*",  # those of fit; test and predict need the weights alone
         ".*LeafSpec.* is deprecated.*",  # Lightning 2.6.6 with torch 2.13
     ):

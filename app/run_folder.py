@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
 from pathlib import Path
+from typing import IO
 
 from app.errors import InputError
 from app.norms import NormSpec
+
+LOCK = "run.lock"
 
 
 def run_folder(root: Path, task: str, dataset: str, norm: NormSpec, seed: int) -> Path:
@@ -15,13 +20,34 @@ def run_folder(root: Path, task: str, dataset: str, norm: NormSpec, seed: int) -
     return root / task / dataset / f"{norm.signature}{sites}" / f"seed{seed}"
 
 
+def claim(folder: Path) -> IO[str]:
+    """Take a run folder for this process, until the file given back is closed or the process ends, however it ends.
+
+    Raises:
+        InputError: if another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = open(folder / LOCK, "a+", encoding="utf-8")  # stays open: closing it gives the folder back
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not handed on to loader processes
+    except OSError:
+        lock.seek(0)
+        owner = lock.read().strip() or "another process"
+        lock.close()
+        raise InputError(f"{folder} is in use by {owner}; wait for it, or give this run another --run_root") from None
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()}")
+    lock.flush()
+    return lock
+
+
 def set_aside(folder: Path) -> Path | None:
     """Make room for a new run without losing an old one: an earlier run is renamed to `<folder>.<its time>`.
 
     Returns:
         Where the earlier run is now; None if there was none.
     """
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or all(path.name == LOCK for path in folder.iterdir()):
         return None
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(folder.stat().st_mtime))
     target = folder.with_name(f"{folder.name}.{stamp}")

@@ -103,7 +103,10 @@ def test_a_wrong_yaml_is_answered(text, words, train, capsys, tmp_path, tiny_tex
         ({"train.csv": "category,text\nx,good\ny,bad,extra\n"}, ["train.csv:3"]),
         ({"train.csv": "label,text\nx,good\n"}, ["category", "'label', 'text'"]),
         ({"train.csv": "category,text\n"}, ["train.csv", "no examples"]),
-        ({"train.csv": "category,text\n" + "".join(f"x,text {i}\n" for i in range(40))}, ["classes are x", "two or more"]),
+        (
+            {"train.csv": "category,text\n" + "".join(f"x,text {i}\n" for i in range(40))},
+            ["classes are x", "two or more"],
+        ),
         ({"train.csv": "category,text\nx,one\ny,two\n"}, ["part is empty", "more data"]),
         (
             {"a.train": "0 bad\n1 good\n0 poor\n1 fine\n", "a.dev": "0 bad\n2 what\n", "a.test": "1 well\n"},

@@ -43,6 +43,7 @@ def test_the_run_folder_holds_what_it_should(run, tmp_path, capsys):
     assert set(result) == {
         "schema", "signature", "task", "dataset", "norm", "seed", "status", "primary_metric", "best", "final", "test",
         "gap", "cost", "versions", "data_fingerprint", "plan_fingerprint",
+        "weights_fingerprint",
     }  # fmt: skip
     assert result["norm"] == {
         "name": "adanorm", "options": {"k": 0.1, "scale": 1.0}, "sites": "all", "replaced": 9, "total": 9,
@@ -81,7 +82,7 @@ def test_config_yaml_makes_the_same_run_again(run, train, tmp_path):
     first = read_result(run)
     assert train("fit", run / "config.yaml", "--run_root", tmp_path / "again") == 0
     second = read_result(only_run(tmp_path / "again"))
-    for key in ("signature", "best", "final", "test", "data_fingerprint", "plan_fingerprint"):
+    for key in ("signature", "best", "final", "test", "data_fingerprint", "plan_fingerprint", "weights_fingerprint"):
         assert first[key] == second[key]
 
 
@@ -135,8 +136,8 @@ def test_predict_reads_standard_input(run, train, capsys, monkeypatch):
 
 
 def test_divergence_is_recorded_and_has_its_own_exit_status(train, short, tmp_path, capsys):
-    arguments = ["--model.optimizer.lr", 1e30, "--model.optimizer.warmup_steps", 0, "--trainer.gradient_clip_val", "null"]
-    assert train("fit", QUICK, *short, *arguments, "--norm", "none") == 4
+    wild = ["--model.optimizer.lr", 1e30, "--model.optimizer.warmup_steps", 0, "--trainer.gradient_clip_val", "null"]
+    assert train("fit", QUICK, *short, *wild, "--norm", "none") == 4
     result = read_result(only_run(tmp_path / "runs"))
     assert result["status"] == "diverged"
     assert "diverged" in capsys.readouterr().err

@@ -151,8 +151,9 @@ def _pretrained_with_norms(
 ) -> PreTrainedModel:
     """What `save_model` wrote with its norms: the whole of it, or its backbone under a fresh head."""
     source = f"pretrained {str(folder)!r}"
-    saved: PreTrainedModel = load_model(folder).float()
+    saved = load_model(folder)
     config = copy.deepcopy(saved.config)
+    config.dtype = "float32"
     with refused_by_transformers(source, options):
         _change(config, options, facts, source)
         model: PreTrainedModel = _auto_class(auto_class, config).from_config(config)

@@ -104,7 +104,9 @@ def put_in(model: nn.Module, new_by_old: dict[nn.Module, Norm]) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):  # named_children() gives a shared instance only once
             if child in new_by_old:
-                setattr(parent, name, new_by_old[child])
+                new = new_by_old[child]
+                new._is_hf_initialized = True  # type: ignore[assignment]  # or init_weights() sets gain and bias anew
+                setattr(parent, name, new)
                 if isinstance(parent, nn.TransformerEncoderLayer):
                     parent.activation_relu_or_gelu = 0  # its fused inference path never calls the norm modules
 
@@ -150,7 +152,6 @@ def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, Si
             with torch.no_grad():
                 parameter.copy_(source)
             copied.append(name)
-    new._is_hf_initialized = True  # type: ignore[assignment]  # or transformers' init_weights() sets gain and bias anew
     record = SiteRecord(
         path=site.path,
         old_class=type(site.module).__name__,

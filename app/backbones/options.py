@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,7 +47,8 @@ def option_names(cls: type[PreTrainedConfig]) -> set[str]:
         for name, value in vars(base).items()
         if isinstance(value, property) and value.fset and not name.startswith("_")
     }
-    return fields | settable | set(cls.attribute_map) | {"attn_implementation"} | _read_by_models(cls)
+    read = {name for name in _read_by_models(cls.__module__) if not callable(getattr(cls, name, None))}
+    return fields | settable | set(cls.attribute_map) | {"attn_implementation"} | read
 
 
 def check_options(cls: type[PreTrainedConfig], options: Mapping[str, Any]) -> None:
@@ -138,14 +140,15 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ";"
 
 
-def _read_by_models(cls: type[PreTrainedConfig]) -> set[str]:
-    """Options that the family's models read from their config, whether or not its class declares them.
+@functools.cache
+def _read_by_models(config_module: str) -> frozenset[str]:
+    """Names that the models beside a module of config classes read from their config, declared there or not.
 
     DeBERTa-v2's position_buckets and norm_rel_ebd and T5's decoder_start_token_id are declared nowhere.
     """
-    module = importlib.util.find_spec(cls.__module__.replace(".configuration_", ".modeling_"))
+    module = importlib.util.find_spec(config_module.replace(".configuration_", ".modeling_"))
     if module is None or module.origin is None:  # a few families borrow another one's models
-        return set()
+        return frozenset()
     read = set()
     for node in ast.walk(ast.parse(Path(module.origin).read_text(encoding="utf-8"))):
         match node:
@@ -157,7 +160,7 @@ def _read_by_models(cls: type[PreTrainedConfig]) -> set[str]:
                 )
             ):
                 read.add(name)
-    return {name for name in read if not name.startswith("_") and not callable(getattr(cls, name, None))}
+    return frozenset(name for name in read if not name.startswith("_"))
 
 
 def _listed(value: Any) -> Any:

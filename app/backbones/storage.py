@@ -118,7 +118,6 @@ def put_in_recorded(model: nn.Module, sites: list[dict[str, Any]], source: str) 
             new = build_norm(site["name"], site["shape"], site["eps"], **site["options"])
         except (AttributeError, KeyError, TypeError, NormError) as error:
             raise InputError(f"{source}, norm_sites, {site}: {error}") from error
-        new._is_hf_initialized = True  # type: ignore[assignment]
         new_by_old[old] = new
     put_in(model, new_by_old)
 

@@ -1,6 +1,6 @@
 """Watch the run: scores, gap, record, progress. A callback documents the keys that it writes."""
 
-from app.callbacks.checkpoints import RunCheckpoint, StopEarly
+from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
 from app.callbacks.metrics_file import MetricsFile
 from app.callbacks.overfitting_gap import OverfittingGap
@@ -18,4 +18,5 @@ __all__ = [
     "RunRecord",
     "StopEarly",
     "StopWhenDiverged",
+    "StoppedError",
 ]

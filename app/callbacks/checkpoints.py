@@ -6,20 +6,38 @@ newest state.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import signal
+import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 
+from app.callbacks.steps import made_update
+
 FOLDER = "checkpoints"
+
+log = logging.getLogger(__name__)
+
+
+class StoppedError(RuntimeError):
+    """A signal asked the run to stop; its state is in last.ckpt."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}; go on with --ckpt_path last")
+        self.exit_status = 128 + number
 
 
 class RunCheckpoint(Checkpoint):
     """Writes `checkpoints/last.ckpt` at each validation and in between; `best.ckpt` when the score improves.
+
+    SIGTERM and SIGINT end the run at its next update or validation, after last.ckpt was written.
 
     A file appears whole or not at all: it is written beside its place and renamed. When a state is both best and
     last, best.ckpt is put in place first, so that a kill in between leaves a last.ckpt from which the same best.ckpt
@@ -44,6 +62,8 @@ class RunCheckpoint(Checkpoint):
         self.best_score: float | None = None
         self.best_step: int | None = None
         self._written_at = time.monotonic()
+        self._signal: int | None = None
+        self._former_handlers: dict[int, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """The best score so far and its step."""
@@ -54,21 +74,38 @@ class RunCheckpoint(Checkpoint):
         self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of every_n_minutes."""
+        """Start the clock of every_n_minutes, and listen for the signals that ask a run to stop."""
         self._written_at = time.monotonic()
+        if threading.current_thread() is threading.main_thread() and "SLURM_JOB_ID" not in os.environ:
+            for number in (signal.SIGTERM, signal.SIGINT):  # under SLURM, Lightning's plugin saves and requeues
+                self._former_handlers[number] = signal.signal(number, self._receive)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._former_handlers.items():
+            signal.signal(number, handler)
+        self._former_handlers.clear()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write last.ckpt if it is time; only where an update has just been made."""
-        if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.fast_dev_run:
+        """Write last.ckpt if it is time or the run is to stop; only where an update has just been made.
+
+        Not behind the last batch of an epoch: from there Lightning would go on without the validation that follows, and
+        the checkpoint of that validation is near.
+        """
+        is_last = batch_idx + 1 == trainer.num_training_batches
+        if is_last or not made_update(trainer, batch_idx) or trainer.fast_dev_run:
             return
-        due = bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0
+        stopping = self._is_stopping(trainer)
+        due = stopping or bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0
         if self.every_n_minutes:
             is_time = time.monotonic() - self._written_at >= 60 * self.every_n_minutes
             due = due or trainer.strategy.broadcast(is_time)  # clocks differ between processes; the first one decides
         if due:
             self._write(trainer, is_best=False)
+        if stopping:
+            raise StoppedError(self._signal or signal.SIGTERM)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the score with the best and write."""
@@ -81,6 +118,21 @@ class RunCheckpoint(Checkpoint):
         if is_best:
             self.best_score, self.best_step = score, trainer.global_step
         self._write(trainer, is_best)
+        if self._is_stopping(trainer):
+            raise StoppedError(self._signal or signal.SIGTERM)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        """Remember the signal; the run stops where its state can be saved exactly. A second one stops it at once."""
+        if self._signal is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._signal = number
+        log.info("%s: stopping after this step; once more stops at once", signal.Signals(number).name)
+
+    def _is_stopping(self, trainer: Trainer) -> bool:
+        """Whether any process was asked to stop: all must agree, for writing a checkpoint takes all of them."""
+        asked = self._signal is not None
+        return asked if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(asked, all=False)
 
     def _write(self, trainer: Trainer, is_best: bool) -> None:
         folder = Path(trainer.default_root_dir) / FOLDER

@@ -90,11 +90,21 @@ class MetricsFile(Logger):
             file.seek(self._last_offset)
             file.write(json.dumps(self._last).encode() + b"\n")
 
+    @property
+    def last(self) -> Event | None:
+        """The newest event; a checkpoint holds it, because later the line may hold more than the checkpoint knew."""
+        return self._last
+
     @rank_zero_only
-    def cut_back(self, step: int) -> None:
-        """Drop all events after a step: the run goes on from a checkpoint that was written there."""
+    def cut_back(self, last: Event | None) -> None:
+        """Make `last` the last event and drop all after it: the run goes on from a checkpoint that was written there.
+
+        Args:
+            last: `last` at the time of the checkpoint; None where a run begins.
+        """
         path = self._folder / FILE_NAME
-        kept = [event for event in read_events(self._folder) if event["step"] <= step]
+        before = [event for event in read_events(self._folder) if last is not None and event["step"] < last["step"]]
+        kept = [*before, *([last] if last is not None else [])]
         lines = [json.dumps(event).encode() + b"\n" for event in kept]
         temporary = path.with_suffix(".tmp")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ def build_result(
         primary: name and mode (min, max) of the metric that chooses the best checkpoint.
         events: events of the run in order.
         cost: elapsed_s, tokens, parameters, processes.
-        fingerprints: of data and plan.
+        fingerprints: of data, batch plan and initial weights outside the norms: runs that agree in all are paired.
     """
     validations = [event for event in events if event.get(f"val/{primary['name']}") is not None]
     choose = max if primary["mode"] == "max" else min
@@ -70,6 +70,7 @@ def build_result(
         },
         "data_fingerprint": fingerprints["data"],
         "plan_fingerprint": fingerprints["plan"],
+        "weights_fingerprint": fingerprints["weights"],
     }
 
 
@@ -102,6 +103,10 @@ def summarise(result: dict[str, Any], folder: Path) -> str:
     lines.append(
         f"cost        {cost['elapsed_s']:.0f} s, {cost['tokens_per_s']:,.0f} tokens/s, "
         f"{cost['peak_rss_bytes'] / 2**30:.1f} GiB, {cost['parameters']:,} parameters"
+    )
+    lines.append(
+        f"paired      with runs of data {result['data_fingerprint']}, batch plan {result['plan_fingerprint']}, "
+        f"initial weights {result['weights_fingerprint']}"
     )
     lines.append(f"files       {folder}/: result.json, curves.svg, metrics.jsonl, checkpoints/")
     return "\n".join(lines)

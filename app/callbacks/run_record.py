@@ -17,10 +17,15 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from app.callbacks.checkpoints import StoppedError
 from app.callbacks.curves import draw_curves
 from app.callbacks.divergence import DivergedError
-from app.callbacks.metrics_file import MetricsFile, log_event, read_events
+from app.callbacks.metrics_file import Event, MetricsFile, log_event, read_events
 from app.callbacks.result import build_result, write_result
+from app.callbacks.steps import made_update
+from app.errors import InputError
+
+_KEY = "run_record"  # of a checkpoint
 
 
 class RunRecord(Callback):
@@ -31,10 +36,20 @@ class RunRecord(Callback):
         identity: task, dataset, norm and seed, as result.json gives them.
         data_fingerprint: digest of the examples.
         plan_fingerprint: digest of the batch plan.
+        allow_other_processes: go on from a checkpoint of another number of processes; the updates are then the same but
+            for the order of additions, and dropout is not the same.
     """
 
-    def __init__(self, config: str, identity: dict[str, Any], data_fingerprint: str, plan_fingerprint: str) -> None:
+    def __init__(
+        self,
+        config: str,
+        identity: dict[str, Any],
+        data_fingerprint: str,
+        plan_fingerprint: str,
+        allow_other_processes: bool = False,
+    ) -> None:
         self.config = config
+        self.allow_other_processes = allow_other_processes
         self.identity = identity
         self.fingerprints = {"data": data_fingerprint, "plan": plan_fingerprint}
         self.result: dict[str, Any] | None = None
@@ -42,15 +57,53 @@ class RunRecord(Callback):
         self._tokens = 0
         self._started_at = self._line_at = time.monotonic()
         self._line_tokens = 0
+        self._event: Event | None = None
 
-    def state_dict(self) -> dict[str, Any]:
-        """Time and tokens so far, which a resumed run goes on counting from."""
-        return {"elapsed_s": self._elapsed_s(), "tokens": self._tokens}
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep what a resumed run goes on from, and what it must agree with; called on all processes."""
+        nats, units = pl_module.train_loss.total()
+        checkpoint[_KEY] = {
+            "agrees": self._agreement(trainer),
+            "elapsed_s": self._elapsed_s(),
+            "tokens": _summed(trainer, self._tokens),
+            "train_loss": [nats, units],
+            "event": next((logger.last for logger in trainer.loggers if isinstance(logger, MetricsFile)), None),
+        }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
-        self._elapsed_before_s, self._tokens = state_dict["elapsed_s"], state_dict["tokens"]
-        self._line_tokens = self._tokens
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Go on counting, if this run is the one that the checkpoint is of.
+
+        Raises:
+            InputError: naming what differs: norm, data, batch plan, seed, or the number of processes.
+        """
+        if trainer.state.fn != "fit":
+            return
+        saved = checkpoint.get(_KEY)
+        if saved is None:
+            raise InputError("the checkpoint is not of a run of train.py; start a new run without --ckpt_path")
+        for what, now in self._agreement(trainer).items():
+            then = saved["agrees"].get(what)
+            if then != now and not (what == "processes" and self.allow_other_processes):
+                hint = ", or --allow_other_processes true" if what == "processes" else ""
+                raise InputError(
+                    f"the checkpoint was written with {what} {then}, this run has {now}; go on with the same{hint}, "
+                    "or start a new run without --ckpt_path"
+                )
+        self._elapsed_before_s, self._event = saved["elapsed_s"], saved["event"]
+        if trainer.is_global_zero:  # sums over all processes go on in one of them
+            self._tokens = self._line_tokens = saved["tokens"]
+            pl_module.train_loss.restore(*saved["train_loss"])
+
+    def _agreement(self, trainer: Trainer) -> dict[str, Any]:
+        """What a checkpoint and the run that goes on from it must have in common."""
+        identity = self.identity
+        return {
+            "norm": f"{identity['norm_signature']} at sites {identity['sites_label']}",
+            "seed": identity["seed"],
+            "data": f"{identity['dataset']} {self.fingerprints['data']}",
+            "batch plan": f"{self.fingerprints['plan']}, {trainer.accumulate_grad_batches} batches an update",
+            "processes": trainer.world_size,
+        }
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is known before the first step, and drop events after the checkpoint's."""
@@ -65,15 +118,14 @@ class RunRecord(Callback):
                 writer.writerows(pl_module.site_rows)
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
-                logger.cut_back(trainer.global_step)
+                logger.cut_back(self._event)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count tokens; a line of metrics at every `trainer.log_every_n_steps` updates."""
         self._tokens += batch.tokens
-        is_update = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not is_update or trainer.global_step % trainer.log_every_n_steps:
+        if not made_update(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:
             return
         now = time.monotonic()
         log_event(
@@ -99,8 +151,7 @@ class RunRecord(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the result of a run that came to its end, so far without a test."""
-        status = "stopped" if getattr(trainer, "interrupted", False) else "finished"
-        self._finish(trainer, pl_module, status)
+        self._finish(trainer, pl_module, "finished")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Complete the result by the scores of the best checkpoint on the test set."""
@@ -110,11 +161,11 @@ class RunRecord(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write the result of a run that diverged or was interrupted."""
-        if trainer.state.fn == "fit" and isinstance(exception, (DivergedError, KeyboardInterrupt)):
+        if trainer.state.fn == "fit" and isinstance(exception, (DivergedError, StoppedError)):
             self._finish(trainer, pl_module, "diverged" if isinstance(exception, DivergedError) else "stopped")
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule, status: str) -> None:
-        tokens = int(trainer.strategy.reduce(torch.tensor(self._tokens, device=pl_module.device), reduce_op="sum"))
+        tokens = _summed(trainer, self._tokens)
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         folder = Path(trainer.default_root_dir)
@@ -132,7 +183,7 @@ class RunRecord(Callback):
                 "parameters": sum(p.numel() for p in pl_module.parameters()),
                 "processes": trainer.world_size,
             },
-            fingerprints=self.fingerprints,
+            fingerprints={**self.fingerprints, "weights": pl_module.initial_weights},
         )
         write_result(folder, self.result)
         best = self.result["best"]
@@ -142,3 +193,8 @@ class RunRecord(Callback):
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + time.monotonic() - self._started_at
+
+
+def _summed(trainer: Trainer, count: int) -> int:
+    """A count, added over all processes."""
+    return int(trainer.strategy.reduce(torch.tensor(count, device=trainer.strategy.root_device), reduce_op="sum"))

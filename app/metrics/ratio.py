@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.metric import jit_distributed_available
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 
 class Ratio(Metric):
@@ -26,6 +28,16 @@ class Ratio(Metric):
         """Add a batch's sums; `numerator` is a scalar tensor of any dtype."""
         self.numerator += numerator.detach()
         self.denominator += denominator
+
+    def total(self) -> tuple[float, int]:
+        """Both sums over all processes; to be called on all of them."""
+        with self.sync_context(dist_sync_fn=gather_all_tensors, should_sync=jit_distributed_available()):
+            return float(self.numerator), int(self.denominator)
+
+    def restore(self, numerator: float, denominator: int) -> None:
+        """Go on from sums that were taken before."""
+        self.reset()
+        self.update(torch.tensor(numerator, dtype=torch.float64), denominator)
 
     def compute(self) -> Tensor:
         """The quotient, () float64; nan when nothing was counted."""

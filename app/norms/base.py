@@ -3,11 +3,12 @@
 A norm takes `(..., *normalized_shape)` and gives the same shape, dtype and device back. Its statistics are taken in
 float32 even for half-precision input, with the population variance (divide by H) and eps inside the root. Every
 parameter it registers is used by `forward`, so that DistributedDataParallel finds no unused one. It draws no random
-numbers, works under `torch.compile(fullgraph=True)`, gradient checkpointing, `deepcopy` and `state_dict`, saves no
-more for backward than `nn.LayerNorm` does, lets its output be overwritten in place (as a ReLU behind it may), and under
+numbers, works under `torch.compile(fullgraph=True)`, gradient checkpointing, `deepcopy` and `state_dict`, and under
 autocast gives the dtype that `nn.LayerNorm` gives. Differentiated twice it is correct or says that it cannot.
 
-The tests of this contract run over the registry: a new norm meets them by being registered.
+The tests of this contract run over the registry: a new norm meets them by being registered. Those of this folder
+promise two things more: to save no more for backward than `nn.LayerNorm`, and that whoever follows may overwrite their
+output in place.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ A task says what a batch costs and what is counted on it. The rest follows:
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,8 +17,9 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from app.backbones import BackboneConfig, SiteRecord, build_model
+from app.backbones import BackboneConfig, SiteRecord, build_model, norm_sites
 from app.batches import Batch, DataFacts
+from app.errors import InputError
 from app.metrics import Ratio
 from app.norms import NormSpec
 from app.tasks.optimization import OptimizerConfig, build_optimizer
@@ -77,6 +79,7 @@ class Task(LightningModule):
                 backbone, norm, facts=facts.model_options, auto_class=auto_class
             )
             self.build_head()
+        self.initial_weights = self._digest_outside_norms()
         self.train_loss = Ratio()
         self.counters = nn.ModuleDict(
             {part: nn.ModuleDict({metric: Ratio() for metric in self.metrics}) for part in PARTS}
@@ -124,7 +127,7 @@ class Task(LightningModule):
         """Loss of this part of the update; undoes Lightning's division by accumulation and DDP's by processes."""
         nats, units = self.train_nats(batch)
         if batch.is_filler:
-            nats, units = nats * 0.0, 0
+            nats, units = nats * 0.0, 0  # still with a gradient, of zero: DDP waits for one from every process
         self.train_loss.update(nats, units)
         return nats * (self.trainer.world_size * self.trainer.accumulate_grad_batches / batch.update_units)
 
@@ -157,11 +160,45 @@ class Task(LightningModule):
         optimizer, scheduler = build_optimizer(self, self.optimizer_config, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say what the weights are of."""
+        checkpoint["task"] = self._identity()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights of another task, norm or set of classes.
+
+        Raises:
+            InputError: naming what differs.
+        """
+        for what, now in self._identity().items():
+            then = checkpoint.get("task", {}).get(what)
+            if then != now:
+                raise InputError(
+                    f"the checkpoint is of {what} {then}, this run has {now}; give the settings it was made with"
+                )
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "task": self.name,
+            "norm": f"{self.norm.signature} at sites {self.norm.sites_label}",
+            "classes": ", ".join(self.facts.labels),
+            "model": ", ".join(f"{key}={value}" for key, value in self.facts.model_options.items()),
+        }
+
+    def _digest_outside_norms(self) -> str:
+        """Of all parameters but the norms' own: equal for runs of one seed, whatever their norm."""
+        of_norms = {id(p) for site in norm_sites(self) for p in site.module.parameters()}
+        digest = hashlib.sha256()
+        for name, parameter in self.named_parameters():
+            if id(parameter) not in of_norms:
+                digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def _count(self, batch: Batch, part: str) -> None:
-        counts = self.evaluate(batch)
-        if not batch.is_filler:
-            for metric, (numerator, denominator) in counts.items():
-                self.counters[part][metric].update(numerator, denominator)  # type: ignore[index]
+        for metric, (numerator, denominator) in self.evaluate(batch).items():
+            if batch.is_filler:  # counted as nothing, not left out: all processes must come to divide
+                numerator, denominator = torch.zeros_like(numerator), 0
+            self.counters[part][metric].update(numerator, denominator)  # type: ignore[index]
 
     def _divide(self, part: str) -> dict[str, float]:
         scores = {}

@@ -141,6 +141,12 @@ def test_options_beyond_the_fields_of_a_config_class_are_accepted(model_type, op
     assert not any(name.startswith("_") for name in option_names(cls))
 
 
+def test_methods_that_models_call_on_their_config_are_no_options():
+    cls = type(AutoConfig.for_model("gemma3_text"))
+    assert callable(cls.get_text_config) and "get_text_config" not in option_names(cls)
+    assert "hidden_size" in option_names(cls)
+
+
 @pytest.mark.parametrize("auto_class", ["BertModel", "AutoModelForDreaming", "AutoTokenizer"])
 def test_an_unknown_head_is_refused(auto_class):
     with pytest.raises(InputError, match=f"'{auto_class}' is no Auto class"):
@@ -212,6 +218,14 @@ def test_a_model_saved_with_norms_can_take_others(saved_with_norms):
     _, pretrained = saved_with_norms
     built = build_model(pretrained, NormSpec("layernorm"), auto_class="AutoModelForMaskedLM")
     assert {record.old_class for record in built.sites} == {"LayerNormSimple"} and len(built.sites) == 6
+
+
+def test_half_precision_weights_with_norms_are_trained_in_full_precision(tmp_path):
+    model = _build("layernorm").model.to(torch.float16)
+    save_model(model, tmp_path / "saved")
+    found = values(build_model(BackboneConfig(pretrained=str(tmp_path / "saved"))).model)
+    assert all(found[key].dtype == torch.float32 for key in found)
+    assert all(torch.equal(found[key], value.float()) for key, value in values(model).items())
 
 
 def test_a_backbone_saved_with_norms_can_take_a_fresh_head_and_other_dropout(saved_with_norms):

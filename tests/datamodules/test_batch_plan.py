@@ -100,7 +100,9 @@ def test_fingerprint_tells_plans_apart():
     assert BatchPlan([1, 2, 3], 6, 1).fingerprint == BatchPlan([1, 2, 3], 6, 1).fingerprint
 
 
-@pytest.mark.parametrize(("lengths", "budget", "says"), [([], 4, "no examples"), ([5], 4, "5 tokens"), ([0], 4, "length 0")])
+@pytest.mark.parametrize(
+    ("lengths", "budget", "says"), [([], 4, "no examples"), ([5], 4, "5 tokens"), ([0], 4, "length 0")]
+)
 def test_what_cannot_be_planned_is_refused(lengths, budget, says):
     with pytest.raises(ValueError, match=says):
         BatchPlan(lengths, budget, seed=1)

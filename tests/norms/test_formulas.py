@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from app.norms import build_norm, norm_class, norm_names
+from app.norms import Norm, build_norm, norm_class, norm_names
 from tests.norms.cases import assert_same, draw, gradients, leaf, make
 from tests.norms.formulas import CLOSED_FORMS, FORMULAS, OURS
 
@@ -123,3 +123,42 @@ def test_rmsnorm_is_torch_s(shape: int | tuple[int, ...]) -> None:
 def test_scalenorm_starts_as_rmsnorm() -> None:
     x = draw(5, 24, dtype=torch.float32)
     torch.testing.assert_close(build_norm("scalenorm", 24)(x), build_norm("rmsnorm", 24)(x))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_parameters_start_where_the_literature_starts_them(name: str) -> None:
+    norm = build_norm(name, (2, 8))
+    starts = {"weight": torch.ones(2, 8), "bias": torch.zeros(2, 8), "scale": torch.tensor([4.0])}
+    starts["alpha"] = torch.tensor([0.5])
+    for key, parameter in norm.named_parameters():
+        assert torch.equal(parameter, starts[key]), key
+
+
+def test_dyt_starts_at_the_slope_that_is_asked_for() -> None:
+    norm = build_norm("dyt", 3, alpha_init="2")
+    torch.testing.assert_close(norm(torch.full((3,), 0.1)), torch.full((3,), 0.2).tanh())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_output_may_be_overwritten_in_place(name: str) -> None:
+    norm = make(name)
+    x, g = leaf(draw(5, 8)), draw(5, 8, seed=2)
+    expected = gradients(norm, F.relu(norm(x)), x, g)
+    assert_same(gradients(norm, F.relu_(norm(x * 1)), x, g), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_saves_no_more_for_backward_than_layernorm(name: str) -> None:
+    def saved_bytes(norm: Norm) -> int:
+        storages: dict[int, int] = {}
+
+        def pack(t: torch.Tensor) -> torch.Tensor:
+            storages[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            output = norm(leaf(draw(32, 128, dtype=torch.float32)))
+        assert output.requires_grad
+        return sum(storages.values())
+
+    assert saved_bytes(build_norm(name, 128)) <= saved_bytes(build_norm("layernorm", 128))

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from app.norms import norm_class, norm_names
+from app.norms import base, norm_class, norm_names
 from app.norms.base import autocast_to_float32
 from tests.norms.cases import draw, gradients, leaf, make
 from tests.norms.formulas import FORMULAS, OURS
@@ -19,17 +19,17 @@ def error(got: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("parameters", ["half", "float32"])
-@pytest.mark.parametrize("offset", [0, 8])
+@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (1, 8), (500, 0)])
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 @over_the_registry
 def test_half_precision_loses_its_own_rounding_only(
-    name: str, dtype: torch.dtype, offset: float, parameters: str
+    name: str, dtype: torch.dtype, scale: float, offset: float, parameters: str
 ) -> None:
-    """Around 8 a mean kept in bfloat16 would be wrong by up to 0.03, and every y with it."""
+    """Around 8 a mean kept in bfloat16 would be wrong by up to 0.03; squares of 500 are no float16 numbers."""
     half = make(name, 64, dtype if parameters == "half" else torch.float32)
     wide = make(name, 64, torch.float32)
     wide.load_state_dict(half.state_dict())
-    x, g = leaf(draw(40, 64, dtype=dtype) + offset), draw(40, 64, dtype=dtype, seed=2)
+    x, g = leaf(scale * draw(40, 64, dtype=dtype) + offset), draw(40, 64, dtype=dtype, seed=2)
     wide_x = leaf(x.float())
     output, truth = half(x), wide(wide_x)
     got, expected = gradients(half, output, x, g), gradients(wide, truth, wide_x, g.float())
@@ -82,6 +82,15 @@ def test_autocast_policy_is_torch_s_own(device: str, monkeypatch: pytest.MonkeyP
     assert not autocast_to_float32(device, torch.float64)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda device_type: False)
     assert not autocast_to_float32(device, torch.float16)
+
+
+@over_the_registry
+def test_follows_the_autocast_policy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    norm, x = make(name, 16, torch.float32), leaf(draw(5, 16, dtype=torch.bfloat16))
+    monkeypatch.setattr(base, "autocast_to_float32", lambda device, dtype: (device, dtype) == ("cpu", torch.bfloat16))
+    output = norm(x)
+    assert output.dtype == torch.float32 and torch.equal(output, norm(x.float()))
+    assert gradients(norm, output, x, torch.ones_like(output))["x"].dtype == torch.bfloat16
 
 
 @needs_cuda

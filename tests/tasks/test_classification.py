@@ -19,7 +19,8 @@ OPTIONS = {
 
 def task(norm="layernorm", seed=0, **options):
     facts = DataFacts({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"))
-    return Classification(BackboneConfig("bert", OPTIONS), OptimizerConfig(), NormSpec(norm), facts, seed=seed, **options)
+    backbone = BackboneConfig("bert", OPTIONS)
+    return Classification(backbone, OptimizerConfig(), NormSpec(norm), facts, seed=seed, **options)
 
 
 def batch(rows, labels, width=None):
@@ -53,7 +54,7 @@ def test_counts_are_sums_of_nats_and_of_hits():
     logits = model(data)
     counts = model.evaluate(data)
     nats = -torch.log_softmax(logits, -1)[torch.arange(2), data.labels].sum()
-    torch.testing.assert_close(counts["loss"][0], nats)
+    torch.testing.assert_close(counts["loss"][0], nats.double())
     assert counts["accuracy"][0] == sum(int(row.argmax()) == label for row, label in zip(logits, LABELS, strict=True))
     assert counts["loss"][1] == counts["accuracy"][1] == 2
 

@@ -1,0 +1,49 @@
+"""What two runs must have in common to be the same run, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+TIMES = {"elapsed_s", "tokens_per_s"}
+
+
+def differences(first: Path, second: Path) -> list[str]:
+    """What differs between two run folders, times and places left out; empty if they are the same run."""
+    found = []
+    for which in ("best", "last"):
+        a, b = (torch.load(run / f"checkpoints/{which}.ckpt", weights_only=True) for run in (first, second))
+        for key in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops"):
+            found += [f"{which}.ckpt {path}" for path in _unequal(a[key], b[key], key)]
+    found += [f"metrics.jsonl {path}" for path in _unequal(_events(first), _events(second), "line")]
+    found += [f"result.json {path}" for path in _unequal(_result(first), _result(second), "")]
+    return found
+
+
+def _events(run: Path) -> list[dict[str, Any]]:
+    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in event.items() if key not in TIMES} for event in events]
+
+
+def _result(run: Path) -> dict[str, Any]:
+    result = json.loads((run / "result.json").read_text())
+    result["cost"] = {key: result["cost"][key] for key in ("tokens", "parameters", "processes")}
+    return result
+
+
+def _unequal(a: Any, b: Any, path: str) -> list[str]:
+    """Paths at which two nests of plain types and tensors differ."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return [] if a.dtype == b.dtype and torch.equal(a, b) else [path]
+    if isinstance(a, dict) and isinstance(b, dict):
+        if a.keys() != b.keys():
+            return [f"{path}: keys {sorted(map(str, a.keys() ^ b.keys()))}"]
+        return [difference for key in a for difference in _unequal(a[key], b[key], f"{path}.{key}")]
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        if len(a) != len(b):
+            return [f"{path}: {len(a)} against {len(b)}"]
+        return [x for i, (p, q) in enumerate(zip(a, b, strict=True)) for x in _unequal(p, q, f"{path}[{i}]")]
+    return [] if a == b else [f"{path}: {a!r} against {b!r}"]
