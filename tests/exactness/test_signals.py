@@ -1,0 +1,82 @@
+"""SIGTERM and SIGINT end a run where it can go on; a second run on a folder in use is refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT, only_run, read_result
+from tests.exactness.compare import differences
+
+SETTINGS = [
+    "--trainer.max_epochs=60", "--trainer.log_every_n_steps=5", "--data.batch_tokens=150", "--data.val_fraction=0.2",
+    "--model.backbone.options.hidden_size=32", "--model.backbone.options.num_hidden_layers=2",
+]  # fmt: skip
+
+
+def start(root, source, *arguments):
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "fit",
+        "--config",
+        str(ROOT / "configs/quickstart.yaml"),
+        *SETTINGS,
+    ]
+    command += [
+        f"--data.source={source}",
+        f"--data.cache_dir={root.parent / 'cache'}",
+        f"--run_root={root}",
+        *arguments,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def wait_for_training(root, process):
+    """Until the run has written its first metrics."""
+    deadline = time.monotonic() + 120
+    while not list(root.rglob("metrics.jsonl")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()[1]
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory, tiny_texts):
+    root = tmp_path_factory.mktemp("untouched") / "runs"
+    process = start(root, tiny_texts)
+    _, error = process.communicate()
+    assert process.returncode == 0, error
+    return only_run(root)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_the_run_where_it_can_go_on(number, status, tmp_path, tiny_texts, untouched):
+    root = tmp_path / "runs"
+    process = start(root, tiny_texts)
+    wait_for_training(root, process)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == status, error
+    assert "--ckpt_path last" in error and "Traceback" not in error
+    assert read_result(only_run(root))["status"] == "stopped"
+    process = start(root, tiny_texts, "--ckpt_path=last")
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    assert differences(untouched, only_run(root)) == []
+
+
+def test_a_folder_in_use_is_refused(tmp_path, tiny_texts):
+    root = tmp_path / "runs"
+    first = start(root, tiny_texts)
+    wait_for_training(root, first)
+    second = start(root, tiny_texts)
+    _, error = second.communicate(timeout=120)
+    assert second.returncode == 2
+    assert f"in use by process {first.pid}" in error
+    assert first.poll() is None, "the first run must not notice"
+    first.kill()
+    first.communicate()
