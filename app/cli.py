@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +15,7 @@ from jsonargparse import Namespace
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.callbacks import (
     DivergedError,
@@ -27,12 +26,15 @@ from app.callbacks import (
     StopEarly,
     StoppedError,
     StopWhenDiverged,
+    ValidateLastStep,
 )
 from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
 from app.cli_errors import explain
 from app.cli_norm import DEFAULT, fold_norm
+from app.cli_output import speak_plainly
 from app.datamodules.base import DataModule
+from app.errors import InputError
 from app.norms import norm_names
 from app.run_folder import claim, find_checkpoint, run_folder, set_aside
 from app.tasks import Task
@@ -150,7 +152,7 @@ class CLI(LightningCLI):
                 self.datamodule.plan.fingerprint,
                 settings.allow_other_processes,
             )
-            extra = [Reseed(settings.seed_everything), self.record, StopWhenDiverged()]
+            extra = [Reseed(settings.seed_everything), self.record, StopWhenDiverged(), ValidateLastStep()]
             if settings.patience:
                 extra.append(StopEarly(monitor, primary.mode, settings.patience))
             extra.append(
@@ -168,7 +170,10 @@ class CLI(LightningCLI):
             if is_fit and not config["fast_dev_run"]
             else False
         )
-        return Trainer(**config)
+        try:
+            return Trainer(**config)
+        except (MisconfigurationException, ValueError) as error:  # such as a device that is not there
+            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
     def fit(self, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
         """Train, then test the best checkpoint, then say what came out."""
@@ -265,7 +270,7 @@ class CLI(LightningCLI):
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 2 for bad input, 4 for a run that diverged, 128 + the signal if stopped."""
-    _quiet(next(iter(arguments), None))
+    speak_plainly(next(iter(arguments), None))
     try:
         CLI(fold_norm(arguments, [BASE_CONFIG]))
     except DivergedError as error:
@@ -289,24 +294,3 @@ def _torchrun_size() -> dict[str, int]:
         return {}
     local = int(os.environ["LOCAL_WORLD_SIZE"])
     return {"devices": local, "num_nodes": int(os.environ["WORLD_SIZE"]) // local}
-
-
-def _quiet(command: str | None) -> None:
-    """Our own lines plain on standard output; of the libraries only what a person should act on."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    handler = logging.StreamHandler(sys.stderr if command == "predict" else sys.stdout)  # stdout is for predictions
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.INFO if not rank_zero_only.rank else logging.WARNING)
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",  # batches are made whole, far faster than a step
-        ".*smaller than the logging interval.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*is a GPU available but not used.*",
-        ".*your dataloader is not resumable.*",  # the batch plan is a function of the position: it is
-        ".*callbacks used to create the checkpoint.*",  # those of fit; test and predict need the weights alone
-        ".*LeafSpec.* is deprecated.*",  # Lightning 2.6.6 with torch 2.13
-    ):
-        warnings.filterwarnings("ignore", message=message)

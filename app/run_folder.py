@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+import zipfile
 from pathlib import Path
 from typing import IO
 
@@ -63,9 +64,11 @@ def find_checkpoint(folder: Path, which: str) -> Path:
     """The file of `--ckpt_path`: `last` or `best` of a run folder, or a path.
 
     Raises:
-        InputError: if there is no such file.
+        InputError: if there is no such file, or it is no whole checkpoint.
     """
     path = folder / "checkpoints" / f"{which}.ckpt" if which in ("last", "best") else Path(which)
     if not path.is_file():
         raise InputError(f"--ckpt_path {which}: there is no file {path}; give last, best or the path of a .ckpt file")
+    if not zipfile.is_zipfile(path):  # the directory of a zip stands at its end, so one cut short is none
+        raise InputError(f"--ckpt_path {which}: {path} is no whole checkpoint; give another .ckpt file, or begin anew")
     return path

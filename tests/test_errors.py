@@ -43,6 +43,7 @@ FLAGS = {
     "missing config": (["--config", "nowhere.yaml"], ["nowhere.yaml", "cannot be read"]),
     "flag without a value": (["--norm"], ["--norm", "value"]),
     "no checkpoint to go on from": (["--ckpt_path", "last"], ["last.ckpt", "no file"]),
+    "device that is not there": (["--trainer.accelerator", "hpu9"], ["trainer", "hpu9"]),
     "fraction": (["--data.val_fraction", "1.5"], ["val_fraction", "below 1"]),
 }
 
@@ -143,6 +144,15 @@ def test_cut_images_are_answered(train, capsys, tmp_path, tiny_images):
     (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(whole[:-10]))
     assert train("fit", MNIST, "--data.source", folder) == 2
     assert "train-images" in one_answer(capsys)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\0" * 1000], ids=["empty", "foreign", "zeros"])
+def test_a_broken_checkpoint_is_answered(content, train, capsys, tmp_path, tiny_texts):
+    (tmp_path / "broken.ckpt").write_bytes(content)
+    for command in ("fit", "test"):
+        arguments = ["--data.source", tiny_texts, "--ckpt_path", tmp_path / "broken.ckpt"]
+        assert train(command, QUICK, *arguments) == 2
+        assert "broken.ckpt is no whole checkpoint" in one_answer(capsys)
 
 
 def test_predict_without_a_source_or_a_run_is_answered(train, capsys, tiny_texts):

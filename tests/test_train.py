@@ -74,8 +74,9 @@ def test_metrics_have_one_line_a_step_and_the_gap_is_what_it_says(run):
 def test_the_summary_says_what_came_out(train, short, capsys):
     assert train("fit", QUICK, *short) == 0
     printed = capsys.readouterr().out
-    for part in ("norms replaced: 9 of 9", "of the tokens are real", "epoch 2", "test ", "gap ", "files "):
+    for part in ("norms replaced: 9 of 9", "of the tokens are real", "epoch 2", "test ", "gap ", "files ", "next "):
         assert part in printed
+    assert "--norm layernorm" in printed.splitlines()[-1]
 
 
 def test_config_yaml_makes_the_same_run_again(run, train, tmp_path):
@@ -170,3 +171,9 @@ def test_another_norm_drops_the_options_of_the_files_one(train, short, tmp_path)
     assert train("fit", QUICK, *arguments, "--norm", "layernorm_simple") == 0
     names = {path.parent.parent.name for path in (tmp_path / "runs").rglob("result.json")}
     assert names == {"adanorm(k=0.2,scale=1)", "layernorm_simple"}
+
+
+def test_a_run_ended_by_max_steps_has_scores(train, short, tmp_path):
+    assert train("fit", QUICK, *short, "--trainer.max_steps", 2) == 0
+    result = read_result(only_run(tmp_path / "runs"))
+    assert result["final"]["step"] == 2 and result["test"] is not None

@@ -2,6 +2,7 @@
 
 from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
+from app.callbacks.last_step import ValidateLastStep
 from app.callbacks.metrics_file import MetricsFile
 from app.callbacks.overfitting_gap import OverfittingGap
 from app.callbacks.progress import ProgressLines
@@ -19,4 +20,5 @@ __all__ = [
     "StopEarly",
     "StopWhenDiverged",
     "StoppedError",
+    "ValidateLastStep",
 ]

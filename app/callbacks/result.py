@@ -109,6 +109,8 @@ def summarise(result: dict[str, Any], folder: Path) -> str:
         f"initial weights {result['weights_fingerprint']}"
     )
     lines.append(f"files       {folder}/: result.json, curves.svg, metrics.jsonl, checkpoints/")
+    other = "adanorm" if result["norm"]["name"] == "layernorm" else "layernorm"
+    lines.append(f"next        the same with another norm: --norm {other}")
     return "\n".join(lines)
 
 

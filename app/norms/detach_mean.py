@@ -14,7 +14,7 @@ class DetachMean(Norm):
     y = (x - mu) / sigma,  sigma = sqrt(var + eps);  (g - y mean(g y)) / sigma reaches x
 
     mu, var = mean and population variance of x over `normalized_shape`, mu constant in backward (also inside var);
-    g = the gradient at y. Xu et al. 2019, section 3.2. The authors' code divides by the sample deviation (H - 1)
+    g = the gradient at y. Xu et al. 2019, section 3. The authors' code divides by the sample deviation (H - 1)
     plus eps, outside the root.
     """
 

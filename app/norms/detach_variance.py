@@ -14,7 +14,7 @@ class DetachVariance(Norm):
     y = (x - mu) / sigma,  sigma = sqrt(var + eps);  (g - mean(g)) / sigma reaches x
 
     mu, var = mean and population variance of x over `normalized_shape`, var constant in backward; g = the gradient
-    at y. Xu et al. 2019, section 3.2. The authors' code divides by the sample deviation (H - 1) plus eps, outside
+    at y. Xu et al. 2019, section 3. The authors' code divides by the sample deviation (H - 1) plus eps, outside
     the root.
     """
 

@@ -14,7 +14,7 @@ class DetachNorm(Norm):
     y = (x - mu) / sigma,  sigma = sqrt(var + eps);  g / sigma reaches x
 
     mu, var = mean and population variance of x over `normalized_shape`, constant in backward; g = the gradient at y.
-    Xu et al. 2019, section 3.2: what is lost against LayerNorm-simple is the work of the two derivatives. The
+    Xu et al. 2019, section 3: what is lost against LayerNorm-simple is the work of the two derivatives. The
     authors' code divides by the sample deviation (H - 1) plus eps, outside the root.
     """
 

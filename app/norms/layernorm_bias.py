@@ -15,7 +15,7 @@ class LayerNormBias(Norm):
     y + bias,  y = (x - mu) / sqrt(var + eps)
 
     mu, var = mean and population variance of x over `normalized_shape`; bias, of `normalized_shape`, is learned
-    from 0. Ours, for the claim of Xu et al. 2019, section 3.1, that gain and bias over-fit.
+    from 0. Ours, for the claim of Xu et al. 2019, section 3, that gain and bias over-fit.
     """
 
     detaches_mean = False

@@ -15,7 +15,7 @@ class LayerNormGain(Norm):
     weight * y,  y = (x - mu) / sqrt(var + eps)
 
     mu, var = mean and population variance of x over `normalized_shape`; weight, of `normalized_shape`, is learned
-    from 1. Ours, for the claim of Xu et al. 2019, section 3.1, that gain and bias over-fit.
+    from 1. Ours, for the claim of Xu et al. 2019, section 3, that gain and bias over-fit.
     """
 
     detaches_mean = False

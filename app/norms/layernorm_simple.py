@@ -14,7 +14,7 @@ class LayerNormSimple(Norm):
     y = (x - mu) / sqrt(var + eps);  (g - mean(g) - y mean(g y)) / sqrt(var + eps) reaches x
 
     mu, var = mean and population variance of x over `normalized_shape`; g = the gradient at y. Xu et al. 2019,
-    section 3.1. The authors' code divides by the sample deviation (H - 1) plus eps, outside the root.
+    section 3. The authors' code divides by the sample deviation (H - 1) plus eps, outside the root.
     """
 
     detaches_mean = False

@@ -17,7 +17,7 @@ class ScaleNorm(Norm):
     scale * x / sqrt(sum(x^2) + H eps)
 
     sum over `normalized_shape`, of product H; scale, of shape (1,), is learned from sqrt(H). It is no gain of
-    `normalized_shape`, so injection carries no weight into it. Nguyen and Salazar 2019, equation 5; their code bounds
+    `normalized_shape`, so injection carries no weight into it. Nguyen and Salazar 2019; their code bounds
     the length from below by eps, where here eps is added to the mean square, as in `rmsnorm`.
     """
 

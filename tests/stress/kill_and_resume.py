@@ -3,8 +3,8 @@
     python -m tests.stress.kill_and_resume --kills 10
 
 The run is train.py on data made here: several epochs, batches accumulated, a checkpoint every few updates. Some kills
-wait for the moment at which a checkpoint is being written. At the end weights, optimizer, metrics.jsonl, best.ckpt and result.json
-(times left out) must be equal bit for bit; the exit status is 1 if anything is not.
+wait for the moment at which a checkpoint is being written. At the end weights, optimizer, metrics.jsonl, best.ckpt and
+result.json (times left out) must be equal bit for bit; the exit status is 1 if anything is not.
 """
 
 from __future__ import annotations
