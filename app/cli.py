@@ -175,6 +175,10 @@ class CLI(LightningCLI):
         except (MisconfigurationException, ValueError) as error:  # such as a device that is not there
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
+    def after_instantiate_classes(self) -> None:
+        """Give the weights their dtype now: Lightning does so after it has loaded a checkpoint into the old one."""
+        self.trainer.precision_plugin.convert_module(self.model)
+
     def fit(self, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
         """Train, then test the best checkpoint, then say what came out."""
         keeps_files = not self.trainer.fast_dev_run

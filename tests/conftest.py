@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from app.cli import main
+
+# Tests run side by side (-n auto): more threads than cores would wait for each other, here and in what tests start.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parent.parent
 GOOD = "a warm funny moving clever film with real charm and wit".split()

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 
-from app.callbacks.steps import made_update
+from app.callbacks.steps import made_update, validation_follows
 
 FOLDER = "checkpoints"
 
@@ -91,11 +91,10 @@ class RunCheckpoint(Checkpoint):
     ) -> None:
         """Write last.ckpt if it is time or the run is to stop; only where an update has just been made.
 
-        Not behind the last batch of an epoch: from there Lightning would go on without the validation that follows, and
-        the checkpoint of that validation is near.
+        Not where a validation or the end of an epoch follows: from there Lightning would go on without it, and the
+        checkpoint of that validation is near.
         """
-        is_last = batch_idx + 1 == trainer.num_training_batches
-        if is_last or not made_update(trainer, batch_idx) or trainer.fast_dev_run:
+        if validation_follows(trainer, batch_idx) or not made_update(trainer, batch_idx) or trainer.fast_dev_run:
             return
         stopping = self._is_stopping(trainer)
         due = stopping or bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0

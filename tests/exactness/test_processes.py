@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, only_run, read_result
+from tests.exactness.compare import differences
 
 NO_DROPOUT = [
     "--model.classifier_dropout=0", "--model.backbone.options.hidden_dropout_prob=0",
@@ -24,17 +25,17 @@ SMALL = [
 ]  # fmt: skip
 
 
-def launch(root, source, *arguments, torchrun=0):
+def launch(root, source, *arguments, torchrun=0, succeeds=True):
     """Run train.py fit as a person would and give back its run folder."""
     python = [sys.executable]
     if torchrun:
         python += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(torchrun)]
     command = [*python, str(ROOT / "train.py"), "fit", "--config", str(ROOT / "configs/quickstart.yaml"), *SMALL]
     command += [f"--data.source={source}", f"--data.cache_dir={root / 'cache'}", f"--run_root={root}", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return only_run(root)
+    assert (done.returncode == 0) == succeeds, done.stderr[-3000:]
+    return only_run(root) if succeeds else None
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,18 @@ def runs(tmp_path_factory, tiny_texts):
         "2": launch(folder / "2", tiny_texts, "--data.batch_tokens=200", "--trainer.devices=2", *several),
         "3": launch(folder / "3", tiny_texts, "--data.batch_tokens=200", *several, torchrun=3),
     }
+
+
+PAIR = [
+    "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu", "--data.batch_tokens=200",
+    "--checkpoint_every_steps=1", "--model.classifier_dropout=0.3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def untouched_pair(tmp_path_factory, tiny_texts):
+    """A run on two processes, with dropout, that nobody killed."""
+    return launch(tmp_path_factory.mktemp("pair"), tiny_texts, *PAIR)
 
 
 def state(run):
@@ -96,3 +109,12 @@ def test_another_number_of_processes_goes_on_only_when_allowed(runs, tiny_texts,
     assert "processes 2, this run has 1" in capsys.readouterr().err
     assert main([*arguments, "--allow_other_processes", "true"]) == 0
     assert read_result(only_run(tmp_path))["final"]["epoch"] == 3
+
+
+@pytest.mark.parametrize(("hook", "time"), [("on_train_batch_end", 4), ("on_validation_start", 2)])
+def test_two_processes_that_were_killed_go_on_bit_for_bit(hook, time, tmp_path, tiny_texts, untouched_pair):
+    arguments = PAIR
+    killer = ["--trainer.callbacks+=tests.exactness.killer.KillAt", f"--trainer.callbacks.hook={hook}"]
+    launch(tmp_path, tiny_texts, *arguments, *killer, f"--trainer.callbacks.time={time}", succeeds=False)
+    run = launch(tmp_path, tiny_texts, *arguments, "--ckpt_path=last")
+    assert differences(untouched_pair, run) == []

@@ -34,6 +34,7 @@ VARIANTS = {
         "--checkpoint_every_steps", 1, "--trainer.accumulate_grad_batches", 2, "--patience", 1,
         "--model.optimizer.lr", 1e-30, "--trainer.max_epochs", 5,
     ],
+    "validated in mid-epoch": ["--checkpoint_every_steps", 1, "--trainer.val_check_interval", 2],
     "workers": ["--checkpoint_every_steps", 1, "--data.workers", 2],
 }  # fmt: skip
 
