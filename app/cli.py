@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from jsonargparse import Namespace
 from pytorch_lightning import Callback, Trainer
@@ -30,13 +30,14 @@ from app.callbacks import (
 )
 from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
+from app.cli_checks import check_settings
 from app.cli_errors import explain
 from app.cli_norm import DEFAULT, fold_norm
 from app.cli_output import speak_plainly
 from app.datamodules.base import DataModule
 from app.errors import InputError
 from app.norms import norm_names
-from app.run_folder import claim, find_checkpoint, run_folder, set_aside
+from app.run_folder import checkpoint_to_go_on_from, find_checkpoint, run_folder, take_folder
 from app.tasks import Task
 
 BASE_CONFIG = Path(__file__).parent.parent / "configs" / "base.yaml"
@@ -83,6 +84,9 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; without Lightning's warning about arguments that do not come from sys.argv."""
         self.config = parser.parse_args(args)
+        seed = self.config[self.config.subcommand].seed_everything
+        if seed < 0:
+            raise InputError(f"seed_everything is {seed}; allowed: whole numbers from 0")
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: what a checkpoint says must not override what the command line says."""
@@ -132,6 +136,8 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the run folder as its root and what every run needs around it."""
+        trains = self.subcommand == "fit"
+        check_settings(self.settings, self.datamodule.name, len(self.datamodule.plan) if trains else None)
         settings, primary = self.settings, self.model.primary
         log.info(self.model.norm_report)
         self.folder = self._folder()
@@ -160,6 +166,8 @@ class CLI(LightningCLI):
             )
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         config.update(_torchrun_size())
+        if self.subcommand == "predict":
+            config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
         config["callbacks"] = [*(config["callbacks"] or []), *extra]
         config["default_root_dir"] = str(self.folder)
         config["enable_checkpointing"] = is_fit
@@ -182,10 +190,10 @@ class CLI(LightningCLI):
     def fit(self, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
         """Train, then test the best checkpoint, then say what came out."""
         keeps_files = not self.trainer.fast_dev_run
-        checkpoint = self._checkpoint_to_go_on_from(ckpt_path)
+        checkpoint = checkpoint_to_go_on_from(self.folder, ckpt_path)
         model.total_steps = self._total_steps()
         owns_folder = keeps_files and self.trainer.is_global_zero
-        with self._take_folder(checkpoint) if owns_folder else nullcontext():
+        with take_folder(self.folder, begins=checkpoint is None) if owns_folder else nullcontext():
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
             best = self.folder / "checkpoints" / "best.ckpt"
             if self.settings.test_after_fit and best.is_file() and keeps_files:
@@ -206,33 +214,16 @@ class CLI(LightningCLI):
     ) -> None:
         """Write one record for each one read, in order."""
         checkpoint = find_checkpoint(self.folder, ckpt_path or "best")
+        output = self.settings.output
+        if output != "-" and not Path(output).parent.is_dir():
+            raise InputError(f"--output {output}: there is no folder {Path(output).parent}; make it first")
         batches = self.trainer.predict(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         records = sorted((item for batch in batches or [] for item in batch), key=lambda item: item[0])
         lines = [model.format_prediction(record) + "\n" for _, record in records]
-        if self.settings.output == "-":
+        if output == "-":
             sys.stdout.writelines(lines)
         else:
-            Path(self.settings.output).write_text("".join(lines), encoding="utf-8")
-
-    def _checkpoint_to_go_on_from(self, ckpt_path: str | None) -> Path | None:
-        """The file of --ckpt_path; none for a run that was ended before it wrote one, which then begins again."""
-        if ckpt_path is None:
-            return None
-        if ckpt_path == "last" and self.folder.exists():
-            last = self.folder / "checkpoints" / "last.ckpt"
-            if not last.exists():
-                log.info("%s was ended before its first checkpoint: beginning again", self.folder)
-                return None
-        return find_checkpoint(self.folder, ckpt_path)
-
-    def _take_folder(self, checkpoint: Path | None) -> IO[str]:
-        """Claim the run folder; a new run gets an empty one."""
-        lock = claim(self.folder)
-        if checkpoint is None and (earlier := set_aside(self.folder)):
-            log.info("an earlier run is kept in %s (to go on with one: --ckpt_path last)", earlier)
-            lock.close()
-            lock = claim(self.folder)
-        return lock
+            Path(output).write_text("".join(lines), encoding="utf-8")
 
     def _score(self, evaluate: Any, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
         checkpoint = find_checkpoint(self.folder, ckpt_path or "best")
@@ -264,12 +255,11 @@ class CLI(LightningCLI):
     def _total_steps(self) -> int | None:
         """Updates of the whole run, or None where only time or patience ends it."""
         trainer = self.trainer
-        if trainer.max_steps > 0:
-            return trainer.max_steps
-        if trainer.max_epochs is None or trainer.max_epochs < 1:
-            return None
-        batches = len(self.datamodule.plan)
-        return -(-batches // trainer.accumulate_grad_batches) * trainer.max_epochs
+        bounds = [trainer.max_steps] if trainer.max_steps > 0 else []
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            updates = -(-len(self.datamodule.plan) // trainer.accumulate_grad_batches)  # of an epoch, rounded up
+            bounds.append(updates * trainer.max_epochs)
+        return min(bounds, default=None)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -12,6 +12,7 @@ from argparse import ArgumentError
 from collections.abc import Iterable, Iterator
 
 from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.errors import InputError
 from app.norms import NormError
@@ -35,6 +36,8 @@ def explain(error: BaseException) -> str | None:
     for cause in chain:
         if isinstance(cause, ArgumentError):
             return _condense(str(cause))
+        if isinstance(cause, MisconfigurationException):
+            return f"trainer: {' '.join(str(cause).split())}"
     return None
 
 

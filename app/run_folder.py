@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 import zipfile
@@ -13,6 +14,8 @@ from app.errors import InputError
 from app.norms import NormSpec
 
 LOCK = "run.lock"
+
+log = logging.getLogger(__name__)
 
 
 def run_folder(root: Path, task: str, dataset: str, norm: NormSpec, seed: int) -> Path:
@@ -25,10 +28,13 @@ def claim(folder: Path) -> IO[str]:
     """Take a run folder for this process, until the file given back is closed or the process ends, however it ends.
 
     Raises:
-        InputError: if another process has it.
+        InputError: if another process has it, or it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = open(folder / LOCK, "a+", encoding="utf-8")  # stays open: closing it gives the folder back
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / LOCK, "a+", encoding="utf-8")  # stays open: closing it gives the folder back
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}); give another --run_root") from error
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not handed on to loader processes
     except OSError:
@@ -46,10 +52,10 @@ def set_aside(folder: Path) -> Path | None:
     """Make room for a new run without losing an old one: an earlier run is renamed to `<folder>.<its time>`.
 
     Returns:
-        Where the earlier run is now; None if there was none.
+        Where the earlier run is now; None if it stayed, or there was none.
     """
-    if not folder.exists() or all(path.name == LOCK for path in folder.iterdir()):
-        return None
+    if not folder.exists() or all(path.name == LOCK for path in folder.iterdir()) or any(folder.glob("hpc_ckpt_*")):
+        return None  # nothing there, or a run that SLURM requeued, which Lightning goes on with
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(folder.stat().st_mtime))
     target = folder.with_name(f"{folder.name}.{stamp}")
     number = 1
@@ -72,3 +78,37 @@ def find_checkpoint(folder: Path, which: str) -> Path:
     if not zipfile.is_zipfile(path):  # the directory of a zip stands at its end, so one cut short is none
         raise InputError(f"--ckpt_path {which}: {path} is no whole checkpoint; give another .ckpt file, or begin anew")
     return path
+
+
+def checkpoint_to_go_on_from(folder: Path, which: str | None) -> Path | None:
+    """The checkpoint that fit goes on from; none for a run that was ended before it wrote one, which then begins again.
+
+    Raises:
+        InputError: if there is none, or it is of another run.
+    """
+    if which is None:
+        return None
+    if which == "last" and folder.exists() and not (folder / "checkpoints" / "last.ckpt").exists():
+        log.info("%s was ended before its first checkpoint: beginning again", folder)
+        return None
+    checkpoint = find_checkpoint(folder, which)
+    if folder.resolve() not in checkpoint.resolve().parents:
+        raise InputError(
+            f"the checkpoint {checkpoint} is not of this run, whose folder is {folder}; give the settings and the "
+            "--run_root of the run that it is of, or begin a new run without --ckpt_path"
+        )
+    return checkpoint
+
+
+def take_folder(folder: Path, begins: bool) -> IO[str]:
+    """Claim the run folder for a fit; a run that begins gets an empty one.
+
+    Raises:
+        InputError: if another process has it, or it cannot be written.
+    """
+    lock = claim(folder)
+    if begins and (earlier := set_aside(folder)):
+        log.info("an earlier run is kept in %s (to go on with one: --ckpt_path last)", earlier)
+        lock.close()
+        lock = claim(folder)
+    return lock

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "cli_norm": {"norms", "errors"},
     "cli_errors": {"norms", "errors"},
     "cli_output": set(),
+    "cli_checks": {"errors"},
 }
 COMMAND_LINE = {"cli"}  # may import everything
 

@@ -44,6 +44,17 @@ FLAGS = {
     "flag without a value": (["--norm"], ["--norm", "value"]),
     "no checkpoint to go on from": (["--ckpt_path", "last"], ["last.ckpt", "no file"]),
     "device that is not there": (["--trainer.accelerator", "hpu9"], ["trainer", "hpu9"]),
+    "negative seed": (["--seed_everything=-1"], ["seed_everything", "-1", "from 0"]),
+    "no patience": (["--patience", "0"], ["patience is 0", "from 1"]),
+    "negative interval": (["--checkpoint_every_steps=-1"], ["checkpoint_every_steps is -1"]),
+    "no validation": (["--trainer.limit_val_batches", "0"], ["limit_val_batches", "best checkpoint"]),
+    "validation after the epoch's end": (["--trainer.val_check_interval", "5000"], ["5000", "an epoch has"]),
+    "validation within an update": (
+        ["--data.batch_tokens", "64", "--trainer.val_check_interval", "3", "--trainer.accumulate_grad_batches", "2"],
+        ["every 3 batches", "multiple"],
+    ),
+    "name that is a path": (["--data.name", "../x"], ["data.name", "../x"]),
+    "run root that is a file": (["--run_root", ROOT / "train.py"], ["cannot be written", "--run_root"]),
     "fraction": (["--data.val_fraction", "1.5"], ["val_fraction", "below 1"]),
 }
 

@@ -177,3 +177,23 @@ def test_a_run_ended_by_max_steps_has_scores(train, short, tmp_path):
     assert train("fit", QUICK, *short, "--trainer.max_steps", 2) == 0
     result = read_result(only_run(tmp_path / "runs"))
     assert result["final"]["step"] == 2 and result["test"] is not None
+
+
+def test_predict_writes_all_records_whatever_the_devices(run, train, tmp_path):
+    (tmp_path / "in.txt").write_text("a warm film\na dull film\na film\n")
+    several = ["--trainer.devices", 2, "--trainer.strategy", "ddp", "--output", tmp_path / "out.jsonl"]
+    assert train("predict", run / "config.yaml", "--data.predict_source", tmp_path / "in.txt", *several) == 0
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
+
+
+def test_predict_into_a_folder_that_is_not_there_is_answered(run, train, tmp_path, capsys):
+    (tmp_path / "in.txt").write_text("a warm film\n")
+    arguments = ["--data.predict_source", tmp_path / "in.txt", "--output", tmp_path / "no/out.jsonl"]
+    assert train("predict", run / "config.yaml", *arguments) == 2
+    assert "no folder" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_checkpoint_of_another_width_is_answered(run, train, capsys):
+    width = ["--model.backbone.options.hidden_size", 64, "--ckpt_path", run / "checkpoints/best.ckpt"]
+    assert train("test", run / "config.yaml", *width) == 2
+    assert "hidden_size=128" in capsys.readouterr().err

@@ -94,7 +94,12 @@ class RunCheckpoint(Checkpoint):
         Not where a validation or the end of an epoch follows: from there Lightning would go on without it, and the
         checkpoint of that validation is near.
         """
-        if validation_follows(trainer, batch_idx) or not made_update(trainer, batch_idx) or trainer.fast_dev_run:
+        if (
+            trainer.should_stop
+            or validation_follows(trainer, batch_idx)
+            or not made_update(trainer, batch_idx)
+            or trainer.fast_dev_run
+        ):
             return
         stopping = self._is_stopping(trainer)
         due = stopping or bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0

@@ -39,11 +39,10 @@ class ProgressLines(Callback):
         if trainer.progress_bar_callback is not None or now - self._last_line_at < self.every_s:
             return
         self._last_line_at = now
-        scale = trainer.world_size * trainer.accumulate_grad_batches
         _say(
             trainer,
             f"epoch {trainer.current_epoch + 1}  batch {batch_idx + 1}/{trainer.num_training_batches}  "
-            f"step {trainer.global_step}  loss {float(outputs['loss']) * trainer.accumulate_grad_batches / scale:.4f}"
+            f"step {trainer.global_step}  loss {float(outputs['loss']) * trainer.accumulate_grad_batches:.4f}"
             f"  {self._time_left(trainer, now)}",
         )
 

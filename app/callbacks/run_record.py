@@ -4,7 +4,7 @@ Writes config.yaml and norm_sites.csv at the start; train/loss, lr, tokens_per_s
 validation to metrics.jsonl while it runs; curves.svg and result.json at the end, however it ends.
 
 Keys written: `train/loss` (nats per unit, mean since the last such line), `lr`, `tokens_per_s`, `elapsed_s`, and
-the scores of the task under `val/`, `train_probe/` and, after the test of the best checkpoint, `test/`.
+the scores of the task under `val/` and `train_probe/`. Those of the test stand in result.json.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ class RunRecord(Callback):
         if trainer.is_global_zero and not trainer.fast_dev_run:
             folder = Path(trainer.default_root_dir)
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / "result.json").unlink(missing_ok=True)  # of an attempt that this one goes on from
             (folder / "config.yaml").write_text(self.config, encoding="utf-8")
             with open(folder / "norm_sites.csv", "w", encoding="utf-8", newline="") as file:
                 writer = csv.DictWriter(file, list(pl_module.site_rows[0]) if pl_module.site_rows else ["path"])

@@ -69,6 +69,7 @@ class Task(LightningModule):
         self.norm = norm
         self.facts = facts
         self.optimizer_config = optimizer
+        self.model_options = {"model_type": backbone.model_type, **facts.model_options, **backbone.options}
         self.total_steps: int | None = None  # updates of the whole run, for schedules that end; set before fit
         self.scores: dict[str, float] = {}  # of the last evaluation, e.g. {"val/loss": 0.5}
         self.sites: list[SiteRecord]
@@ -182,7 +183,7 @@ class Task(LightningModule):
             "task": self.name,
             "norm": f"{self.norm.signature} at sites {self.norm.sites_label}",
             "classes": ", ".join(self.facts.labels),
-            "model": ", ".join(f"{key}={value}" for key, value in self.facts.model_options.items()),
+            "model": ", ".join(f"{key}={value}" for key, value in sorted(self.model_options.items())),
         }
 
     def _digest_outside_norms(self) -> str:

@@ -5,6 +5,7 @@ Each case is train.py in processes of its own (gloo), in float64, and without dr
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -102,9 +103,10 @@ def test_another_number_of_processes_goes_on_only_when_allowed(runs, tiny_texts,
     from app.cli import main
 
     monkeypatch.chdir(tmp_path)
+    (root,) = [parent for parent in runs["2"].parents if parent.name == "2"]
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
     arguments = ["fit", "--config", str(runs["2"] / "config.yaml"), "--trainer.devices=1", "--trainer.max_epochs=3"]
-    checkpoint = ["--ckpt_path", str(runs["2"] / "checkpoints/last.ckpt"), "--run_root", str(tmp_path)]
-    arguments += ["--trainer.strategy", "auto", *checkpoint]
+    arguments += ["--trainer.strategy=auto", f"--run_root={tmp_path}", "--ckpt_path=last"]
     assert main(arguments) == 2
     assert "processes 2, this run has 1" in capsys.readouterr().err
     assert main([*arguments, "--allow_other_processes", "true"]) == 0
