@@ -197,3 +197,14 @@ def test_a_checkpoint_of_another_width_is_answered(run, train, capsys):
     width = ["--model.backbone.options.hidden_size", 64, "--ckpt_path", run / "checkpoints/best.ckpt"]
     assert train("test", run / "config.yaml", *width) == 2
     assert "hidden_size=128" in capsys.readouterr().err
+
+
+def test_runs_of_one_seed_are_paired_whatever_their_norm(train, short, tmp_path):
+    proofs = set()
+    for norm in ("layernorm", "adanorm", "none"):
+        root = tmp_path / norm
+        one_step = ["--trainer.limit_train_batches", 1, "--test_after_fit", "false", "--run_root", root]
+        assert train("fit", QUICK, *short, *one_step, "--norm", norm) == 0
+        result = read_result(only_run(root))
+        proofs.add(tuple(result[f"{what}_fingerprint"] for what in ("data", "plan", "weights")))
+    assert len(proofs) == 1
