@@ -69,7 +69,7 @@ def run_folder(root: Path) -> Path:
 def kill_somewhere(process: subprocess.Popen[bytes], run: Path, longest_s: float, rng: random.Random) -> str | None:
     """Kill the process at a random moment; say where it was, or None if it had finished before."""
     at_write = rng.random() < 0.4
-    earliest = time.monotonic() + rng.uniform(0, longest_s)
+    earliest = time.monotonic() + rng.uniform(0, 0.8 * longest_s)
     partial = run / "checkpoints" / "last.ckpt.tmp"
     while process.poll() is None and (time.monotonic() < earliest or (at_write and not partial.exists())):
         time.sleep(0.0005 if at_write else 0.005)
@@ -103,6 +103,7 @@ def main() -> int:
         longest_s = time.monotonic() - began
         run = run_folder(folder / "killed")
         places: Counter[str] = Counter()
+        finished = 0
         while sum(places.values()) < arguments.kills:
             more = ["--ckpt_path=last"] if run.exists() else []
             place = kill_somewhere(start(folder / "killed", folder / "data", *more), run, longest_s, rng)
@@ -110,7 +111,8 @@ def main() -> int:
                 found = differences(run_folder(folder / "untouched"), run)
                 if found:
                     return report(places, found)
-                run.rename(run.with_name(f"finished{sum(places.values())}"))
+                finished += 1
+                run.rename(run.with_name(f"finished{finished}"))
                 continue
             places[place] += 1
             print(f"kill {sum(places.values())}: {place}", flush=True)
