@@ -17,6 +17,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from app.averaging import mean_checkpoint
 from app.callbacks import (
     DivergedError,
     MetricsFile,
@@ -30,14 +31,21 @@ from app.callbacks import (
 )
 from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
+from app.cli_arguments import add_run_arguments
 from app.cli_checks import check_settings
 from app.cli_errors import explain
-from app.cli_norm import DEFAULT, fold_norm
-from app.cli_output import speak_plainly
+from app.cli_norm import fold_norm
+from app.cli_output import output_stream, speak_plainly
 from app.datamodules.base import DataModule
 from app.errors import InputError
-from app.norms import norm_names
-from app.run_folder import checkpoint_to_go_on_from, find_checkpoint, run_folder, take_folder
+from app.run_folder import (
+    CHECKPOINTS,
+    checkpoint_to_go_on_from,
+    find_checkpoint,
+    run_folder,
+    take_folder,
+    weights_to_average,
+)
 from app.tasks import Task
 
 BASE_CONFIG = Path(__file__).parent.parent / "configs" / "base.yaml"
@@ -93,37 +101,7 @@ class CLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The same arguments for every command, so that a run's config.yaml serves them all."""
-        parser.add_argument(
-            "--norm",
-            type=str | dict,
-            default=DEFAULT,
-            help="the normalization, also by --norm.name, --norm.options.KEY VALUE and --norm.sites (all, final, or "
-            f"a list of regular expressions); names: {', '.join(norm_names())}",
-        )
-        parser.add_argument("--run_root", type=str, default="runs", help="folder under which run folders are made")
-        parser.add_argument("--test_after_fit", type=bool, default=True, help="end fit by testing the best checkpoint")
-        parser.add_argument("--output", type=str, default="-", help="file that predict writes; - is standard output")
-        parser.add_argument(
-            "--patience",
-            type=int | None,
-            default=None,
-            help="end fit after so many validations without a better primary metric; null trains to the end",
-        )
-        parser.add_argument(
-            "--checkpoint_every_steps", type=int | None, default=None, help="also write last.ckpt every so many updates"
-        )
-        parser.add_argument(
-            "--checkpoint_every_minutes",
-            type=float | None,
-            default=None,
-            help="also write last.ckpt every so many minutes",
-        )
-        parser.add_argument(
-            "--allow_other_processes",
-            type=bool,
-            default=False,
-            help="go on from a checkpoint that another number of processes wrote",
-        )
+        add_run_arguments(parser)
         parser.link_arguments("norm", "model.init_args.norm")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
@@ -162,7 +140,13 @@ class CLI(LightningCLI):
             if settings.patience:
                 extra.append(StopEarly(monitor, primary.mode, settings.patience))
             extra.append(
-                RunCheckpoint(monitor, primary.mode, settings.checkpoint_every_steps, settings.checkpoint_every_minutes)
+                RunCheckpoint(
+                    monitor,
+                    primary.mode,
+                    settings.checkpoint_every_steps,
+                    settings.checkpoint_every_minutes,
+                    settings.average_checkpoints,
+                )
             )
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         config.update(_torchrun_size())
@@ -195,9 +179,11 @@ class CLI(LightningCLI):
         owns_folder = keeps_files and self.trainer.is_global_zero
         with take_folder(self.folder, begins=checkpoint is None) if owns_folder else nullcontext():
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-            best = self.folder / "checkpoints" / "best.ckpt"
-            if self.settings.test_after_fit and best.is_file() and keeps_files:
-                self.trainer.test(model, datamodule=datamodule, ckpt_path=best, weights_only=True, verbose=False)
+            has_best = (self.folder / CHECKPOINTS / "best.ckpt").is_file()
+            if self.settings.test_after_fit and has_best and keeps_files:
+                weights, label = self._weights(model, "best")
+                self.record.tested = label if weights is None else self.record.tested
+                self.trainer.test(model, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
         if self.trainer.is_global_zero and self.record.result:
             print(summarise(self.record.result, self.folder), flush=True)
 
@@ -212,35 +198,47 @@ class CLI(LightningCLI):
     def predict(
         self, model: Task, datamodule: DataModule, ckpt_path: str | None, return_predictions: bool | None
     ) -> None:
-        """Write one record for each one read, in order."""
-        checkpoint = find_checkpoint(self.folder, ckpt_path or "best")
-        output = self.settings.output
-        if output != "-" and not Path(output).parent.is_dir():
-            raise InputError(f"--output {output}: there is no folder {Path(output).parent}; make it first")
-        batches = self.trainer.predict(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-        records = sorted((item for batch in batches or [] for item in batch), key=lambda item: item[0])
-        lines = [model.format_prediction(record) + "\n" for _, record in records]
-        if output == "-":
-            sys.stdout.writelines(lines)
-        else:
-            Path(output).write_text("".join(lines), encoding="utf-8")
+        """Write one record for each one read, in order; from standard input to standard output as they come."""
+        weights, _ = self._weights(model, ckpt_path)
+        with output_stream(self.settings.output) as write:
+            for split in datamodule.predict_splits():
+                loader = datamodule.eval_loader(split)
+                batches = self.trainer.predict(model, loader, ckpt_path=weights, weights_only=True)
+                weights = None  # they are in the model now
+                records = sorted((item for batch in batches or [] for item in batch), key=lambda item: item[0])
+                write(model.format_prediction(record) + "\n" for _, record in records)
 
     def _score(self, evaluate: Any, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
-        checkpoint = find_checkpoint(self.folder, ckpt_path or "best")
-        evaluate(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False)
+        weights, label = self._weights(model, ckpt_path)
+        evaluate(model, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
         if self.trainer.is_global_zero:
             norm, settings = model.norm, self.settings
             print(
                 f"{model.name}|{datamodule.name}|{norm.signature}|sites:{norm.sites_label} "
-                f"{len(model.sites)}/{model.norms_total}|seed:{settings.seed_everything}|{checkpoint}"
+                f"{len(model.sites)}/{model.norms_total}|seed:{settings.seed_everything}|{label}"
             )
+            for metric, signature in model.score_signatures.items():
+                print(f"{metric}: {signature}")
             print(json.dumps(model.scores, indent=2))
+
+    def _weights(self, model: Task, which: str | None) -> tuple[Path | None, str]:
+        """The checkpoint that Lightning is to load and what to call it; with --average_checkpoints the model has the
+        mean already, and Lightning loads nothing.
+        """
+        count = self.settings.average_checkpoints
+        if not count:
+            checkpoint = find_checkpoint(self.folder, which or "best")
+            return checkpoint, str(checkpoint)
+        mean = mean_checkpoint(weights_to_average(self.folder, count))
+        model.on_load_checkpoint(mean)
+        model.load_state_dict(mean["state_dict"])
+        return None, f"mean of the weights of the last {count} validations"
 
     def _folder(self) -> Path:
         """The run folder: where a run's own config.yaml lies, or where the names of the run say."""
         for path in reversed(self.settings.config or []):
             folder = Path(str(path)).parent
-            if self.subcommand != "fit" and (folder / "checkpoints").is_dir():
+            if self.subcommand != "fit" and (folder / CHECKPOINTS).is_dir():
                 return folder
         root = Path(self.settings.run_root)
         return run_folder(root, self.model.name, self.datamodule.name, self.model.norm, self.settings.seed_everything)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_only
+
+from app.errors import InputError
 
 
 def speak_plainly(command: str | None) -> None:
@@ -32,3 +37,37 @@ def speak_plainly(command: str | None) -> None:
         ".*LeafSpec.* is deprecated.*",  # Lightning 2.6.6 with torch 2.13
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+@contextmanager
+def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
+    """Where predict writes its lines: standard output, at once, or a file, which appears when all is written.
+
+    Args:
+        output: a path, or - for standard output.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    if output == "-":
+
+        def write(lines: Iterable[str]) -> None:
+            sys.stdout.writelines(lines)
+            sys.stdout.flush()
+
+        yield write
+        return
+    path = Path(output)
+    if not path.parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {path.parent}; make it first")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        try:
+            stream = part.open("w", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise InputError(f"--output {output}: cannot be written ({error.strerror}); give another file") from error
+        with stream:
+            yield stream.writelines
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

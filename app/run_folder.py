@@ -14,6 +14,7 @@ from app.errors import InputError
 from app.norms import NormSpec
 
 LOCK = "run.lock"
+CHECKPOINTS = "checkpoints"
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +73,37 @@ def find_checkpoint(folder: Path, which: str) -> Path:
     Raises:
         InputError: if there is no such file, or it is no whole checkpoint.
     """
-    path = folder / "checkpoints" / f"{which}.ckpt" if which in ("last", "best") else Path(which)
+    path = folder / CHECKPOINTS / f"{which}.ckpt" if which in ("last", "best") else Path(which)
     if not path.is_file():
         raise InputError(f"--ckpt_path {which}: there is no file {path}; give last, best or the path of a .ckpt file")
     if not zipfile.is_zipfile(path):  # the directory of a zip stands at its end, so one cut short is none
         raise InputError(f"--ckpt_path {which}: {path} is no whole checkpoint; give another .ckpt file, or begin anew")
     return path
+
+
+def weights_name(step: int) -> str:
+    """File name of the weights alone of a validation."""
+    return f"weights-{step:09d}.ckpt"
+
+
+def kept_weights(checkpoints: Path) -> list[Path]:
+    """The weights that a run keeps of its last validations, the oldest first."""
+    return sorted(checkpoints.glob("weights-*.ckpt"))
+
+
+def weights_to_average(folder: Path, count: int) -> list[Path]:
+    """The files of `--average_checkpoints`.
+
+    Raises:
+        InputError: if the run kept fewer.
+    """
+    kept = kept_weights(folder / CHECKPOINTS)
+    if len(kept) < count:
+        raise InputError(
+            f"--average_checkpoints {count}: {folder} keeps the weights of {len(kept)} validations; train with "
+            f"--average_checkpoints {count} and at least as many validations, or give a smaller number"
+        )
+    return kept[-count:]
 
 
 def checkpoint_to_go_on_from(folder: Path, which: str | None) -> Path | None:
@@ -88,7 +114,7 @@ def checkpoint_to_go_on_from(folder: Path, which: str | None) -> Path | None:
     """
     if which is None:
         return None
-    if which == "last" and folder.exists() and not (folder / "checkpoints" / "last.ckpt").exists():
+    if which == "last" and folder.exists() and not (folder / CHECKPOINTS / "last.ckpt").exists():
         log.info("%s was ended before its first checkpoint: beginning again", folder)
         return None
     checkpoint = find_checkpoint(folder, which)

@@ -15,11 +15,13 @@ MAY_IMPORT = {
     "backbones": {"norms", "errors"},
     "datamodules": {"batches", "errors"},
     "tasks": {"batches", "backbones", "metrics", "norms", "errors"},
-    "callbacks": {"norms", "errors"},
+    "callbacks": {"norms", "errors", "run_folder"},
     "run_folder": {"norms", "errors"},
+    "averaging": set(),
+    "cli_arguments": {"norms", "cli_norm"},
     "cli_norm": {"norms", "errors"},
     "cli_errors": {"norms", "errors"},
-    "cli_output": set(),
+    "cli_output": {"errors"},
     "cli_checks": {"errors"},
 }
 COMMAND_LINE = {"cli"}  # may import everything

@@ -20,8 +20,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 
 from app.callbacks.steps import made_update, validation_follows
-
-FOLDER = "checkpoints"
+from app.run_folder import CHECKPOINTS as FOLDER
+from app.run_folder import kept_weights, weights_name
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class RunCheckpoint(Checkpoint):
         mode: whether more or less of it is better; the first of equal scores stays the best.
         every_n_steps: also write last.ckpt every so many updates; None for not.
         every_n_minutes: also write last.ckpt every so many minutes; None for not.
+        keep_weights: also keep the weights alone of the last so many validations, for `--average_checkpoints`.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class RunCheckpoint(Checkpoint):
         mode: Literal["min", "max"],
         every_n_steps: int | None = None,
         every_n_minutes: float | None = None,
+        keep_weights: int | None = None,
     ) -> None:
         self.monitor, self.mode = monitor, mode
+        self.keep_weights = keep_weights
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.best_score: float | None = None
         self.best_step: int | None = None
@@ -121,6 +124,8 @@ class RunCheckpoint(Checkpoint):
         )
         if is_best:
             self.best_score, self.best_step = score, trainer.global_step
+        if self.keep_weights:
+            self._write_weights(trainer, self.keep_weights)
         self._write(trainer, is_best)
         if self._is_stopping(trainer):
             raise StoppedError(self._signal or signal.SIGTERM)
@@ -137,6 +142,19 @@ class RunCheckpoint(Checkpoint):
         """Whether any process was asked to stop: all must agree, for writing a checkpoint takes all of them."""
         asked = self._signal is not None
         return asked if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(asked, all=False)
+
+    def _write_weights(self, trainer: Trainer, keep: int) -> None:
+        """Add this validation's weights, then drop the oldest: at no moment are there too few of them.
+
+        Before last.ckpt is: a run that is killed in between writes the same files again.
+        """
+        folder = Path(trainer.default_root_dir) / FOLDER
+        path = folder / weights_name(trainer.global_step)
+        trainer.save_checkpoint(path.with_suffix(".tmp"), weights_only=True)  # by all processes; ends in a barrier
+        if trainer.is_global_zero:
+            os.replace(path.with_suffix(".tmp"), path)
+            for old in kept_weights(folder)[:-keep]:
+                old.unlink()
 
     def _write(self, trainer: Trainer, is_best: bool) -> None:
         folder = Path(trainer.default_root_dir) / FOLDER

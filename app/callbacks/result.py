@@ -58,6 +58,8 @@ def build_result(
         "best": _scores(best),
         "final": _scores(validations[-1]) if validations else None,
         "test": None,
+        "tested": None,
+        "score_signatures": {},
         "gap": overfitting_summary(events, best["step"] if best else None),
         "cost": {
             **cost,
@@ -89,6 +91,9 @@ def summarise(result: dict[str, Any], folder: Path) -> str:
         lines.append(f"status      {result['status']}")
     if result["test"]:
         lines.append("test        " + _row(result["test"]))
+        lines += [f"            {metric}: {signature}" for metric, signature in result["score_signatures"].items()]
+        if "mean" in result["tested"]:
+            lines.append(f"            of the {result['tested']}")
     if best:
         lines.append(f"best        epoch {best['epoch']} (step {best['step']}): valid {_row(best['val'])}")
         if best["train_probe"]:

@@ -3,8 +3,10 @@
 Writes config.yaml and norm_sites.csv at the start; train/loss, lr, tokens_per_s, elapsed_s and the scores of each
 validation to metrics.jsonl while it runs; curves.svg and result.json at the end, however it ends.
 
-Keys written: `train/loss` (nats per unit, mean since the last such line), `lr`, `tokens_per_s`, `elapsed_s`, and
-the scores of the task under `val/` and `train_probe/`. Those of the test stand in result.json.
+Keys written: `train/loss` (nats per unit, mean since the last such line, without label smoothing),
+`train/smoothed_loss` (with it, where there is some), `lr`, `tokens_per_s`, `elapsed_s`, and the scores of the task
+under `val/` and `train_probe/`. Those of the test stand in result.json; the texts that they are of, where a task
+predicts texts, in test_source.txt, test_hypothesis.txt and test_reference.txt.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class RunRecord(Callback):
         self.identity = identity
         self.fingerprints = {"data": data_fingerprint, "plan": plan_fingerprint}
         self.result: dict[str, Any] | None = None
+        self.tested = "best checkpoint"  # which weights the test is of
         self._elapsed_before_s = 0.0
         self._tokens = 0
         self._started_at = self._line_at = time.monotonic()
@@ -61,12 +64,11 @@ class RunRecord(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep what a resumed run goes on from, and what it must agree with; called on all processes."""
-        nats, units = pl_module.train_loss.total()
         checkpoint[_KEY] = {
             "agrees": self._agreement(trainer),
             "elapsed_s": self._elapsed_s(),
             "tokens": _summed(trainer, self._tokens),
-            "train_loss": [nats, units],
+            "train_totals": pl_module.train_totals(),
             "event": next((logger.last for logger in trainer.loggers if isinstance(logger, MetricsFile)), None),
         }
 
@@ -92,7 +94,7 @@ class RunRecord(Callback):
         self._elapsed_before_s, self._event = saved["elapsed_s"], saved["event"]
         if trainer.is_global_zero:  # sums over all processes go on in one of them
             self._tokens = self._line_tokens = saved["tokens"]
-            pl_module.train_loss.restore(*saved["train_loss"])
+            pl_module.restore_train_totals(saved["train_totals"])
 
     def _agreement(self, trainer: Trainer) -> dict[str, Any]:
         """What a checkpoint and the run that goes on from it must have in common."""
@@ -132,7 +134,7 @@ class RunRecord(Callback):
         log_event(
             trainer,
             {
-                "train/loss": pl_module.take_train_loss(),
+                **pl_module.take_train_scores(),
                 "lr": trainer.optimizers[0].param_groups[0]["lr"],
                 "tokens_per_s": (self._tokens - self._line_tokens) * trainer.world_size / (now - self._line_at),
                 "elapsed_s": self._elapsed_s(),
@@ -157,8 +159,12 @@ class RunRecord(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Complete the result by the scores of the best checkpoint on the test set."""
         if self.result is not None and trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir)
             self.result["test"] = {key.removeprefix("test/"): score for key, score in pl_module.scores.items()}
-            write_result(Path(trainer.default_root_dir), self.result)
+            self.result["tested"], self.result["score_signatures"] = self.tested, pl_module.score_signatures
+            for name, lines in pl_module.test_texts.items():
+                (folder / f"test_{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            write_result(folder, self.result)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write the result of a run that diverged or was interrupted."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import abstractmethod
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Protocol
 
@@ -111,8 +112,8 @@ class DataModule(LightningDataModule):
         """The parts train, val and test, read and tokenised."""
 
     @abstractmethod
-    def predict_split(self) -> Split:
-        """The examples of `predict_source`, without labels."""
+    def predict_splits(self) -> Iterator[Split]:
+        """The examples of `predict_source`, without labels: a file in one piece, standard input as it comes."""
 
     @cached_property
     def plan(self) -> BatchPlan:
@@ -159,17 +160,14 @@ class DataModule(LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """The validation set and, if asked for, the train probe."""
-        return [self._eval_loader(split) for split in [self.splits["val"], *([self.probe] if self.train_probe else [])]]
+        return [self.eval_loader(split) for split in [self.splits["val"], *([self.probe] if self.train_probe else [])]]
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The test set."""
-        return self._eval_loader(self.splits["test"])
+        return self.eval_loader(self.splits["test"])
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """The examples of `predict_source`."""
-        return self._eval_loader(self.predict_split())
-
-    def _eval_loader(self, split: Split) -> DataLoader[Batch]:
+    def eval_loader(self, split: Split) -> DataLoader[Batch]:
+        """Large batches in the order of lengths."""
         return self._loader(split, self._plan(split, seed=None))
 
     def _plan(self, split: Split, seed: int | None) -> BatchPlan:

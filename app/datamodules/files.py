@@ -5,8 +5,9 @@ from __future__ import annotations
 import bz2
 import gzip
 import re
+import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from app.errors import InputError
@@ -43,13 +44,14 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be unpacked as {path.suffix} ({error}); is it cut short?") from error
 
 
-def decode(data: bytes, name: object, encoding: str = "utf-8") -> str:
+def decode(data: bytes, name: object, encoding: str = "utf-8", first_line: int = 1) -> str:
     """`data` as text, without a byte order mark.
 
     Args:
-        data: the whole file.
+        data: the whole file, or whole lines of it.
         name: what errors call it.
         encoding: one of Python's, such as utf-8 or cp1252.
+        first_line: number of the line that `data` begins with.
 
     Raises:
         InputError: naming the first line that does not decode.
@@ -57,7 +59,7 @@ def decode(data: bytes, name: object, encoding: str = "utf-8") -> str:
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        line = data[: error.start].decode(encoding, "replace").count("\n") + 1
+        line = data[: error.start].decode(encoding, "replace").count("\n") + first_line
         byte = f"byte 0x{data[error.start]:02x}"
         raise InputError(f"{name}:{line}: {byte} is not {encoding} ({error.reason}); give its encoding") from error
     except (LookupError, UnicodeError) as error:
@@ -73,6 +75,29 @@ def split_lines(text: str) -> list[str]:
     if lines[-1] == "":
         lines.pop()
     return [line.removesuffix("\r") for line in lines]
+
+
+def lines_as_they_come(encoding: str = "utf-8") -> Iterator[list[str]]:
+    """The lines of standard input: whenever there is something to read, all that are complete.
+
+    So a person at a terminal gets an answer to each line, and a redirected file is read in large pieces.
+
+    Args:
+        encoding: one that extends ASCII, such as utf-8 or cp1252.
+
+    Raises:
+        InputError: naming the first line that does not decode.
+    """
+    begun, count = b"", 0  # the line whose end has not come yet; lines given so far
+    while piece := sys.stdin.buffer.read1(1 << 16):
+        whole, end, rest = (begun + piece).rpartition(b"\n")
+        begun = rest
+        if end:
+            lines = split_lines(decode(whole + end, "standard input", encoding, count + 1))
+            count += len(lines)
+            yield lines
+    if begun:
+        yield split_lines(decode(begun, "standard input", encoding, count + 1))
 
 
 def data_suffix(path: Path) -> str:

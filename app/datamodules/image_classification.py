@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -161,10 +161,10 @@ class ImageClassificationData(DataModule):
         std = float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))
         return mean, std or 1.0
 
-    def predict_split(self) -> ImageSplit:
+    def predict_splits(self) -> Iterator[ImageSplit]:
         """The images of `predict_source`."""
         if self.predict_source is None:
             raise InputError("predict has nothing to read; give --data.predict_source FILE")
         shape: Sequence[int] = self.images["train"].pixels.shape[1:]
         pixels = read_images(self.predict_source, image_shape=shape)
-        return ImageSplit(pixels, np.zeros(len(pixels), dtype=np.int64), *self._mean_and_std)
+        yield ImageSplit(pixels, np.zeros(len(pixels), dtype=np.int64), *self._mean_and_std)

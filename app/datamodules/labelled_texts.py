@@ -6,14 +6,21 @@ skipped in silence. White space around a text or a label is no part of it.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.datamodules.files import by_split, data_suffix, decode, read_bytes, split_lines, visible_files
+from app.datamodules.files import (
+    by_split,
+    data_suffix,
+    decode,
+    lines_as_they_come,
+    read_bytes,
+    split_lines,
+    visible_files,
+)
 from app.datamodules.hub import check_columns, named_splits, split_labels
 from app.datamodules.tables import TABLE_SUFFIXES, label_value, read_rows, text_value
 from app.errors import InputError
@@ -119,26 +126,33 @@ def read_labelled_texts(
     return splits
 
 
-def read_texts(
-    path: Path | str, *, text_column: str = "text", delimiter: str | None = None, encoding: str | None = None
-) -> list[str]:
-    """Texts to predict a class for, one for each record in the file's order; an empty one is kept.
+def texts_to_predict(source: str, text_column: str, encoding: str | None = None) -> Iterator[list[str]]:
+    """Texts to predict something for, one for each record, in order; an empty one is kept.
 
     Args:
-        path: `-` for standard input; a csv, tsv, jsonl or parquet file, whose text column is read; any other file has
-            one sentence a line.
-        text_column: see `read_labelled_texts`, as are `delimiter` and `encoding`.
-        delimiter: of csv and tsv.
+        source: `-` for standard input, whose lines come in pieces, as they arrive; a csv, tsv, jsonl or parquet file,
+            whose text column is read; any other file has one sentence a line.
+        text_column: see `read_labelled_texts`, as is `encoding`.
         encoding: by default utf-8.
 
     Raises:
-        InputError: for a file or line that cannot be read.
+        InputError: for a file or line that cannot be read, or a source that holds nothing.
     """
-    if data_suffix(Path(path)) in TABLE_SUFFIXES:
-        rows = read_rows(Path(path), [text_column], delimiter, encoding)
-        return [text_value(text, f"{path}:{line}", allow_empty=True) for line, (text,) in rows]
-    data, name = (sys.stdin.buffer.read(), "standard input") if str(path) == "-" else (read_bytes(Path(path)), path)
-    return [line.strip() for line in split_lines(decode(data, name, encoding or "utf-8"))]
+    if source == "-":
+        pieces = ([line.strip() for line in lines] for lines in lines_as_they_come(encoding or "utf-8"))
+    elif data_suffix(Path(source)) in TABLE_SUFFIXES:
+        rows = read_rows(Path(source), [text_column], encoding=encoding)
+        pieces = iter([[text_value(text, f"{source}:{line}", allow_empty=True) for line, (text,) in rows]])
+    else:
+        lines = split_lines(decode(read_bytes(Path(source)), source, encoding or "utf-8"))
+        pieces = iter([[line.strip() for line in lines]])
+    count = 0
+    for texts in pieces:
+        count += len(texts)
+        if texts:
+            yield texts
+    if count == 0:
+        raise InputError(f"predict_source {source}: holds nothing to predict for; give at least one line")
 
 
 def _recognise(source: Path) -> tuple[str, list[Path]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 from app.batches import DataFacts, TextBatch
 from app.datamodules.base import DataModule
 from app.datamodules.batch_plan import PlanItem
-from app.datamodules.labelled_texts import LabelledTexts, read_labelled_texts, read_texts
+from app.datamodules.labelled_texts import LabelledTexts, read_labelled_texts, texts_to_predict
 from app.datamodules.labels import class_names, label_ids
 from app.datamodules.source import fetch
 from app.datamodules.splitting import complete_splits
@@ -185,14 +185,12 @@ class TextClassificationData(DataModule):
             part: self._encode(texts.texts, label_ids(texts, self.labels), part) for part, texts in self.texts.items()
         }
 
-    def predict_split(self) -> TextSplit:
+    def predict_splits(self) -> Iterator[TextSplit]:
         """The sentences of `predict_source`; an empty line is an empty sentence."""
         if self.predict_source is None:
             raise InputError("predict has nothing to read; give --data.predict_source FILE, or - for standard input")
-        texts = read_texts(self.predict_source, text_column=self.text_column, encoding=self.encoding)
-        if not texts:
-            raise InputError(f"{self.predict_source}: holds no lines to predict a class for")
-        return self._encode(texts, np.zeros(len(texts), dtype=np.int64), "predict")
+        for texts in texts_to_predict(self.predict_source, self.text_column, self.encoding):
+            yield self._encode(texts, np.zeros(len(texts), dtype=np.int64), "predict")
 
     def _count_common(self, parts: dict[str, LabelledTexts]) -> None:
         """Say how many texts of published parts stand in the training part too; they are left as published."""

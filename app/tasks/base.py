@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
@@ -29,6 +29,21 @@ if TYPE_CHECKING:
 
 Counts = dict[str, tuple[Tensor, int]]  # metric name -> (numerator, denominator) of one batch
 PARTS = ("val", "train_probe", "test")
+TRAIN_METRICS = ("loss", "smoothed_loss")
+
+
+class TrainLoss(NamedTuple):
+    """Loss of a training batch, summed over its loss units.
+
+    Attributes:
+        objective: scalar that is minimised: with label smoothing, where there is some.
+        nats: scalar without it; what train/loss is made of, and all that runs are compared by. Needs no gradient.
+        units: loss units that both are sums over.
+    """
+
+    objective: Tensor
+    nats: Tensor
+    units: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,9 @@ class Task(LightningModule):
 
     name: ClassVar[str]  # first part of the run folder
     primary: ClassVar[PrimaryMetric]
-    metrics: ClassVar[tuple[str, ...]]  # what `evaluate` counts, "loss" first
+    metrics: ClassVar[tuple[str, ...]]  # what lines and curves show of an evaluation, "loss" first
+    counted: ClassVar[tuple[str, ...]]  # what `evaluate` counts
+    smooths_labels: bool = False  # whether the training objective is another loss than the one that is compared
 
     def __init__(
         self,
@@ -72,6 +89,8 @@ class Task(LightningModule):
         self.model_options = {"model_type": backbone.model_type, **facts.model_options, **backbone.options}
         self.total_steps: int | None = None  # updates of the whole run, for schedules that end; set before fit
         self.scores: dict[str, float] = {}  # of the last evaluation, e.g. {"val/loss": 0.5}
+        self.score_signatures: dict[str, str] = {}  # how a score was made, where a library says it: {"bleu": ...}
+        self.test_texts: dict[str, list[str]] = {}  # what a test leaves beside scores: {"hypothesis": lines}
         self.sites: list[SiteRecord]
         self.model: PreTrainedModel
         with torch.random.fork_rng(devices=[]):
@@ -80,10 +99,11 @@ class Task(LightningModule):
                 backbone, norm, facts=facts.model_options, auto_class=auto_class
             )
             self.build_head()
+        self._check_length()
         self.initial_weights = self._digest_outside_norms()
-        self.train_loss = Ratio()
+        self.train_counters = nn.ModuleDict({metric: Ratio() for metric in TRAIN_METRICS})
         self.counters = nn.ModuleDict(
-            {part: nn.ModuleDict({metric: Ratio() for metric in self.metrics}) for part in PARTS}
+            {part: nn.ModuleDict({metric: Ratio() for metric in self.counted}) for part in PARTS}
         )
 
     @abstractmethod
@@ -91,12 +111,19 @@ class Task(LightningModule):
         """Create the task's own modules; called under the run's seed, after the backbone was built."""
 
     @abstractmethod
-    def train_nats(self, batch: Batch) -> tuple[Tensor, int]:
-        """Sum of the training loss over the batch, a scalar, and the loss units that it is over."""
+    def train_loss(self, batch: Batch) -> TrainLoss:
+        """The training loss of a batch."""
 
     @abstractmethod
     def evaluate(self, batch: Batch) -> Counts:
-        """Counts of each of `metrics` on a batch, without dropout and label smoothing."""
+        """Counts of each of `counted` on a batch, without dropout and label smoothing."""
+
+    def observe(self, batch: Batch, part: str) -> None:
+        """Keep what scores need that are no ratios, such as the translations of a batch; nothing by default."""
+
+    def derive(self, part: str, scores: dict[str, float]) -> dict[str, float]:
+        """Scores that are no ratios, from those that are and what `observe` kept; called on all processes."""
+        return {}
 
     @abstractmethod
     def format_prediction(self, record: Any) -> str:
@@ -126,11 +153,13 @@ class Task(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of this part of the update; undoes Lightning's division by accumulation and DDP's by processes."""
-        nats, units = self.train_nats(batch)
+        objective, nats, units = self.train_loss(batch)
         if batch.is_filler:
-            nats, units = nats * 0.0, 0  # still with a gradient, of zero: DDP waits for one from every process
-        self.train_loss.update(nats, units)
-        return nats * (self.trainer.world_size * self.trainer.accumulate_grad_batches / batch.update_units)
+            objective, nats, units = objective * 0.0, nats * 0.0, 0  # with a gradient, of zero: DDP waits for it
+        self.train_counters["loss"].update(nats, units)  # type: ignore[operator]
+        if self.smooths_labels:
+            self.train_counters["smoothed_loss"].update(objective, units)  # type: ignore[operator]
+        return objective * (self.trainer.world_size * self.trainer.accumulate_grad_batches / batch.update_units)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count on the validation set (loader 0) or the train probe (loader 1)."""
@@ -150,11 +179,22 @@ class Task(LightningModule):
         self.scores = self._divide("test")
         self.log_dict(self.scores, logger=False)
 
-    def take_train_loss(self) -> float:
-        """Mean training loss per unit since the last call, over all processes; to be called on all of them."""
-        loss = float(self.train_loss.compute())
-        self.train_loss.reset()
-        return loss
+    def take_train_scores(self) -> dict[str, float]:
+        """Mean training losses per unit since the last call, over all processes; to be called on all of them.
+
+        `train/loss`, and beside it `train/smoothed_loss` where another loss than that one is minimised.
+        """
+        return self._divide_all("train", self.train_counters)
+
+    def train_totals(self) -> dict[str, tuple[float, int]]:
+        """What `take_train_scores` would divide, for a checkpoint; to be called on all processes."""
+        return {metric: counter.total() for metric, counter in self.train_counters.items()}  # type: ignore[operator]
+
+    def restore_train_totals(self, totals: dict[str, tuple[float, int]]) -> None:
+        """Go on from the totals of a checkpoint."""
+        for metric, (numerator, denominator) in totals.items():
+            if denominator:
+                self.train_counters[metric].restore(numerator, denominator)  # type: ignore[operator]
 
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule of the config."""
@@ -183,6 +223,7 @@ class Task(LightningModule):
             "task": self.name,
             "norm": f"{self.norm.signature} at sites {self.norm.sites_label}",
             "classes": ", ".join(self.facts.labels),
+            "vocabulary": self.facts.vocabulary,
             "model": ", ".join(f"{key}={value}" for key, value in sorted(self.model_options.items())),
         }
 
@@ -200,11 +241,31 @@ class Task(LightningModule):
             if batch.is_filler:  # counted as nothing, not left out: all processes must come to divide
                 numerator, denominator = torch.zeros_like(numerator), 0
             self.counters[part][metric].update(numerator, denominator)  # type: ignore[index]
+        if not batch.is_filler:
+            self.observe(batch, part)
 
     def _divide(self, part: str) -> dict[str, float]:
+        scores = self._divide_all(part, self.counters[part])
+        if not scores:
+            return {}
+        derived = self.derive(part, {key.removeprefix(f"{part}/"): score for key, score in scores.items()})
+        return {**scores, **{f"{part}/{metric}": score for metric, score in derived.items()}}
+
+    @staticmethod
+    def _divide_all(part: str, counters: Any) -> dict[str, float]:
         scores = {}
-        for metric, ratio in self.counters[part].items():  # type: ignore[operator]
+        for metric, ratio in counters.items():
             if ratio.update_called:
                 scores[f"{part}/{metric}"] = float(ratio.compute())
             ratio.reset()
         return scores
+
+    def _check_length(self) -> None:
+        """Refuse a model with fewer positions than the data has tokens; torch would only say that an index is off."""
+        positions = getattr(self.model.config, "max_position_embeddings", None)
+        longest = self.facts.max_length
+        if positions is not None and longest is not None and positions < longest:
+            raise InputError(
+                f"data.max_length is {longest}, and the model is too short for it: its max_position_embeddings is "
+                f"{positions}; raise model.backbone.options.max_position_embeddings or lower data.max_length"
+            )

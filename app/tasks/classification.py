@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from app.backbones import BackboneConfig
 from app.batches import DataFacts, ImageBatch, TextBatch
 from app.norms import NormSpec
-from app.tasks.base import Counts, PrimaryMetric, Task
+from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.losses import smoothed_cross_entropy
 from app.tasks.optimization import OptimizerConfig
 
 
@@ -32,7 +33,7 @@ class Classification(Task):
 
     name = "classification"
     primary = PrimaryMetric("accuracy", "max")
-    metrics = ("loss", "accuracy")
+    metrics = counted = ("loss", "accuracy")
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Classification(Task):
         self.pooling = pooling
         self.classifier_dropout = classifier_dropout
         self.label_smoothing = label_smoothing
+        self.smooths_labels = label_smoothing > 0
         super().__init__(backbone, optimizer, norm, facts, seed, auto_class="AutoModel")
 
     def build_head(self) -> None:
@@ -70,10 +72,9 @@ class Classification(Task):
             pooled = hidden.mean(1)
         return self.classifier(self.dropout(pooled))
 
-    def train_nats(self, batch: TextBatch | ImageBatch) -> tuple[Tensor, int]:
+    def train_loss(self, batch: TextBatch | ImageBatch) -> TrainLoss:
         """Cross-entropy with label smoothing, summed over examples."""
-        nats = F.cross_entropy(self(batch), batch.labels, reduction="sum", label_smoothing=self.label_smoothing)
-        return nats, len(batch.labels)
+        return TrainLoss(*smoothed_cross_entropy(self(batch), batch.labels, self.label_smoothing), len(batch.labels))
 
     def evaluate(self, batch: TextBatch | ImageBatch) -> Counts:
         """Nats and correct predictions."""

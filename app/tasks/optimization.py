@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from app.backbones import norm_sites
 from app.errors import InputError
@@ -28,7 +30,8 @@ class OptimizerConfig:
         eps: added to the root in Adam's denominator.
         weight_decay: on matrices only, never on biases and parameters of norms.
         schedule: constant, linear (to 0), cosine (to 0) or inverse_sqrt, each after the warm-up.
-        warmup_steps: updates over which the rate rises linearly from 0.
+        warmup_steps: updates over which the rate rises linearly.
+        warmup_from: rate that it rises from, which is the first update's.
     """
 
     name: Literal["adam", "adamw"] = "adamw"
@@ -38,6 +41,7 @@ class OptimizerConfig:
     weight_decay: float = 0.01
     schedule: Literal["constant", "linear", "cosine", "inverse_sqrt"] = "constant"
     warmup_steps: int = 0
+    warmup_from: float = 0.0
 
     def __post_init__(self) -> None:
         for key in ("lr", "eps"):
@@ -46,6 +50,8 @@ class OptimizerConfig:
         for key in ("weight_decay", "warmup_steps"):
             if getattr(self, key) < 0:
                 raise InputError(f"optimizer.{key} is {getattr(self, key)}; allowed: 0 and more")
+        if not 0 <= self.warmup_from <= self.lr:
+            raise InputError(f"optimizer.warmup_from is {self.warmup_from}; allowed: 0 to optimizer.lr, {self.lr}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"optimizer.betas is {list(self.betas)}; allowed: two numbers from 0 to below 1")
         if self.schedule == "inverse_sqrt" and self.warmup_steps == 0:
@@ -96,7 +102,16 @@ def build_optimizer(
         parameter_groups(model, config.weight_decay), lr=config.lr, betas=config.betas, eps=config.eps
     )
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
-    return optimizer, get_scheduler(name, optimizer, config.warmup_steps, total_steps)
+    scheduler = get_scheduler(name, optimizer, config.warmup_steps, total_steps)
+    if config.warmup_from and config.warmup_steps:
+        schedules, floor = scheduler.lr_lambdas, config.warmup_from / config.lr
+
+        def raised(schedule: Callable[[int], float], step: int) -> float:
+            """A share of the peak: the schedule, squeezed between the floor and the peak while it warms up."""
+            return floor + (1 - floor) * schedule(step) if step < config.warmup_steps else schedule(step)
+
+        scheduler = LambdaLR(optimizer, [partial(raised, schedule) for schedule in schedules])
+    return optimizer, scheduler
 
 
 def _describe(group: dict[int, nn.Parameter]) -> str:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.datamodules.labelled_texts import LabelledTexts, read_labelled_texts, read_texts
+from app.datamodules.labelled_texts import LabelledTexts, read_labelled_texts, texts_to_predict
 from app.errors import InputError
 
 PAIRS = [("a joy", "pos"), ("a bore", "neg")]
@@ -224,32 +224,39 @@ def test_any_bytes_are_read_or_refused(content, headed, suffix):
 # Texts to predict
 
 
+def all_texts(source, text_column="text"):
+    return [text for piece in texts_to_predict(str(source), text_column) for text in piece]
+
+
 def test_plain_lines_keep_their_number_and_order(tmp_path, monkeypatch):
     content = "a joy\n\n a bore \r\nlast\x85one"
     write(tmp_path, {"in.txt": content, "in.txt.gz": gzip.compress(content.encode())})
     expected = ["a joy", "", "a bore", "last\x85one"]
-    assert read_texts(tmp_path / "in.txt") == read_texts(str(tmp_path / "in.txt.gz")) == expected
+    assert all_texts(tmp_path / "in.txt") == all_texts(tmp_path / "in.txt.gz") == expected
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
-    assert read_texts("-") == expected
+    assert all_texts("-") == expected
 
 
 def test_a_text_column_keeps_empty_cells(tmp_path):
     write(tmp_path, {"in.csv": "id,text\n1,a joy\n2,\n", "in.jsonl": '{"text": "a joy"}\n{"text": ""}\n'})
     write(tmp_path, {"in.parquet": parquet({"text": ["a joy", ""]})})
     for name in ("in.csv", "in.jsonl", "in.parquet"):
-        assert read_texts(tmp_path / name) == ["a joy", ""]
+        assert all_texts(tmp_path / name) == ["a joy", ""]
     write(tmp_path, {"other.tsv": "id\tsentence\n1\ta joy\n"})
-    assert read_texts(tmp_path / "other.tsv", text_column="sentence") == ["a joy"]
+    assert all_texts(tmp_path / "other.tsv", "sentence") == ["a joy"]
 
 
 def test_texts_that_cannot_be_read_are_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="missing.txt: cannot be read"):
-        read_texts(tmp_path / "missing.txt")
+        all_texts(tmp_path / "missing.txt")
     with pytest.raises(InputError, match="cannot be read"):
-        read_texts(tmp_path)
+        all_texts(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\xff\n")))
     with pytest.raises(InputError, match="standard input:2: byte 0xff"):
-        read_texts("-")
+        all_texts("-")
     write(tmp_path, {"in.jsonl": '{"text": null}\n'})
     with pytest.raises(InputError, match="in.jsonl:1: the text is None"):
-        read_texts(tmp_path / "in.jsonl")
+        all_texts(tmp_path / "in.jsonl")
+    write(tmp_path, {"in.txt": ""})
+    with pytest.raises(InputError, match="in.txt: holds nothing to predict for"):
+        all_texts(tmp_path / "in.txt")

@@ -65,12 +65,13 @@ def test_smoothing_is_in_the_training_loss_alone():
     plain.eval(), smooth.eval()
     torch.testing.assert_close(plain.evaluate(data)["loss"], smooth.evaluate(data)["loss"])
     expected = F.cross_entropy(smooth(data), data.labels, reduction="sum", label_smoothing=0.2)
-    torch.testing.assert_close(smooth.train_nats(data)[0], expected)
+    torch.testing.assert_close(smooth.train_loss(data).objective, expected)
+    torch.testing.assert_close(smooth.train_loss(data).nats.double(), plain.evaluate(data)["loss"][0])
 
 
 def test_every_trainable_parameter_gets_a_gradient():
     model = task("adanorm").train()
-    model.train_nats(batch(ROWS, LABELS))[0].backward()
+    model.train_loss(batch(ROWS, LABELS)).objective.backward()
     assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 

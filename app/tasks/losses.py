@@ -1,0 +1,59 @@
+"""Losses that several tasks share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+IGNORED = -100  # a label that counts nothing, as in torch's cross_entropy
+
+
+class _SmoothedCrossEntropy(torch.autograd.Function):
+    """Both losses out of one log softmax, which is all that is kept for the way back.
+
+    Over a vocabulary of thousands each pass over the logits counts: torch's cross_entropy with label smoothing makes
+    about twice as many, and the loss without smoothing would need another forward.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+        log_p = logits.float().log_softmax(-1) if logits.dtype.itemsize < 4 else logits.log_softmax(-1)  # (N, V)
+        counts = labels != IGNORED  # (N,)
+        safe = labels.where(counts, 0).unsqueeze(1)  # (N, 1)
+        nats = -(log_p.gather(1, safe).squeeze(1) * counts).sum()
+        spread = -(log_p.mean(-1) * counts).sum() if smoothing else torch.zeros_like(nats)
+        ctx.save_for_backward(log_p, safe, counts)
+        ctx.smoothing, ctx.dtype = smoothing, logits.dtype
+        ctx.mark_non_differentiable(nats)
+        return (1 - smoothing) * nats + smoothing * spread, nats
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+        log_p, labels, counts = ctx.saved_tensors
+        scale = (gradient * counts).to(log_p.dtype).unsqueeze(1)  # (N, 1), 0 where a position counts nothing
+        wanted = log_p.exp()  # softmax minus the smoothed target
+        if ctx.smoothing:
+            wanted -= ctx.smoothing / log_p.shape[1]
+        wanted.scatter_add_(1, labels, torch.full_like(scale, ctx.smoothing - 1))
+        return wanted.mul_(scale).to(ctx.dtype), None, None
+
+
+def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy with label smoothing, and without, of the same logits.
+
+    (1 - smoothing) * nll + smoothing * mean over classes of -log p (Szegedy et al., 2016), as torch defines it.
+
+    Args:
+        logits: (N, V), of any floating type; both losses are at least float32.
+        labels: (N,) int64; -100 where a position counts nothing.
+        smoothing: share of the target that is spread over all classes.
+
+    Returns:
+        Both sums over the N positions, in nats; only the first has a gradient.
+    """
+    objective, nats = _SmoothedCrossEntropy.apply(logits, labels, smoothing)
+    return objective, nats
