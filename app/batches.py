@@ -8,8 +8,9 @@ that of the whole batch, with no communication.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -67,6 +68,26 @@ class TextBatch(Batch):
 
 
 @dataclass
+class TranslationBatch(Batch):
+    """Pairs of sentences, each side right-padded to its longest of the batch."""
+
+    input_ids: Tensor  # (B, S) int64, the source
+    attention_mask: Tensor  # (B, S) int64, 1 at real tokens
+    labels: Tensor  # (B, T) int64, the target with its end; IGNORED at padding
+    sources: list[str]  # B texts, as they were read
+    references: list[str]  # B texts, as they were read; empty ones where there are none
+    real_tokens: int  # of both sides, known without asking the device
+    target_tokens: int  # of the target alone: the loss units
+
+    IGNORED: ClassVar[int] = -100  # what torch's cross_entropy leaves out by default
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens of both sides."""
+        return 0 if self.is_filler else self.real_tokens
+
+
+@dataclass
 class ImageBatch(Batch):
     """Images with a class each."""
 
@@ -86,7 +107,15 @@ class DataFacts:
         model_options: options of the backbone's config that follow from the data, such as vocab_size,
             pad_token_id, image_size and num_channels.
         labels: the classes in the order of their ids.
+        max_length: most tokens of a sequence, special ones included, that a model must take; None where there are none.
+        vocabulary: digest of the tokenizer: token ids mean the same where it is the same.
+        decode: lists of token ids to texts, for tasks whose predictions are text.
+        target_language: code of the language that predictions are in, such as de.
     """
 
     model_options: dict[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    max_length: int | None = None
+    vocabulary: str = ""
+    decode: Callable[[Sequence[Sequence[int]]], list[str]] | None = None
+    target_language: str = ""

@@ -3,5 +3,6 @@
 from app.datamodules.base import DataModule
 from app.datamodules.image_classification import ImageClassificationData
 from app.datamodules.text_classification import TextClassificationData
+from app.datamodules.translation import TranslationData
 
-__all__ = ["DataModule", "ImageClassificationData", "TextClassificationData"]
+__all__ = ["DataModule", "ImageClassificationData", "TextClassificationData", "TranslationData"]

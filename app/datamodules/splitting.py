@@ -21,13 +21,17 @@ class Part(Protocol):
 AnyPart = TypeVar("AnyPart", bound=Part)
 
 
-def complete_splits(parts: dict[str, AnyPart], fractions: dict[str, float], seed: int) -> dict[str, AnyPart]:
+def complete_splits(
+    parts: dict[str, AnyPart], fractions: dict[str, float], seed: int, groups: np.ndarray | None = None
+) -> dict[str, AnyPart]:
     """The parts train, val and test: as published where they were, else cut at random from `all` or `train`.
 
     Args:
         parts: what was read: `all`, or `train` with or without `val` and `test`.
         fractions: share of `val` and of `test`, used where they are missing.
         seed: of the cut.
+        groups: (N,) group of each example of the part that is cut; whole groups are dealt out, by their number, so that
+            examples of one group never stand in two parts. By default each example is a group of its own.
 
     Raises:
         InputError: if there is nothing to train on, a fraction is not between 0 and 1, or a part comes out empty.
@@ -36,7 +40,10 @@ def complete_splits(parts: dict[str, AnyPart], fractions: dict[str, float], seed
     if source not in parts:
         raise InputError(f"the source has {', '.join(parts)} but no training part; add one, or name it train")
     whole = parts[source]
-    shuffled = np.random.default_rng(seed).permutation(len(whole))
+    assert groups is None or len(groups) == len(whole)
+    membership = np.arange(len(whole)) if groups is None else groups
+    names = np.unique(membership)
+    shuffled = names[np.random.default_rng(seed).permutation(len(names))]
     complete = {part: parts[part] for part in fractions if part in parts}
     begin = 0
     for part, fraction in fractions.items():
@@ -44,14 +51,15 @@ def complete_splits(parts: dict[str, AnyPart], fractions: dict[str, float], seed
             continue
         if not 0 < fraction < 1:
             raise InputError(f"data.{part}_fraction is {fraction}; allowed: numbers above 0 and below 1")
-        end = begin + round(fraction * len(whole))
-        complete[part] = whole.subset(np.sort(shuffled[begin:end]))
+        end = begin + round(fraction * len(names))
+        complete[part] = whole.subset(np.flatnonzero(np.isin(membership, shuffled[begin:end])))
         begin = end
-    complete["train"] = whole.subset(np.sort(shuffled[begin:])) if begin else whole
+    complete["train"] = whole.subset(np.flatnonzero(np.isin(membership, shuffled[begin:]))) if begin else whole
+    grouped = "" if groups is None else f" in {len(names)} groups"
     for part in ("train", "val", "test"):
         if len(complete[part]) == 0:
             raise InputError(
-                f"the {part} part is empty: {len(whole)} examples were cut by {fractions}; give more data, or other "
-                "fractions"
+                f"the {part} part is empty: {len(whole)} examples{grouped} were cut by {fractions}; give more data, or "
+                "other fractions"
             )
     return {part: complete[part] for part in ("train", "val", "test")}

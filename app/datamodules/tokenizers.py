@@ -44,7 +44,7 @@ class TokenizerConfig:
         kind: word (split at white space and around punctuation), bpe (byte-level, nothing is unknown), wordpiece (as
             BERT's), or pretrained.
         vocab_size: most entries of the vocabulary, the five special tokens among them; a small corpus gives fewer.
-        lowercase: fold upper case before splitting.
+        lowercase: fold upper case before splitting; null for what is usual: bpe, which gives its text back, does not.
         min_frequency: rarer words (bpe, wordpiece: rarer merges) get no entry of their own; with 1, word training
             never meets [UNK], which then stays as it was initialised.
         pretrained: for kind pretrained, a folder or a name on the Hugging Face hub; the options above have no effect.
@@ -55,7 +55,7 @@ class TokenizerConfig:
 
     kind: Literal["word", "bpe", "wordpiece", "pretrained"] = "word"
     vocab_size: int = 20_000
-    lowercase: bool = True
+    lowercase: bool | None = None
     min_frequency: int = 2
     pretrained: str | None = None
 
@@ -73,6 +73,13 @@ class TokenizerConfig:
             raise InputError(f"tokenizer vocab_size {self.vocab_size}; allowed for {self.kind}: {least} and more")
         if self.min_frequency < 1:
             raise InputError(f"tokenizer min_frequency {self.min_frequency}; allowed: 1 and more")
+        if self.lowercase is None:
+            object.__setattr__(self, "lowercase", self.kind != "bpe")
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether ids give their text back, as far as it can be told before a pretrained one is loaded."""
+        return self.kind == "pretrained" or (self.kind == "bpe" and not self.lowercase)
 
 
 class TextTokenizer:
@@ -94,12 +101,32 @@ class TextTokenizer:
         """Rows that an embedding needs: the largest id and one."""
         return max(self.core.get_vocab(with_added_tokens=True).values()) + 1
 
-    def encode(self, texts: Sequence[str], max_length: int | None = None) -> tuple[list[list[int]], int]:
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """What a fresh model's config must be told of the special tokens; a pretrained one's knows more already."""
+        ids = {"pad_token_id": self.pad_id}
+        if self._loaded is None:
+            begin, end = SPECIAL_TOKENS.index(CLS), SPECIAL_TOKENS.index(SEP)
+            ids |= {"bos_token_id": begin, "eos_token_id": end, "decoder_start_token_id": begin}
+        return ids
+
+    @property
+    def digest(self) -> str:
+        """Equal for tokenizers that give every text the same ids."""
+        self.core.no_padding()
+        self.core.no_truncation()
+        return hashlib.sha256(self.core.to_str().encode()).hexdigest()[:16]
+
+    def encode(
+        self, texts: Sequence[str], max_length: int | None = None, framed: bool = True
+    ) -> tuple[list[list[int]], int]:
         """Ids of N texts, special tokens included.
 
         Args:
             texts: any strings; an empty one gives the special tokens alone.
             max_length: most ids of a text; what is too much goes from its end, the special tokens stay.
+            framed: begin with [CLS]; sequence to sequence models mark the end of a text alone. Pretrained tokenizers
+                do what they were made to do.
 
         Returns:
             (N lists of ids, how many texts were cut).
@@ -108,8 +135,14 @@ class TextTokenizer:
             InputError: if max_length leaves no room for a token of the text.
         """
         framing = self.core.num_special_tokens_to_add(is_pair=False)
+        skip = 0 if framed or self._loaded is not None else 1
+        if max_length is not None:
+            max_length += skip
         if max_length is not None and max_length <= framing:
-            raise InputError(f"max_length {max_length}; allowed: {framing + 1} and more, {framing} are special tokens")
+            raise InputError(
+                f"max_length {max_length - skip}; allowed: {framing + 1 - skip} and more, {framing - skip} are special "
+                "tokens"
+            )
         self.core.encode_special_tokens = True  # "[PAD]" inside a text is text; a pickled core forgets this
         self.core.no_padding()
         if max_length is None:
@@ -118,7 +151,15 @@ class TextTokenizer:
             self.core.enable_truncation(max_length)
         encodings = self.core.encode_batch(list(texts))
         self.core.no_truncation()  # so that a saved tokenizer does not depend on the last call
-        return [encoding.ids for encoding in encodings], sum(bool(encoding.overflowing) for encoding in encodings)
+        return [encoding.ids[skip:] for encoding in encodings], sum(bool(e.overflowing) for e in encodings)
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Texts of N lists of ids, special tokens left out; each is one line, whatever a model made up.
+
+        With kind bpe, `decode(encode(text))` is the text, but for white space: runs of it become one space.
+        """
+        texts = self.core.decode_batch([list(row) for row in ids], skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
 
     def save(self, folder: Path, max_length: int | None = None) -> None:
         """Write tokenizer.json and tokenizer_config.json, which `AutoTokenizer.from_pretrained(folder)` reads.
