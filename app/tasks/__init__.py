@@ -2,5 +2,6 @@
 
 from app.tasks.base import Task
 from app.tasks.classification import Classification
+from app.tasks.translation import Translation
 
-__all__ = ["Classification", "Task"]
+__all__ = ["Classification", "Task", "Translation"]

@@ -1,0 +1,120 @@
+"""Beam search and greedy search, by Hugging Face's generate, with a length limit for each sentence of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from app.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """How a model's translations are searched for.
+
+    Args:
+        beams: hypotheses that are kept beside each other; 1 is greedy search.
+        length_penalty: a hypothesis is ranked by log probability / length ** length_penalty; more favours longer ones.
+        max_ratio: a translation ends after max_ratio * source tokens + max_extra tokens, whatever the model would do.
+        max_extra: see max_ratio.
+        share: share of the examples that is translated and scored, evenly spread over the part; 0 for none. Predict
+            translates all.
+    """
+
+    beams: int = 5
+    length_penalty: float = 1.0
+    max_ratio: float = 2.0
+    max_extra: int = 10
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.beams < 1:
+            raise InputError(f"decoding beams is {self.beams}; allowed: 1 (greedy) and more")
+        if self.max_ratio < 0 or self.max_extra < 0 or self.max_ratio + self.max_extra < 1:
+            raise InputError(
+                f"decoding max_ratio is {self.max_ratio} and max_extra {self.max_extra}; allowed: numbers from 0 that "
+                "leave room for a token"
+            )
+        if not 0 <= self.share <= 1:
+            raise InputError(f"decoding share is {self.share}; allowed: numbers from 0 to 1")
+
+    def takes(self, index: int) -> bool:
+        """Whether the example at a position of its part is among the share, a rule that needs no other example."""
+        return int((index + 1) * self.share) > int(index * self.share)
+
+
+def start_token(model: PreTrainedModel) -> int:
+    """The token that a decoder begins with.
+
+    Raises:
+        InputError: if neither the model nor the tokenizer has said which.
+    """
+    for config in (model.config, model.generation_config):
+        for name in ("decoder_start_token_id", "bos_token_id"):
+            token = getattr(config, name, None)
+            if token is not None:
+                return int(token)
+    raise InputError(
+        f"model_type {model.config.model_type!r}: its decoder has no token to begin with; set "
+        "model.backbone.options.decoder_start_token_id"
+    )
+
+
+def translate(
+    model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, how: DecodingConfig
+) -> list[list[int]]:
+    """The best hypothesis for each source.
+
+    No sentence's translation depends on those beside it, but for the order of additions over padding.
+
+    Args:
+        model: a sequence to sequence model in eval mode.
+        input_ids: (B, S) int64.
+        attention_mask: (B, S), 1 at real tokens.
+        how: beams, length penalty and limits.
+
+    Returns:
+        B lists of token ids, special ones included.
+    """
+    from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList  # here: importing takes seconds
+
+    limits = (attention_mask.sum(1) * how.max_ratio).long() + how.max_extra  # (B,)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None:
+        limits = limits.clamp(max=positions - 1)
+    eos = model.config.eos_token_id
+
+    class EndInTime(LogitsProcessor):  # type: ignore[misc]
+        """Leaves a hypothesis at its limit nothing but to end."""
+
+        rows = limits.repeat_interleave(how.beams)  # (B * beams,)
+
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            """(B * beams, length so far), (B * beams, V) to the scores allowed."""
+            over = self.rows <= input_ids.shape[1]  # the start token stands for the end that is still to come
+            ended = torch.full_like(scores, -torch.inf)
+            ended[:, eos] = 0.0
+            return torch.where(over.unsqueeze(1), ended, scores)
+
+    config = GenerationConfig(
+        num_beams=how.beams,
+        length_penalty=how.length_penalty,
+        early_stopping=how.beams > 1,  # as in fairseq: a sentence is done when as many hypotheses as beams have ended
+        do_sample=False,
+        max_new_tokens=int(limits.max()),
+        decoder_start_token_id=start_token(model),
+        eos_token_id=eos,
+        pad_token_id=model.config.pad_token_id,
+        bos_token_id=getattr(model.config, "bos_token_id", None),  # T5 has none
+    )
+    model.generation_config = config  # not an argument: generate would fill that up from the model's own
+    sequences = model.generate(
+        input_ids, attention_mask=attention_mask, logits_processor=LogitsProcessorList([EndInTime()])
+    )
+    return sequences[:, 1:].tolist()  # without the start token

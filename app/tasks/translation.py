@@ -1,0 +1,144 @@
+"""Machine translation: an encoder-decoder of Hugging Face with the norm in both stacks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from app.backbones import BackboneConfig
+from app.batches import DataFacts, TranslationBatch
+from app.errors import InputError
+from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu
+from app.norms import NormSpec
+from app.tasks.base import PARTS, Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.decoding import DecodingConfig, start_token, translate
+from app.tasks.losses import smoothed_cross_entropy
+from app.tasks.optimization import OptimizerConfig
+
+
+class Translation(Task):
+    """A sentence for a sentence.
+
+    Scores: `loss` (nats per target token, the end mark among them), `perplexity` (e to that), and on the share of the
+    examples that is translated `bleu` and `chrf` of plain text; in the test also `bleu_tokenized` (Moses' tokens, as
+    the paper's time reported) and `bleu_of_copy` (of the sources themselves, taken for translations).
+
+    Args:
+        backbone: a Hugging Face encoder-decoder: mbart (pre-norm), bart and marian (post-norm), t5.
+        optimizer: optimizer and schedule.
+        label_smoothing: share of the target spread over the vocabulary in training; never in evaluation.
+        decoding: search of test and predict.
+        val_decoding: search of validation, there to be quick: greedy by default. With share 0 validation translates
+            nothing, and the loss, not BLEU, chooses the best checkpoint.
+        norm: the norm that replaces the model's own; train.py gives it --norm.
+        facts: what the data dictates; train.py takes it from the datamodule.
+        seed: seeds the initial weights; train.py gives it --seed_everything.
+    """
+
+    name = "translation"
+    primary = PrimaryMetric("bleu", "max")
+    metrics = ("loss", "bleu")
+    counted = ("loss",)
+
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        optimizer: OptimizerConfig,
+        norm: NormSpec,
+        facts: DataFacts | None = None,
+        label_smoothing: float = 0.1,
+        decoding: DecodingConfig | None = None,
+        val_decoding: DecodingConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"model.label_smoothing is {label_smoothing}; allowed: numbers from 0 to below 1")
+        self.label_smoothing = label_smoothing
+        self.smooths_labels = label_smoothing > 0
+        self.decoding = decoding or DecodingConfig()
+        self.val_decoding = val_decoding or DecodingConfig(beams=1)
+        if self.val_decoding.share == 0:
+            self.primary, self.metrics = PrimaryMetric("loss", "min"), ("loss",)
+        super().__init__(backbone, optimizer, norm, facts, seed, auto_class="AutoModelForSeq2SeqLM")
+        self.translations = {part: TranslationScores() for part in PARTS}
+        self.start = start_token(self.model)
+
+    def build_head(self) -> None:
+        """Nothing: the output layer is the backbone's own, tied to its embeddings unless its options say otherwise."""
+
+    def forward(self, batch: TranslationBatch) -> Tensor:
+        """Logits of each target position, given the source and the target before it: (B, T, V)."""
+        before = F.pad(batch.labels[:, :-1], (1, 0), value=self.start)  # (B, T)
+        before = before.masked_fill(before == batch.IGNORED, self.model.config.pad_token_id)
+        return self.model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, decoder_input_ids=before, use_cache=False
+        ).logits
+
+    def train_loss(self, batch: TranslationBatch) -> TrainLoss:
+        """Cross-entropy with label smoothing, summed over target tokens."""
+        logits = self(batch).flatten(0, 1)  # (B * T, V)
+        return TrainLoss(
+            *smoothed_cross_entropy(logits, batch.labels.flatten(), self.label_smoothing), batch.target_tokens
+        )
+
+    def evaluate(self, batch: TranslationBatch) -> Counts:
+        """Nats."""
+        logits = self(batch).flatten(0, 1)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        nats = F.cross_entropy(logits, batch.labels.flatten(), reduction="none")  # (B * T,), 0 at padding
+        return {"loss": (nats.double().sum(), batch.target_tokens)}
+
+    def observe(self, batch: TranslationBatch, part: str) -> None:
+        """Translate the share of the batch that is to be scored."""
+        how = self.decoding if part == "test" else self.val_decoding
+        rows = [row for row, index in enumerate(batch.index.tolist()) if how.takes(index)]
+        if not rows:
+            return
+        hypotheses = self._translate(batch, rows, how)
+        self.translations[part].update(
+            [
+                Translated(int(batch.index[row]), batch.sources[row], hypothesis, batch.references[row])
+                for row, hypothesis in zip(rows, hypotheses, strict=True)
+            ]
+        )
+
+    def derive(self, part: str, scores: dict[str, float]) -> dict[str, float]:
+        """Perplexity, and the scores of the translations."""
+        derived = {"perplexity": math.exp(min(scores["loss"], 700.0))}  # e ** 709 is the largest float
+        examples = self.translations[part].collect()
+        if not examples:
+            return derived
+        language = self.facts.target_language
+        sources = [example.source for example in examples]
+        hypotheses = [example.hypothesis for example in examples]
+        references = [example.reference for example in examples]
+        derived["bleu"], self.score_signatures["bleu"] = bleu(hypotheses, references, language)
+        derived["chrf"], self.score_signatures["chrf"] = chrf(hypotheses, references)
+        if part == "test":
+            derived["bleu_tokenized"], self.score_signatures["bleu_tokenized"] = tokenized_bleu(
+                hypotheses, references, language
+            )
+            derived["bleu_of_copy"], _ = bleu(sources, references, language)
+            self.test_texts = {"source": sources, "hypothesis": hypotheses, "reference": references}
+        return derived
+
+    def format_prediction(self, record: str) -> str:
+        """The translation, which is one line."""
+        return record
+
+    def predict_step(self, batch: TranslationBatch, batch_idx: int) -> list[tuple[int, str]]:
+        """(position, translation) of each source; of an empty one, nothing."""
+        rows = [row for row, source in enumerate(batch.sources) if source]
+        texts = [""] * len(batch.sources)
+        for row, text in zip(rows, self._translate(batch, rows, self.decoding) if rows else [], strict=True):
+            texts[row] = text
+        return list(zip(batch.index.tolist(), texts, strict=True))
+
+    def _translate(self, batch: TranslationBatch, rows: list[int], how: DecodingConfig) -> list[str]:
+        assert self.facts.decode is not None, "translations are text"
+        mask = batch.attention_mask[rows]
+        width = int(mask.sum(1).max())  # without the padding that other rows needed
+        return self.facts.decode(translate(self.model, batch.input_ids[rows, :width], mask[:, :width], how))

@@ -1,0 +1,55 @@
+"""BLEU and chrF are sacrebleu's own, whoever collected the translations."""
+
+import subprocess
+import sys
+
+import pytest
+import sacrebleu
+
+from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu
+
+REFERENCES = [
+    "Das ist ein Haus, und es ist rot.", "Der Hund läuft.", "Ein Mann (alt) sieht \"nichts\".", "Kosten: 3,5 %!",
+]  # fmt: skip
+HYPOTHESES = ["Das ist ein rotes Haus, und es ist alt.", "Der Hund schläft.", "Ein Mann sieht nichts.", "Kosten: 3,5 %"]
+
+
+def test_scores_are_sacrebleus():
+    score, signature = bleu(HYPOTHESES, REFERENCES, "de")
+    assert score == sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
+    assert signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
+    score, signature = chrf(HYPOTHESES, REFERENCES)
+    assert score == sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES]).score
+    assert "nc:6" in signature
+
+
+def test_the_sacrebleu_command_gives_the_same_number(tmp_path):
+    for name, lines in (("hypothesis", HYPOTHESES), ("reference", REFERENCES)):
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "sacrebleu", str(tmp_path / "reference"), "-i", str(tmp_path / "hypothesis")]
+    done = subprocess.run([*command, "-b", "-w", "6"], capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(bleu(HYPOTHESES, REFERENCES, "de")[0], abs=1e-6)
+
+
+def test_tokenised_bleu_counts_moses_tokens_and_says_so():
+    score, signature = tokenized_bleu(HYPOTHESES, REFERENCES, "de")
+    by_hand = [
+        [
+            "Das ist ein rotes Haus , und es ist alt .", "Der Hund schläft .", "Ein Mann sieht nichts .",
+            "Kosten : 3,5 %",
+        ],
+        [
+            "Das ist ein Haus , und es ist rot .", "Der Hund läuft .", 'Ein Mann ( alt ) sieht " nichts " .',
+            "Kosten : 3,5 % !",
+        ],
+    ]  # fmt: skip
+    assert score == sacrebleu.corpus_bleu(by_hand[0], [by_hand[1]], tokenize="none", force=True).score
+    assert signature.startswith("moses.de|") and "tok:none" in signature
+
+
+def test_examples_are_collected_in_the_order_of_the_set_and_once():
+    scores = TranslationScores()
+    scores.update([Translated(2, "c", "C", "CC"), Translated(0, "a", "A", "AA")])
+    scores.update([Translated(1, "b", "B", "BB")])
+    assert [example.hypothesis for example in scores.collect()] == ["A", "B", "C"]
+    assert scores.collect() == []
