@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from app.cli import main
+from tests.stand_ins import sentence_pairs, write_aligned
 
 # Tests run side by side (-n auto): more threads than cores would wait for each other, here and in what tests start.
 torch.set_num_threads(1)
@@ -48,6 +49,14 @@ def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images = struct.pack(">4i", 2051, count, 28, 28) + pixels.tobytes()
         (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels.tobytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pairs.en beside pairs.de: 120 sentences and their translations word by word."""
+    folder = tmp_path_factory.mktemp("pairs")
+    write_aligned(folder / "pairs", ("en", "de"), sentence_pairs(120))
     return folder
 
 

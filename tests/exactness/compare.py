@@ -18,6 +18,13 @@ def differences(first: Path, second: Path) -> list[str]:
         a, b = (torch.load(run / f"checkpoints/{which}.ckpt", weights_only=True) for run in (first, second))
         for key in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops"):
             found += [f"{which}.ckpt {path}" for path in _unequal(a[key], b[key], key)]
+    kept = [sorted(path.name for path in (run / "checkpoints").glob("weights-*")) for run in (first, second)]
+    found += [f"kept weights {path}" for path in _unequal(*kept, "names")]
+    for name in {*kept[0]} & {*kept[1]}:
+        a, b = (torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"] for run in (first, second))
+        found += [f"{name} {path}" for path in _unequal(a, b, "state_dict")]
+    texts = [{path.name: path.read_text() for path in run.glob("test_*.txt")} for run in (first, second)]
+    found += [f"translations {path}" for path in _unequal(*texts, "file")]
     found += [f"metrics.jsonl {path}" for path in _unequal(_events(first), _events(second), "line")]
     found += [f"result.json {path}" for path in _unequal(_result(first), _result(second), "")]
     return found

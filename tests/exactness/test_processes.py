@@ -13,54 +13,50 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, only_run, read_result
+from tests.exactness.cases import CASES
 from tests.exactness.compare import differences
 
-NO_DROPOUT = [
-    "--model.classifier_dropout=0", "--model.backbone.options.hidden_dropout_prob=0",
-    "--model.backbone.options.attention_probs_dropout_prob=0",
-]  # fmt: skip
-SMALL = [
-    "--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", "--data.val_fraction=0.2",
-    "--model.backbone.options.hidden_size=32", "--model.backbone.options.intermediate_size=64",
-    "--model.backbone.options.num_hidden_layers=2", "--trainer.precision=64-true", *NO_DROPOUT,
-]  # fmt: skip
+EXACT = ["--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", "--trainer.precision=64-true"]
+SEVERAL = ["--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
 
 
-def launch(root, source, *arguments, torchrun=0, succeeds=True):
+def launch(root, task, source, *arguments, torchrun=0, succeeds=True):
     """Run train.py fit as a person would and give back its run folder."""
     python = [sys.executable]
     if torchrun:
         python += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(torchrun)]
-    command = [*python, str(ROOT / "train.py"), "fit", "--config", str(ROOT / "configs/quickstart.yaml"), *SMALL]
-    command += [f"--data.source={source}", f"--data.cache_dir={root / 'cache'}", f"--run_root={root}", *arguments]
+    case = CASES[task]
+    command = [*python, str(ROOT / "train.py"), "fit", "--config", str(ROOT / case.config), *case.arguments(source)]
+    command += [*EXACT, f"--data.cache_dir={root / 'cache'}", f"--run_root={root}", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert (done.returncode == 0) == succeeds, done.stderr[-3000:]
     return only_run(root) if succeeds else None
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory, tiny_texts):
-    """The same run on 1, 2 and 3 processes, launched by Lightning and by torchrun, and with halves accumulated."""
+@pytest.fixture(scope="module", params=CASES)
+def runs(request, tmp_path_factory, tiny_texts, tiny_pairs):
+    """The same run on 1, 2 and 3 processes, launched by Lightning and by torchrun."""
     folder = tmp_path_factory.mktemp("processes")
-    several = ["--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
+    task = request.param
+    source = {"tiny_texts": tiny_texts, "tiny_pairs": tiny_pairs}[CASES[task].data]
+    still = CASES[task].no_dropout
     return {
-        "1": launch(folder / "1", tiny_texts, "--data.batch_tokens=200"),
-        "2": launch(folder / "2", tiny_texts, "--data.batch_tokens=200", "--trainer.devices=2", *several),
-        "3": launch(folder / "3", tiny_texts, "--data.batch_tokens=200", *several, torchrun=3),
+        "task": task,
+        "1": launch(folder / "1", task, source, *still),
+        "2": launch(folder / "2", task, source, *still, *SEVERAL, "--trainer.devices=2"),
+        "3": launch(folder / "3", task, source, *still, *SEVERAL, torchrun=3),
     }
 
 
-PAIR = [
-    "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu", "--data.batch_tokens=200",
-    "--checkpoint_every_steps=1", "--model.classifier_dropout=0.3",
-]  # fmt: skip
+PAIR = [*SEVERAL, "--trainer.devices=2", "--checkpoint_every_steps=1"]
 
 
-@pytest.fixture(scope="module")
-def untouched_pair(tmp_path_factory, tiny_texts):
-    """A run on two processes, with dropout, that nobody killed."""
-    return launch(tmp_path_factory.mktemp("pair"), tiny_texts, *PAIR)
+@pytest.fixture(scope="module", params=CASES)
+def untouched_pair(request, tmp_path_factory, tiny_texts, tiny_pairs):
+    """A run on two processes, with dropout, that nobody killed: task, data, folder."""
+    source = {"tiny_texts": tiny_texts, "tiny_pairs": tiny_pairs}[CASES[request.param].data]
+    return request.param, source, launch(tmp_path_factory.mktemp("pair"), request.param, source, *PAIR)
 
 
 def state(run):
@@ -78,14 +74,17 @@ def test_processes_make_the_update_of_the_whole_batch(runs, processes):
 @pytest.mark.parametrize("processes", ["2", "3"])
 def test_processes_count_the_same_scores(runs, processes):
     one, several = read_result(runs["1"]), read_result(runs[processes])
+    score = CASES[runs["task"]].score
     assert several["cost"]["processes"] == int(processes)
     assert several["cost"]["tokens"] == one["cost"]["tokens"]
-    for key in ("data_fingerprint", "plan_fingerprint", "weights_fingerprint", "signature"):
+    for key in ("data_fingerprint", "plan_fingerprint", "weights_fingerprint", "signature", "score_signatures"):
         assert one[key] == several[key]
-    assert one["test"]["accuracy"] == several["test"]["accuracy"]
+    assert one["test"][score] == several["test"][score] > 0
     for part in ("val", "train_probe"):
-        assert one["final"][part]["accuracy"] == several["final"][part]["accuracy"]
+        assert one["final"][part][score] == several["final"][part][score]
         assert several["final"][part]["loss"] == pytest.approx(one["final"][part]["loss"], rel=1e-12)
+    texts = [{path.name: path.read_text() for path in runs[key].glob("test_*.txt")} for key in ("1", processes)]
+    assert texts[0] == texts[1] and len(texts[0]) == {"classification": 0, "translation": 3}[runs["task"]]
 
 
 @pytest.mark.parametrize("processes", ["2", "3"])
@@ -96,10 +95,13 @@ def test_processes_report_the_same_training_loss(runs, processes):
     ]
     assert [event["step"] for event in lines[0]] == [event["step"] for event in lines[1]]
     for one, several in zip(*lines, strict=True):
-        assert several["train/loss"] == pytest.approx(one["train/loss"], rel=1e-12)
+        losses = [key for key in one if key.startswith("train/")]
+        assert len(losses) == {"classification": 1, "translation": 2}[runs["task"]]
+        for key in losses:
+            assert several[key] == pytest.approx(one[key], rel=1e-12)
 
 
-def test_another_number_of_processes_goes_on_only_when_allowed(runs, tiny_texts, tmp_path, capsys, monkeypatch):
+def test_another_number_of_processes_goes_on_only_when_allowed(runs, tmp_path, capsys, monkeypatch):
     from app.cli import main
 
     monkeypatch.chdir(tmp_path)
@@ -114,9 +116,9 @@ def test_another_number_of_processes_goes_on_only_when_allowed(runs, tiny_texts,
 
 
 @pytest.mark.parametrize(("hook", "time"), [("on_train_batch_end", 4), ("on_validation_start", 2)])
-def test_two_processes_that_were_killed_go_on_bit_for_bit(hook, time, tmp_path, tiny_texts, untouched_pair):
-    arguments = PAIR
+def test_two_processes_that_were_killed_go_on_bit_for_bit(hook, time, tmp_path, untouched_pair):
+    task, source, untouched = untouched_pair
     killer = ["--trainer.callbacks+=tests.exactness.killer.KillAt", f"--trainer.callbacks.hook={hook}"]
-    launch(tmp_path, tiny_texts, *arguments, *killer, f"--trainer.callbacks.time={time}", succeeds=False)
-    run = launch(tmp_path, tiny_texts, *arguments, "--ckpt_path=last")
-    assert differences(untouched_pair, run) == []
+    launch(tmp_path, task, source, *PAIR, *killer, f"--trainer.callbacks.time={time}", succeeds=False)
+    run = launch(tmp_path, task, source, *PAIR, "--ckpt_path=last")
+    assert differences(untouched, run) == []

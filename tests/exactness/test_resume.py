@@ -2,16 +2,10 @@
 
 import pytest
 
-from tests.conftest import only_run
+from tests.conftest import ROOT, only_run
+from tests.exactness.cases import CASES
 from tests.exactness.compare import differences
 from tests.exactness.killer import Killed
-
-CONFIG = "configs/quickstart.yaml"
-SMALL = [
-    "--trainer.max_epochs", 3, "--trainer.log_every_n_steps", 2, "--data.batch_tokens", 200, "--data.val_fraction", 0.2,
-    "--model.backbone.options.hidden_size", 32, "--model.backbone.options.intermediate_size", 64,
-    "--model.backbone.options.num_hidden_layers", 2,
-]  # fmt: skip
 
 KILLS = {
     "after the first step": ("on_train_batch_end", 1),
@@ -27,32 +21,51 @@ KILLS = {
     "before the test": ("on_test_start", 1),
 }
 VARIANTS = {
-    "each step kept": ["--checkpoint_every_steps", 1],
-    "each third step kept": ["--checkpoint_every_steps", 3],
-    "epochs kept": [],
-    "accumulated, patience": [
+    "each step kept": ("classification", ["--checkpoint_every_steps", 1]),
+    "each third step kept": ("classification", ["--checkpoint_every_steps", 3]),
+    "epochs kept": ("classification", []),
+    "accumulated, patience": ("classification", [
         "--checkpoint_every_steps", 1, "--trainer.accumulate_grad_batches", 2, "--patience", 1,
         "--model.optimizer.lr", 1e-30, "--trainer.max_epochs", 5,
-    ],
-    "validated in mid-epoch": ["--checkpoint_every_steps", 1, "--trainer.val_check_interval", 2],
-    "workers": ["--checkpoint_every_steps", 1, "--data.workers", 2],
+    ]),
+    "validated in mid-epoch": ("classification", ["--checkpoint_every_steps", 1, "--trainer.val_check_interval", 2]),
+    "workers": ("classification", ["--checkpoint_every_steps", 1, "--data.workers", 2]),
+    "translation": ("translation", ["--checkpoint_every_steps", 1, "--average_checkpoints", 2]),
+    "translation, epochs kept, accumulated": ("translation", ["--trainer.accumulate_grad_batches", 2]),
 }  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def sources(tiny_texts, tiny_pairs):
+    """Folders of data, by the fixture that made them."""
+    return {"tiny_texts": tiny_texts, "tiny_pairs": tiny_pairs}
+
+
+@pytest.fixture(scope="session")
+def arguments(sources):
+    """The config and all arguments of a variant but its run folder."""
+
+    def get(variant):
+        task, more = VARIANTS[variant]
+        case = CASES[task]
+        return case.config, [*case.arguments(sources[case.data]), *more]
+
+    return get
+
+
 @pytest.fixture(scope="module")
-def untouched(tmp_path_factory, tiny_texts):
+def untouched(tmp_path_factory, arguments):
     """Run folders of runs that nobody killed, by variant; made when first asked for."""
     from app.cli import main
-    from tests.conftest import ROOT
 
     made = {}
 
     def get(variant):
         if variant not in made:
             root = tmp_path_factory.mktemp("untouched")
-            arguments = [*SMALL, *VARIANTS[variant], "--data.source", tiny_texts, "--run_root", root]
-            arguments += ["--data.cache_dir", root / "cache"]
-            assert main(["fit", "--config", str(ROOT / CONFIG), *map(str, arguments)]) == 0
+            config, settings = arguments(variant)
+            places = [f"--run_root={root}", f"--data.cache_dir={root / 'cache'}"]
+            assert main(["fit", "--config", str(ROOT / config), *map(str, settings), *places]) == 0
             made[variant] = only_run(root)
         return made[variant]
 
@@ -61,16 +74,16 @@ def untouched(tmp_path_factory, tiny_texts):
 
 @pytest.mark.parametrize("kill", KILLS, ids=str)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_a_killed_run_goes_on_bit_for_bit(variant, kill, train, tmp_path, tiny_texts, untouched):
+def test_a_killed_run_goes_on_bit_for_bit(variant, kill, train, tmp_path, arguments, untouched):
     reference = untouched(variant)
     hook, time = KILLS[kill]
     if time == "last":
         time = batches_an_epoch(reference)
-    arguments = [*SMALL, *VARIANTS[variant], "--data.source", tiny_texts]
+    config, settings = arguments(variant)
     killer = ["--trainer.callbacks+=tests.exactness.killer.KillAt", f"--trainer.callbacks.hook={hook}"]
     with pytest.raises(Killed):
-        train("fit", CONFIG, *arguments, *killer, f"--trainer.callbacks.time={time}")
-    assert train("fit", CONFIG, *arguments, "--ckpt_path", "last") == 0
+        train("fit", config, *settings, *killer, f"--trainer.callbacks.time={time}")
+    assert train("fit", config, *settings, "--ckpt_path", "last") == 0
     assert differences(reference, only_run(tmp_path / "runs")) == []
 
 
@@ -82,31 +95,36 @@ def batches_an_epoch(run):
     return checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
 
 
-def test_killed_twice(train, tmp_path, tiny_texts, untouched):
-    arguments = [*SMALL, *VARIANTS["each step kept"], "--data.source", tiny_texts]
+@pytest.mark.parametrize("variant", ["each step kept", "translation"])
+def test_killed_twice(variant, train, tmp_path, arguments, untouched):
+    config, settings = arguments(variant)
     resume = []
     for time in (2, 4):
         killer = ["--trainer.callbacks+=tests.exactness.killer.KillAt", "--trainer.callbacks.hook=on_train_batch_end"]
         with pytest.raises(Killed):
-            train("fit", CONFIG, *arguments, *resume, *killer, f"--trainer.callbacks.time={time}")
+            train("fit", config, *settings, *resume, *killer, f"--trainer.callbacks.time={time}")
         resume = ["--ckpt_path", "last"]
-    assert train("fit", CONFIG, *arguments, *resume) == 0
-    assert differences(untouched("each step kept"), only_run(tmp_path / "runs")) == []
+    assert train("fit", config, *settings, *resume) == 0
+    assert differences(untouched(variant), only_run(tmp_path / "runs")) == []
 
 
-def test_a_finished_run_stays_as_it_is(train, tmp_path, tiny_texts, untouched):
-    arguments = [*SMALL, *VARIANTS["epochs kept"], "--data.source", tiny_texts]
-    assert train("fit", CONFIG, *arguments) == 0
-    assert train("fit", CONFIG, *arguments, "--ckpt_path", "last") == 0
-    assert differences(untouched("epochs kept"), only_run(tmp_path / "runs")) == []
+@pytest.mark.parametrize("variant", ["epochs kept", "translation"])
+def test_a_finished_run_stays_as_it_is(variant, train, tmp_path, arguments, untouched):
+    config, settings = arguments(variant)
+    assert train("fit", config, *settings) == 0
+    assert train("fit", config, *settings, "--ckpt_path", "last") == 0
+    assert differences(untouched(variant), only_run(tmp_path / "runs")) == []
 
 
-def test_two_runs_of_one_command_are_the_same_and_of_another_seed_are_not(train, tmp_path, tiny_texts, untouched):
-    arguments = [*SMALL, *VARIANTS["epochs kept"], "--data.source", tiny_texts]
-    assert train("fit", CONFIG, *arguments) == 0
-    assert differences(untouched("epochs kept"), only_run(tmp_path / "runs")) == []
-    assert train("fit", CONFIG, *arguments, "--seed_everything", 2, "--run_root", tmp_path / "other") == 0
-    assert differences(untouched("epochs kept"), only_run(tmp_path / "other")) != []
+@pytest.mark.parametrize("variant", ["epochs kept", "translation"])
+def test_two_runs_of_one_command_are_the_same_and_of_another_seed_are_not(
+    variant, train, tmp_path, arguments, untouched
+):
+    config, settings = arguments(variant)
+    assert train("fit", config, *settings) == 0
+    assert differences(untouched(variant), only_run(tmp_path / "runs")) == []
+    assert train("fit", config, *settings, "--seed_everything", 2, "--run_root", tmp_path / "other") == 0
+    assert differences(untouched(variant), only_run(tmp_path / "other")) != []
 
 
 @pytest.mark.parametrize(
@@ -118,19 +136,21 @@ def test_two_runs_of_one_command_are_the_same_and_of_another_seed_are_not(train,
         (["--data.max_length", 5], "data"),
     ],
 )
-def test_going_on_with_something_else_is_refused(change, says, train, tmp_path, tiny_texts, capsys):
-    arguments = [*SMALL, "--data.source", tiny_texts, "--trainer.max_epochs", 1]
-    assert train("fit", CONFIG, *arguments) == 0
+def test_going_on_with_something_else_is_refused(change, says, train, tmp_path, arguments, capsys):
+    config, settings = arguments("epochs kept")
+    settings += ["--trainer.max_epochs", 1]
+    assert train("fit", config, *settings) == 0
     before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.ckpt")}
-    assert train("fit", CONFIG, *arguments, "--ckpt_path", "last", *change) == 2
+    assert train("fit", config, *settings, "--ckpt_path", "last", *change) == 2
     assert says in capsys.readouterr().err.splitlines()[-1]
     assert before == {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.ckpt")}
 
 
 @pytest.mark.parametrize("change", [["--norm", "layernorm"], ["--seed_everything", 9]])
-def test_a_checkpoint_of_another_run_is_refused_by_path(change, train, tmp_path, tiny_texts, capsys):
-    arguments = [*SMALL, "--data.source", tiny_texts, "--trainer.max_epochs", 1]
-    assert train("fit", CONFIG, *arguments) == 0
+def test_a_checkpoint_of_another_run_is_refused_by_path(change, train, tmp_path, arguments, capsys):
+    config, settings = arguments("epochs kept")
+    settings += ["--trainer.max_epochs", 1]
+    assert train("fit", config, *settings) == 0
     checkpoint = only_run(tmp_path / "runs") / "checkpoints/last.ckpt"
-    assert train("fit", CONFIG, *arguments, *change, "--ckpt_path", checkpoint) == 2
+    assert train("fit", config, *settings, *change, "--ckpt_path", checkpoint) == 2
     assert "the checkpoint" in capsys.readouterr().err.splitlines()[-1]
