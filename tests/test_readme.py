@@ -7,6 +7,7 @@ import sys
 
 from app.norms import norm_names
 from tests.conftest import ROOT, only_run, read_result
+from tests.stand_ins import sentence_pairs, write_aligned
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -51,11 +52,24 @@ def test_your_own_data_takes_flags_alone(tmp_path, monkeypatch):
     assert read_result(only_run(tmp_path / "runs"))["dataset"] == "mine"
 
 
+def test_your_own_parallel_corpus_takes_flags_alone(tmp_path, monkeypatch):
+    from app.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    write_aligned(tmp_path / "corpus/all", ("en", "cs"), sentence_pairs(80))
+    command = block("bash", "--data.source corpus").replace("\\\n", " ").split()
+    command[command.index("--config") + 1] = str(ROOT / "configs/translation/gettext_en_de.yaml")
+    assert main([*command[2:], "--trainer.max_epochs=1", "--test_after_fit=false"]) == 0
+    assert read_result(only_run(tmp_path / "runs"))["dataset"] == "mine"
+
+
 def test_every_norm_stands_in_the_table():
     table = re.findall(r"^\| `(\w+)`", README, re.MULTILINE)
     assert sorted(table) == norm_names()
 
 
 def test_every_config_stands_in_the_text():
-    for path in (ROOT / "configs/classification").glob("*.yaml"):
-        assert f"`{path.stem}`" in README
+    for task in ("classification", "translation"):
+        for path in (ROOT / "configs" / task).glob("*.yaml"):
+            assert f"`{path.stem}`" in README
+            assert f"`{path.stem}`" in (ROOT / "data/README.md").read_text() or path.stem == "mnist_vit"
