@@ -88,6 +88,24 @@ class TranslationBatch(Batch):
 
 
 @dataclass
+class ByteBatch(Batch):
+    """Rows of bytes, right-padded to the longest of the batch; the input at a position is the byte before its label."""
+
+    input_ids: Tensor  # (B, T) int64, the bytes themselves; 0 at padding
+    labels: Tensor  # (B, T) int64, the byte to predict at each position; IGNORED at mere context and at padding
+    stream: Tensor  # (B,) int64, which contiguous stream each row goes on with; -1 for independent windows
+    begins: bool  # the rows are the first of their streams in this pass: a model forgets what it has in memory
+    target_bytes: int  # labels that count: the loss units; a row whose stream has ended has none
+
+    IGNORED: ClassVar[int] = -100  # what torch's cross_entropy leaves out by default
+
+    @property
+    def tokens(self) -> int:
+        """Bytes that are predicted."""
+        return 0 if self.is_filler else self.target_bytes
+
+
+@dataclass
 class ImageBatch(Batch):
     """Images with a class each."""
 
@@ -111,6 +129,8 @@ class DataFacts:
         vocabulary: digest of the tokenizer: token ids mean the same where it is the same.
         decode: lists of token ids to texts, for tasks whose predictions are text.
         target_language: code of the language that predictions are in, such as de.
+        has_streams: batches go on where the ones before ended, and a model is to carry its memory along.
+        baselines: bits per byte that compressors need for the test part, by their names.
     """
 
     model_options: dict[str, Any] = field(default_factory=dict)
@@ -119,3 +139,5 @@ class DataFacts:
     vocabulary: str = ""
     decode: Callable[[Sequence[Sequence[int]]], list[str]] | None = None
     target_language: str = ""
+    has_streams: bool = False
+    baselines: dict[str, float] = field(default_factory=dict)

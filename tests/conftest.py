@@ -60,6 +60,20 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_bytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of about two kilobytes of sentences."""
+    path = tmp_path_factory.mktemp("bytes") / "text"
+    path.write_text("".join(f"{source}\n{target}\n" for source, target in sentence_pairs(30)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def sources(tiny_texts: Path, tiny_images: Path, tiny_pairs: Path, tiny_bytes: Path) -> dict[str, Path]:
+    """Tiny data by the name of its fixture."""
+    return {"tiny_texts": tiny_texts, "tiny_images": tiny_images, "tiny_pairs": tiny_pairs, "tiny_bytes": tiny_bytes}
+
+
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Call train.py with arguments; run folders and caches go under tmp_path."""

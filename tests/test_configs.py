@@ -14,7 +14,7 @@ CONFIGS = sorted(
 )
 
 
-def shrink(config: Path, folder: Path, tiny_texts: Path, tiny_images: Path) -> list[str]:
+def shrink(config: Path, folder: Path, sources: dict[str, Path]) -> list[str]:
     """Arguments that put tiny data into a config and end after two updates."""
     data = yaml.safe_load((ROOT / config).read_text())["data"]
     steps = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1"]
@@ -23,29 +23,35 @@ def shrink(config: Path, folder: Path, tiny_texts: Path, tiny_images: Path) -> l
         short = ["--model.decoding.max_ratio=0.5", "--model.val_decoding.max_ratio=0.5"]  # it has not learned to end
         steps.append("--trainer.accumulate_grad_batches=1")
         return [*translation_arguments(folder, data["init_args"]), *steps, *short]
-    source = tiny_images if "Image" in data["class_path"] else tiny_texts
+    if "Byte" in data["class_path"]:
+        small = ["--data.streams=3", "--data.segment=32", "--data.eval_batch_size=4"]
+        return [f"--data.source={sources['tiny_bytes']}", "--data.val_fraction=0.1", *steps, *small]
+    source = sources["tiny_images" if "Image" in data["class_path"] else "tiny_texts"]
     return [f"--data.source={source}", "--data.val_fraction=0.1", *steps]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_a_config_trains_validates_and_tests(config, train, tmp_path, tiny_texts, tiny_images):
-    assert train("fit", config, *shrink(config, tmp_path, tiny_texts, tiny_images)) == 0
+def test_a_config_trains_validates_and_tests(config, train, tmp_path, sources):
+    assert train("fit", config, *shrink(config, tmp_path, sources)) == 0
     result = read_result(only_run(tmp_path / "runs"))
     assert result["status"] == "finished"
     assert result["norm"]["name"] == yaml.safe_load((ROOT / config).read_text())["norm"]
     assert result["norm"]["replaced"] == result["norm"]["total"] > 0
     primary = result["primary_metric"]["name"]
     for scores in (result["test"], result["best"]["val"], result["best"]["train_probe"]):
-        assert 0 <= scores[primary] <= {"accuracy": 1, "bleu": 100}[primary]
+        assert 0 <= scores[primary] <= {"accuracy": 1, "bleu": 100, "bpc": 20}[primary]
 
 
-SMALLEST = ["configs/quickstart.yaml", "configs/classification/mnist.yaml", "configs/translation/gettext_en_de.yaml"]
+SMALLEST = [
+    "configs/quickstart.yaml", "configs/classification/mnist.yaml", "configs/translation/gettext_en_de.yaml",
+    "configs/language_modeling/tiny.yaml",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("norm", norm_names())
 @pytest.mark.parametrize("config", SMALLEST)
-def test_every_norm_trains(config, norm, train, tmp_path, tiny_texts, tiny_images):
-    arguments = shrink(Path(config), tmp_path, tiny_texts, tiny_images)
+def test_every_norm_trains(config, norm, train, tmp_path, sources):
+    arguments = shrink(Path(config), tmp_path, sources)
     assert train("fit", config, *arguments, "--norm", norm, "--test_after_fit", "false") == 0
     assert read_result(only_run(tmp_path / "runs"))["norm"]["name"] == norm
 

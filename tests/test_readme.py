@@ -63,13 +63,24 @@ def test_your_own_parallel_corpus_takes_flags_alone(tmp_path, monkeypatch):
     assert read_result(only_run(tmp_path / "runs"))["dataset"] == "mine"
 
 
+def test_your_own_bytes_take_flags_alone(tmp_path, monkeypatch):
+    from app.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "book.txt").write_text("".join(f"{source} {target}\n" for source, target in sentence_pairs(60)))
+    command = block("bash", "book.txt").split()
+    command[command.index("--config") + 1] = str(ROOT / "configs/language_modeling/tiny.yaml")
+    assert main([*command[2:], "--trainer.max_epochs=1"]) == 0
+    assert read_result(only_run(tmp_path / "runs"))["dataset"] == "mine"
+
+
 def test_every_norm_stands_in_the_table():
     table = re.findall(r"^\| `(\w+)`", README, re.MULTILINE)
     assert sorted(table) == norm_names()
 
 
 def test_every_config_stands_in_the_text():
-    for task in ("classification", "translation"):
+    for task in ("classification", "translation", "language_modeling"):
         for path in (ROOT / "configs" / task).glob("*.yaml"):
             assert f"`{path.stem}`" in README
             assert f"`{path.stem}`" in (ROOT / "data/README.md").read_text() or path.stem == "mnist_vit"

@@ -195,7 +195,12 @@ class RunRecord(Callback):
         write_result(folder, self.result)
         best = self.result["best"]
         draw_curves(
-            events, pl_module.metrics, best["step"] if best else None, self.result["signature"], folder / "curves.svg"
+            events,
+            pl_module.metrics,
+            best["step"] if best else None,
+            self.result["signature"],
+            folder / "curves.svg",
+            pl_module.curve_axes,
         )
 
     def _elapsed_s(self) -> float:

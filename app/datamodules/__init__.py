@@ -1,8 +1,9 @@
 """Files to batches: where data comes from, how it is split, tokenised, and cut into batches."""
 
 from app.datamodules.base import DataModule
+from app.datamodules.byte_text import ByteData
 from app.datamodules.image_classification import ImageClassificationData
 from app.datamodules.text_classification import TextClassificationData
 from app.datamodules.translation import TranslationData
 
-__all__ = ["DataModule", "ImageClassificationData", "TextClassificationData", "TranslationData"]
+__all__ = ["ByteData", "DataModule", "ImageClassificationData", "TextClassificationData", "TranslationData"]

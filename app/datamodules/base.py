@@ -19,7 +19,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from app.batches import Batch, DataFacts
-from app.datamodules.batch_plan import BatchPlan, PlanItem, PlanSampler
+from app.datamodules.batch_plan import BatchPlan, Plan, PlanItem, PlanSampler
 from app.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class DataModule(LightningDataModule):
         """The examples of `predict_source`, without labels: a file in one piece, standard input as it comes."""
 
     @cached_property
-    def plan(self) -> BatchPlan:
+    def plan(self) -> Plan:
         """The batch plan of training."""
         plan = self._plan(self.splits["train"], seed=self.seed)
         if self.batch_tokens is not None:
@@ -170,7 +170,8 @@ class DataModule(LightningDataModule):
         """Large batches in the order of lengths."""
         return self._loader(split, self._plan(split, seed=None))
 
-    def _plan(self, split: Split, seed: int | None) -> BatchPlan:
+    def _plan(self, split: Split, seed: int | None) -> Plan:
+        """The batches of a split: for training, shuffled by the seed, or for evaluation without one."""
         factor = 1 if seed is not None else self.eval_batch_factor
         lengths = split.lengths if self.batch_tokens is not None else np.ones_like(split.lengths)
         budget = (self.batch_tokens or self.batch_size or 0) * factor
@@ -182,7 +183,7 @@ class DataModule(LightningDataModule):
         return BatchPlan(lengths, budget, seed, split.units)
 
     def _loader(
-        self, split: Split, plan: BatchPlan, accumulate: int = 1, epoch: int = 0, skip: int = 0
+        self, split: Split, plan: Plan, accumulate: int = 1, epoch: int = 0, skip: int = 0
     ) -> DataLoader[Batch]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
         return DataLoader(

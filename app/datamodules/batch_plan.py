@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -34,6 +35,27 @@ class PlanItem:
     indices: list[int]
     update_units: int
     is_filler: bool
+
+
+class Plan(Protocol):
+    """Which examples stand in which batch of an epoch: a `BatchPlan`, or what stands for one."""
+
+    lengths: np.ndarray  # (N,) int64, cost of each example
+    units: np.ndarray  # (N,) int64, loss units of each example
+
+    def __len__(self) -> int:
+        """Batches of an epoch: the same in every epoch."""
+
+    def epoch(self, epoch: int) -> list[np.ndarray]:
+        """The whole batches of an epoch, in order."""
+
+    @property
+    def padding_efficiency(self) -> float:
+        """Real tokens / padded tokens."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that the plan depends on."""
 
 
 class BatchPlan:
@@ -113,7 +135,7 @@ class PlanSampler:
     """
 
     def __init__(
-        self, plan: BatchPlan, rank: int = 0, world_size: int = 1, accumulate: int = 1, epoch: int = 0, skip: int = 0
+        self, plan: Plan, rank: int = 0, world_size: int = 1, accumulate: int = 1, epoch: int = 0, skip: int = 0
     ) -> None:
         self.plan, self.rank, self.world_size, self.accumulate = plan, rank, world_size, accumulate
         self.epoch, self.skip = epoch, skip

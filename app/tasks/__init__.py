@@ -2,6 +2,7 @@
 
 from app.tasks.base import Task
 from app.tasks.classification import Classification
+from app.tasks.language_modeling import LanguageModeling
 from app.tasks.translation import Translation
 
-__all__ = ["Classification", "Task", "Translation"]
+__all__ = ["Classification", "LanguageModeling", "Task", "Translation"]

@@ -70,6 +70,7 @@ class Task(LightningModule):
     primary: ClassVar[PrimaryMetric]
     metrics: ClassVar[tuple[str, ...]]  # what lines and curves show of an evaluation, "loss" first
     counted: ClassVar[tuple[str, ...]]  # what `evaluate` counts
+    curve_axes: ClassVar[Literal["one", "two"]] = "one"  # two: train left, validation right, as the paper draws them
     smooths_labels: bool = False  # whether the training objective is another loss than the one that is compared
 
     def __init__(
@@ -115,8 +116,8 @@ class Task(LightningModule):
         """The training loss of a batch."""
 
     @abstractmethod
-    def evaluate(self, batch: Batch) -> Counts:
-        """Counts of each of `counted` on a batch, without dropout and label smoothing."""
+    def evaluate(self, batch: Batch, part: str = "val") -> Counts:
+        """Counts of each of `counted` on a batch of a part, without dropout and label smoothing."""
 
     def observe(self, batch: Batch, part: str) -> None:
         """Keep what scores need that are no ratios, such as the translations of a batch; nothing by default."""
@@ -237,7 +238,7 @@ class Task(LightningModule):
         return digest.hexdigest()[:16]
 
     def _count(self, batch: Batch, part: str) -> None:
-        for metric, (numerator, denominator) in self.evaluate(batch).items():
+        for metric, (numerator, denominator) in self.evaluate(batch, part).items():
             if batch.is_filler:  # counted as nothing, not left out: all processes must come to divide
                 numerator, denominator = torch.zeros_like(numerator), 0
             self.counters[part][metric].update(numerator, denominator)  # type: ignore[index]
@@ -264,7 +265,7 @@ class Task(LightningModule):
         """Refuse a model with fewer positions than the data has tokens; torch would only say that an index is off."""
         positions = getattr(self.model.config, "max_position_embeddings", None)
         longest = self.facts.max_length
-        if positions is not None and longest is not None and positions < longest:
+        if positions is not None and longest is not None and 0 < positions < longest:  # XLNet says -1 for any
             raise InputError(
                 f"data.max_length is {longest}, and the model is too short for it: its max_position_embeddings is "
                 f"{positions}; raise model.backbone.options.max_position_embeddings or lower data.max_length"

@@ -76,7 +76,7 @@ class Classification(Task):
         """Cross-entropy with label smoothing, summed over examples."""
         return TrainLoss(*smoothed_cross_entropy(self(batch), batch.labels, self.label_smoothing), len(batch.labels))
 
-    def evaluate(self, batch: TextBatch | ImageBatch) -> Counts:
+    def evaluate(self, batch: TextBatch | ImageBatch, part: str = "val") -> Counts:
         """Nats and correct predictions."""
         logits = self(batch)
         examples = len(batch.labels)

@@ -84,7 +84,7 @@ class Translation(Task):
             *smoothed_cross_entropy(logits, batch.labels.flatten(), self.label_smoothing), batch.target_tokens
         )
 
-    def evaluate(self, batch: TranslationBatch) -> Counts:
+    def evaluate(self, batch: TranslationBatch, part: str = "val") -> Counts:
         """Nats."""
         logits = self(batch).flatten(0, 1)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

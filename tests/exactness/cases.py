@@ -14,7 +14,6 @@ class Case:
         config: path from the repository root.
         data: fixture that is its source.
         small: arguments that make it quick, dropout left on.
-        budget: batch_tokens that give several batches an epoch.
         no_dropout: arguments that turn dropout off: its masks differ between numbers of processes.
         score: a metric of what the model predicts.
     """
@@ -22,13 +21,12 @@ class Case:
     config: str
     data: str
     small: tuple[str, ...]
-    budget: int
     no_dropout: tuple[str, ...]
     score: str
 
     def arguments(self, source: Path) -> list[str]:
         """All but the run folder."""
-        return [*self.small, f"--data.batch_tokens={self.budget}", f"--data.source={source}"]
+        return [*self.small, f"--data.source={source}"]
 
 
 def _sizes(sizes: dict[str, int | float]) -> tuple[str, ...]:
@@ -41,9 +39,9 @@ CASES = {
         "tiny_texts",
         (
             "--trainer.max_epochs=3", "--trainer.log_every_n_steps=2", "--data.val_fraction=0.2",
+            "--data.batch_tokens=200",
             *_sizes({"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}),
         ),
-        200,
         (
             "--model.classifier_dropout=0",
             *_sizes({"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}),
@@ -55,6 +53,7 @@ CASES = {
         "tiny_pairs",
         (
             "--trainer.max_epochs=3", "--trainer.log_every_n_steps=2", "--data.val_fraction=0.2",
+            "--data.batch_tokens=400",
             "--data.tokenizer.vocab_size=400", "--model.optimizer.warmup_steps=4", "--model.optimizer.lr=5e-3",
             "--model.decoding.max_ratio=1", "--model.decoding.beams=2", "--model.val_decoding.max_ratio=1",
             "--norm=adanorm",
@@ -62,8 +61,19 @@ CASES = {
                 "d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "encoder_layers": 1, "decoder_layers": 1,
             }),
         ),
-        400,
         _sizes({"dropout": 0}),
         "chrf",  # in so few steps no four words come out right, so BLEU is 0 still
+    ),
+    "language_modeling": Case(
+        "configs/language_modeling/tiny.yaml",
+        "tiny_bytes",
+        (
+            "--trainer.max_epochs=2", "--trainer.log_every_n_steps=2", "--data.val_fraction=0.2", "--norm=adanorm",
+            "--data.streams=5", "--data.segment=32", "--data.eval_streams=4", "--data.eval_batch_size=3",
+            "--model.optimizer.warmup_steps=2",
+            *_sizes({"d_model": 32, "d_inner": 64, "n_layer": 2, "mem_len": 48, "dropout": 0.1}),
+        ),
+        _sizes({"dropout": 0}),
+        "bpc",
     ),
 }  # fmt: skip

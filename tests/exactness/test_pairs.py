@@ -7,9 +7,9 @@ from tests.exactness.cases import CASES
 
 
 @pytest.mark.parametrize("task", CASES)
-def test_runs_of_one_seed_are_paired_whatever_their_norm(task, train, tmp_path, request):
+def test_runs_of_one_seed_are_paired_whatever_their_norm(task, train, tmp_path, sources):
     case = CASES[task]
-    settings = [*case.arguments(request.getfixturevalue(case.data)), "--trainer.limit_train_batches=1"]
+    settings = [*case.arguments(sources[case.data]), "--trainer.limit_train_batches=1"]
     proofs = set()
     for norm in ("layernorm", "adanorm", "none"):
         root = tmp_path / norm

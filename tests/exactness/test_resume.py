@@ -32,13 +32,14 @@ VARIANTS = {
     "workers": ("classification", ["--checkpoint_every_steps", 1, "--data.workers", 2]),
     "translation": ("translation", ["--checkpoint_every_steps", 1, "--average_checkpoints", 2]),
     "translation, epochs kept, accumulated": ("translation", ["--trainer.accumulate_grad_batches", 2]),
+    "bytes": ("language_modeling", ["--checkpoint_every_steps", 1]),
+    "bytes, validated in mid-epoch, accumulated": ("language_modeling", [
+        "--checkpoint_every_steps", 3, "--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 4,
+    ]),
+    "bytes in windows": ("language_modeling", [
+        "--checkpoint_every_steps", 1, "--data.memory", "false", "--data.workers", 2,
+    ]),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def sources(tiny_texts, tiny_pairs):
-    """Folders of data, by the fixture that made them."""
-    return {"tiny_texts": tiny_texts, "tiny_pairs": tiny_pairs}
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +96,7 @@ def batches_an_epoch(run):
     return checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
 
 
-@pytest.mark.parametrize("variant", ["each step kept", "translation"])
+@pytest.mark.parametrize("variant", ["each step kept", "translation", "bytes"])
 def test_killed_twice(variant, train, tmp_path, arguments, untouched):
     config, settings = arguments(variant)
     resume = []
@@ -108,7 +109,7 @@ def test_killed_twice(variant, train, tmp_path, arguments, untouched):
     assert differences(untouched(variant), only_run(tmp_path / "runs")) == []
 
 
-@pytest.mark.parametrize("variant", ["epochs kept", "translation"])
+@pytest.mark.parametrize("variant", ["epochs kept", "translation", "bytes"])
 def test_a_finished_run_stays_as_it_is(variant, train, tmp_path, arguments, untouched):
     config, settings = arguments(variant)
     assert train("fit", config, *settings) == 0
@@ -116,7 +117,7 @@ def test_a_finished_run_stays_as_it_is(variant, train, tmp_path, arguments, unto
     assert differences(untouched(variant), only_run(tmp_path / "runs")) == []
 
 
-@pytest.mark.parametrize("variant", ["epochs kept", "translation"])
+@pytest.mark.parametrize("variant", ["epochs kept", "translation", "bytes"])
 def test_two_runs_of_one_command_are_the_same_and_of_another_seed_are_not(
     variant, train, tmp_path, arguments, untouched
 ):

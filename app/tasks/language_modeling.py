@@ -1,0 +1,144 @@
+"""Language modelling on bytes: the next byte, with a memory carried along contiguous streams or within a window."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from app.backbones import BackboneConfig
+from app.batches import ByteBatch, DataFacts
+from app.errors import InputError
+from app.norms import NormSpec
+from app.tasks.base import PARTS, Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.losses import smoothed_cross_entropy
+from app.tasks.memory import StreamMemory
+from app.tasks.optimization import OptimizerConfig
+from app.tasks.sampling import SamplingConfig, continue_prompt, has_memory
+
+_UNREAD = ("mask_emb", "seg_embed", "r_s_bias")  # of XLNet, which reads them for permutations and pairs of sentences
+
+
+class LanguageModeling(Task):
+    """A distribution over the next byte at every position.
+
+    Scores: `loss` (nats per byte), `bpc` (bits per byte, the paper's bits per character), `perplexity` (e to the loss);
+    the test also has `bpc_of_gzip` and `bpc_of_bzip2`, what these compressors need for the same bytes.
+
+    Args:
+        backbone: a causal model: xlnet with `attn_type: uni` and a `mem_len` (the paper's Transformer-XL: relative
+            attention, a memory of the segments before), or gpt2 and its like (independent windows).
+        optimizer: optimizer and schedule.
+        sampling: how predict continues a prompt.
+        norm: the norm that replaces the model's own; train.py gives it --norm.
+        facts: what the data dictates; train.py takes it from the datamodule.
+        seed: seeds the initial weights; train.py gives it --seed_everything.
+
+    Raises:
+        InputError: for streams of data and a model without memory, or an XLNet that looks ahead.
+    """
+
+    name = "language_modeling"
+    primary = PrimaryMetric("bpc", "min")
+    metrics = ("loss", "bpc")
+    counted = ("loss",)
+    curve_axes = "two"
+
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        optimizer: OptimizerConfig,
+        norm: NormSpec,
+        facts: DataFacts | None = None,
+        sampling: SamplingConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.sampling = sampling or SamplingConfig()
+        super().__init__(backbone, optimizer, norm, facts, seed, auto_class="AutoModelForCausalLM")
+        self.memories = {part: StreamMemory() for part in ("train", *PARTS)}
+
+    def build_head(self) -> None:
+        """Nothing to build: the output layer is the backbone's own. Checks that backbone and data fit together."""
+        config = self.model.config
+        if getattr(config, "attn_type", "uni") != "uni":
+            raise InputError(
+                f"model.backbone.options.attn_type is {config.attn_type!r}, which looks at the bytes to predict; "
+                "allowed: uni"
+            )
+        if self.facts.has_streams and not has_memory(self.model):
+            raise InputError(
+                f"data.memory is true, and model_type {config.model_type!r} has no memory; set data.memory to false, "
+                "or take xlnet with a mem_len of at least 1"
+            )
+        for name, parameter in self.model.named_parameters():
+            if name.rpartition(".")[2] in _UNREAD:
+                parameter.requires_grad_(False)  # DDP wants no trainable parameter without a gradient
+
+    def forward(self, batch: ByteBatch, part: str = "train") -> Tensor:
+        """Logits of the byte behind each input, (B, T, 256); a stream goes on from where its part's memory stands."""
+        if not self.facts.has_streams:
+            return self.model(input_ids=batch.input_ids, **self._no_cache).logits
+        memory = self.memories[part]
+        if batch.begins:
+            memory.forget()
+        output = self.model(input_ids=batch.input_ids, mems=memory.at(batch.input_ids.device), use_mems=True)
+        memory.keep(output.mems, is_filler=batch.is_filler)
+        return output.logits
+
+    def train_loss(self, batch: ByteBatch) -> TrainLoss:
+        """Cross-entropy, summed over bytes."""
+        logits = self(batch).flatten(0, 1)  # (B * T, 256)
+        return TrainLoss(*smoothed_cross_entropy(logits, batch.labels.flatten(), 0.0), batch.target_bytes)
+
+    def evaluate(self, batch: ByteBatch, part: str = "val") -> Counts:
+        """Nats."""
+        logits = self(batch, part).flatten(0, 1)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        nats = F.cross_entropy(logits, batch.labels.flatten(), reduction="none")  # (B * T,), 0 where none counts
+        return {"loss": (nats.double().sum(), batch.target_bytes)}
+
+    def derive(self, part: str, scores: dict[str, float]) -> dict[str, float]:
+        """Bits per byte and perplexity; in the test also the compressors'."""
+        loss = scores["loss"]
+        derived = {"bpc": loss / math.log(2), "perplexity": math.exp(min(loss, 700.0))}
+        if part == "test":
+            derived.update({f"bpc_of_{name}": bits for name, bits in self.facts.baselines.items()})
+        return derived
+
+    def format_prediction(self, record: dict[str, str]) -> str:
+        """A json line {"prompt", "continuation"}; bytes that are no utf-8 stand as U+FFFD."""
+        return json.dumps(record, ensure_ascii=False)
+
+    def predict_step(self, batch: ByteBatch, batch_idx: int) -> list[tuple[int, dict[str, str]]]:
+        """(position, {"prompt", "continuation"}) of each prompt; all of a batch have the same length."""
+        records = []
+        for index, ids in zip(batch.index.tolist(), batch.input_ids, strict=True):
+            added = continue_prompt(self.model, ids, self.sampling, index)
+            prompt = bytes(ids[1:].tolist())  # without the line break that stands before every text
+            records.append((index, {"prompt": _text(prompt), "continuation": _text(bytes(added))}))
+        return records
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Also the memory of the training streams, of all processes."""
+        super().on_save_checkpoint(checkpoint)
+        if self.facts.has_streams and self.trainer.state.fn == "fit":
+            checkpoint["memory"] = self.memories["train"].gather()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Also this process's share of the memory, where training goes on."""
+        super().on_load_checkpoint(checkpoint)
+        if self._trainer is not None and self.trainer.state.fn == "fit":
+            self.memories["train"].take(checkpoint.get("memory"), self.trainer.global_rank, self.trainer.world_size)
+
+    @property
+    def _no_cache(self) -> dict[str, bool]:
+        """Keep no keys and values of a window that nothing is added to."""
+        return {"use_mems": False} if has_memory(self.model) else {"use_cache": False}
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

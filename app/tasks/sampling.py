@@ -1,0 +1,92 @@
+"""Going on from a prompt, byte by byte, with a model that has a memory or with one that has a window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from app.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How a text is continued.
+
+    Args:
+        length: bytes to add.
+        temperature: divides the logits; below 1 the likely becomes likelier, 0 takes the likeliest byte each time.
+        top_k: draw among so many of the likeliest bytes; null among all.
+        seed: of the draws; each prompt has draws of its own, whatever stands beside it.
+    """
+
+    length: int = 200
+    temperature: float = 1.0
+    top_k: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key, least in (("length", 1), ("temperature", 0), ("top_k", 1), ("seed", 0)):
+            value = getattr(self, key)
+            if value is not None and not value >= least:
+                raise InputError(f"sampling {key} is {value}; allowed: {least} and more")
+
+
+def continue_prompt(model: PreTrainedModel, prompt: Tensor, how: SamplingConfig, position: int) -> list[int]:
+    """The bytes that a model adds to a prompt.
+
+    Args:
+        model: a causal model in eval mode, with a memory (`config.mem_len`) or with a window of positions.
+        prompt: (T,) int64, at least one id.
+        how: length, temperature, top_k and seed.
+        position: of the prompt among all; a part of the seed.
+    """
+    generator = torch.Generator().manual_seed(how.seed * 1_000_003 + position)
+    steps = _with_memory(model, prompt) if has_memory(model) else _with_window(model, prompt)
+    logits = next(steps)
+    added: list[int] = []
+    while True:
+        added.append(_draw(logits, how, generator))
+        if len(added) == how.length:
+            return added
+        logits = steps.send(added[-1])
+
+
+def has_memory(model: PreTrainedModel) -> bool:
+    """Whether a model takes the hidden states of the segment before (`mems`) and gives its own back."""
+    return bool(getattr(model.config, "mem_len", None))
+
+
+def _draw(logits: Tensor, how: SamplingConfig, generator: torch.Generator) -> int:
+    if how.temperature == 0:
+        return int(logits.argmax())
+    logits = logits.double().cpu() / how.temperature
+    if how.top_k is not None:
+        least = logits.topk(min(how.top_k, len(logits))).values[-1]
+        logits = logits.where(logits >= least, -torch.inf)
+    return int(torch.multinomial(logits.softmax(-1), 1, generator=generator))
+
+
+def _with_memory(model: PreTrainedModel, prompt: Tensor) -> Iterator[Tensor]:
+    """Logits behind the prompt, then behind each byte that is sent."""
+    memory, ids = None, prompt
+    while True:
+        for segment in ids.split(model.config.mem_len):
+            output = model(input_ids=segment.unsqueeze(0), mems=memory, use_mems=True)
+            memory = output.mems
+        byte = yield output.logits[0, -1]
+        ids = torch.tensor([byte], device=prompt.device)
+
+
+def _with_window(model: PreTrainedModel, prompt: Tensor) -> Iterator[Tensor]:
+    """The same; only the last bytes are seen, as many as the model has positions."""
+    positions, ids = model.config.max_position_embeddings, prompt
+    while True:
+        byte = yield model(input_ids=ids[-positions:].unsqueeze(0), use_cache=False).logits[0, -1]
+        ids = torch.cat([ids, torch.tensor([byte], device=prompt.device)])
