@@ -30,6 +30,8 @@ class Batch:
     update_units: int
     is_filler: bool
 
+    IGNORED: ClassVar[int] = -100  # a label that counts nothing: what torch's cross_entropy leaves out by default
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The same batch with all tensors on `device`."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -79,8 +81,6 @@ class TranslationBatch(Batch):
     real_tokens: int  # of both sides, known without asking the device
     target_tokens: int  # of the target alone: the loss units
 
-    IGNORED: ClassVar[int] = -100  # what torch's cross_entropy leaves out by default
-
     @property
     def tokens(self) -> int:
         """Real tokens of both sides."""
@@ -96,8 +96,6 @@ class ByteBatch(Batch):
     stream: Tensor  # (B,) int64, which contiguous stream each row goes on with; -1 for independent windows
     begins: bool  # the rows are the first of their streams in this pass: a model forgets what it has in memory
     target_bytes: int  # labels that count: the loss units; a row whose stream has ended has none
-
-    IGNORED: ClassVar[int] = -100  # what torch's cross_entropy leaves out by default
 
     @property
     def tokens(self) -> int:

@@ -181,7 +181,7 @@ class CLI(LightningCLI):
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
             has_best = (self.folder / CHECKPOINTS / "best.ckpt").is_file()
             if self.settings.test_after_fit and has_best and keeps_files:
-                weights, label = self._weights(model, "best")
+                weights, label = self._weights(model, None)
                 self.record.tested = label if weights is None else self.record.tested
                 self.trainer.test(model, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
         if self.trainer.is_global_zero and self.record.result:
@@ -200,6 +200,7 @@ class CLI(LightningCLI):
     ) -> None:
         """Write one record for each one read, in order; from standard input to standard output as they come."""
         weights, _ = self._weights(model, ckpt_path)
+        datamodule.workers = 0  # for a line at a time, loader processes would take longer to start than they save
         with output_stream(self.settings.output) as write:
             for split in datamodule.predict_splits():
                 loader = datamodule.eval_loader(split)
@@ -222,17 +223,19 @@ class CLI(LightningCLI):
             print(json.dumps(model.scores, indent=2))
 
     def _weights(self, model: Task, which: str | None) -> tuple[Path | None, str]:
-        """The checkpoint that Lightning is to load and what to call it; with --average_checkpoints the model has the
-        mean already, and Lightning loads nothing.
+        """The checkpoint that Lightning is to load, and what to call it: the one asked for, or the best.
+
+        With --average_checkpoints, unless one is asked for, the model has the mean already, and there is none to load.
         """
         count = self.settings.average_checkpoints
-        if not count:
+        if which or not count:
             checkpoint = find_checkpoint(self.folder, which or "best")
             return checkpoint, str(checkpoint)
-        mean = mean_checkpoint(weights_to_average(self.folder, count))
+        files = weights_to_average(self.folder, count)
+        mean = mean_checkpoint(files)
         model.on_load_checkpoint(mean)
         model.load_state_dict(mean["state_dict"])
-        return None, f"mean of the weights of the last {count} validations"
+        return None, f"mean of the weights of the last {len(files)} validations"
 
     def _folder(self) -> Path:
         """The run folder: where a run's own config.yaml lies, or where the names of the run say."""

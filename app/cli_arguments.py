@@ -39,7 +39,8 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         "--average_checkpoints",
         type=int | None,
         default=None,
-        help="test and predict with the mean of the weights of the last so many validations, which fit then keeps",
+        help="validate, test and predict with the mean of the weights of the last so many validations, which fit then "
+        "keeps, unless --ckpt_path is given",
     )
     parser.add_argument(
         "--allow_other_processes",

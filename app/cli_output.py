@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_only
@@ -20,6 +21,8 @@ def speak_plainly(command: str | None) -> None:
     Args:
         command: fit, validate, test or predict; predict's standard output is for predictions.
     """
+    if command == "predict" and isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # as what is read, whatever the terminal's locale
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     handler = logging.StreamHandler(sys.stderr if command == "predict" else sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -60,6 +63,8 @@ def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
     path = Path(output)
     if not path.parent.is_dir():
         raise InputError(f"--output {output}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise InputError(f"--output {output}: is a folder; give a file in it")
     part = path.with_name(f".{path.name}.part")
     try:
         try:

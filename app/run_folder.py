@@ -92,18 +92,18 @@ def kept_weights(checkpoints: Path) -> list[Path]:
 
 
 def weights_to_average(folder: Path, count: int) -> list[Path]:
-    """The files of `--average_checkpoints`.
+    """The files of `--average_checkpoints`: the last so many, or all of a run that had fewer validations.
 
     Raises:
-        InputError: if the run kept fewer.
+        InputError: if the run kept none.
     """
     kept = kept_weights(folder / CHECKPOINTS)
-    if len(kept) < count:
+    if not kept:
         raise InputError(
-            f"--average_checkpoints {count}: {folder} keeps the weights of {len(kept)} validations; train with "
-            f"--average_checkpoints {count} and at least as many validations, or give a smaller number"
+            f"--average_checkpoints {count}: {folder} keeps no weights to average; train with --average_checkpoints "
+            f"{count}, or take one checkpoint: --ckpt_path best"
         )
-    return kept[-count:]
+    return [find_checkpoint(folder, str(path)) for path in kept[-count:]]
 
 
 def checkpoint_to_go_on_from(folder: Path, which: str | None) -> Path | None:

@@ -74,8 +74,7 @@ def test_test_and_predict_give_what_fit_gave(fitted, train, tmp_path, capsys):
 
 
 def test_the_best_checkpoint_can_be_asked_for_all_the_same(fitted, train, capsys):
-    none = ["--average_checkpoints", "null"]
-    assert train("test", fitted / "config.yaml", "--ckpt_path", fitted / "checkpoints/best.ckpt", *none) == 0
+    assert train("test", fitted / "config.yaml", "--ckpt_path", fitted / "checkpoints/best.ckpt") == 0
     assert "best.ckpt" in capsys.readouterr().out
 
 
@@ -158,11 +157,12 @@ def test_what_is_wrong_is_answered(wrong, train, tmp_path, capsys):
 
 def test_weights_of_another_vocabulary_are_refused(fitted, train, tmp_path, capsys):
     write_aligned(tmp_path / "other/train", ("en", "de"), [(a.upper(), b.upper()) for a, b in PAIRS])
-    other = ["--data.source", tmp_path / "other", "--average_checkpoints", "null"]
-    assert train("test", fitted / "config.yaml", *other, "--ckpt_path", fitted / "checkpoints/best.ckpt") == 2
-    assert "vocabulary" in capsys.readouterr().err.splitlines()[-1]
+    other = ["--data.source", tmp_path / "other"]
+    for which in ([], ["--ckpt_path", fitted / "checkpoints/best.ckpt"]):
+        assert train("test", fitted / "config.yaml", *other, *which) == 2
+        assert "vocabulary" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_more_checkpoints_than_were_kept_are_answered(fitted, train, capsys):
-    assert train("test", fitted / "config.yaml", "--average_checkpoints", 5) == 2
-    assert "keeps the weights of 2" in capsys.readouterr().err.splitlines()[-1]
+def test_a_run_with_fewer_validations_is_averaged_over_all(fitted, train, capsys):
+    assert train("test", fitted / "config.yaml", "--average_checkpoints", 5) == 0
+    assert "mean of the weights of the last 2 validations" in capsys.readouterr().out

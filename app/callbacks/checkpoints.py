@@ -20,6 +20,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 
 from app.callbacks.steps import made_update, validation_follows
+from app.errors import InputError
 from app.run_folder import CHECKPOINTS as FOLDER
 from app.run_folder import kept_weights, weights_name
 
@@ -77,8 +78,12 @@ class RunCheckpoint(Checkpoint):
         self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of every_n_minutes, and listen for the signals that ask a run to stop."""
+        """Start the clock, drop weights of later steps, and listen for the signals that ask a run to stop."""
         self._written_at = time.monotonic()
+        if trainer.is_global_zero:
+            for path in kept_weights(Path(trainer.default_root_dir) / FOLDER):
+                if path.name > weights_name(trainer.global_step):  # of steps that this run makes again
+                    path.unlink()
         if threading.current_thread() is threading.main_thread() and "SLURM_JOB_ID" not in os.environ:
             for number in (signal.SIGTERM, signal.SIGINT):  # under SLURM, Lightning's plugin saves and requeues
                 self._former_handlers[number] = signal.signal(number, self._receive)
@@ -118,7 +123,12 @@ class RunCheckpoint(Checkpoint):
         """Compare the score with the best and write."""
         if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:
             return
-        score = pl_module.scores[self.monitor]
+        score = pl_module.scores.get(self.monitor)
+        if score is None:
+            raise InputError(
+                f"the validation gave no {self.monitor}, by which the best checkpoint is chosen; let it score more "
+                "examples: trainer.limit_val_batches, model.val_decoding.share"
+            )
         is_best = self.best_score is None or (
             score > self.best_score if self.mode == "max" else score < self.best_score
         )
@@ -152,6 +162,7 @@ class RunCheckpoint(Checkpoint):
         path = folder / weights_name(trainer.global_step)
         trainer.save_checkpoint(path.with_suffix(".tmp"), weights_only=True)  # by all processes; ends in a barrier
         if trainer.is_global_zero:
+            _sync(path.with_suffix(".tmp"))
             os.replace(path.with_suffix(".tmp"), path)
             for old in kept_weights(folder)[:-keep]:
                 old.unlink()
@@ -161,8 +172,7 @@ class RunCheckpoint(Checkpoint):
         fresh = folder / "last.ckpt.tmp"
         trainer.save_checkpoint(fresh)  # by all processes; ends in a barrier
         if trainer.is_global_zero:
-            with open(fresh, "rb") as file:
-                os.fsync(file.fileno())
+            _sync(fresh)
             if is_best:
                 _link(fresh, folder / "best.ckpt.tmp")
                 os.replace(folder / "best.ckpt.tmp", folder / "best.ckpt")
@@ -182,6 +192,12 @@ class StopEarly(EarlyStopping):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop again if the run had stopped when its checkpoint was written."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
+def _sync(path: Path) -> None:
+    """Have the file on the disk before it takes its name."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def _link(source: Path, target: Path) -> None:

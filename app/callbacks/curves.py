@@ -1,4 +1,4 @@
-"""curves.svg: train and validation by epoch, the best epoch marked."""
+"""curves.svg: train and validation by epoch, or by step if epochs are validated more than once; the best one marked."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def draw_curves(
 def _draw_metric(
     axes: Axes, events: Sequence[Event], metric: str, best_step: int | None, curve_axes: Literal["one", "two"]
 ) -> None:
+    validated = [e["epoch"] for e in events if e.get(f"val/{metric}") is not None]
+    unit = "epoch" if len(set(validated)) == len(validated) else "step"  # several validations within an epoch
     name = {"loss": "loss (nats)", "bpc": "bits per byte"}.get(metric, metric)
     right = axes.twinx() if curve_axes == "two" else axes
     for side, part, label, colour, marker in (
         (axes, "train_probe", "train", TRAIN_COLOUR, "o"),
         (right, "val", "valid", VALIDATION_COLOUR, "s"),
     ):
-        points = [
-            (e["epoch"], e[f"{part}/{metric}"], e["step"]) for e in events if e.get(f"{part}/{metric}") is not None
-        ]
+        points = [(e[unit], e[f"{part}/{metric}"], e["step"]) for e in events if e.get(f"{part}/{metric}") is not None]
         if curve_axes == "two":
             side.set_ylabel(f"{name}, {label}", color=colour)
             side.tick_params(axis="y", colors=colour)
@@ -67,9 +67,9 @@ def _draw_metric(
         )
         best = [(x, y) for x, y, step in points if step == best_step]
         if best and part == "val":
-            side.axvline(best[0][0], color="0.6", linestyle=":", linewidth=1.2, label=f"best epoch ({best[0][0]})")
+            side.axvline(best[0][0], color="0.6", linestyle=":", linewidth=1.2, label=f"best {unit} ({best[0][0]})")
             side.plot(*best[0], marker="s", markersize=10, markerfacecolor="none", markeredgecolor="black")
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(unit)
     if curve_axes == "one":
         axes.set_ylabel(name)
     axes.xaxis.get_major_locator().set_params(integer=True)

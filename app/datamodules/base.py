@@ -177,8 +177,9 @@ class DataModule(LightningDataModule):
         budget = (self.batch_tokens or self.batch_size or 0) * factor
         if lengths.max() > budget:
             raise InputError(
-                f"data.batch_tokens is {budget}, but the longest example has {lengths.max()} tokens; "
-                "raise it, or lower data.max_length"
+                f"data.batch_tokens is {self.batch_tokens}"
+                + (f", {factor} times that in evaluation" if factor > 1 else "")
+                + f", but the longest example has {lengths.max()} tokens; raise it, or lower data.max_length"
             )
         return BatchPlan(lengths, budget, seed, split.units)
 

@@ -24,7 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from app.datamodules.cache import make_once
-from app.datamodules.files import by_split, visible_files
+from app.datamodules.files import by_split, only_part, visible_files
 from app.datamodules.source import digest, fetch
 from app.errors import InputError
 
@@ -114,7 +114,7 @@ def read_byte_parts(
     files = _files(source, cache_dir)
     for part, other in (("val", val_source), ("test", test_source)):
         if other is not None:
-            files[part] = _only_file(_files(other, cache_dir), part, other)
+            files[part] = only_part(_files(other, cache_dir), part, other)
     parts = {part: _whole(file, cache_dir) for part, file in files.items()}
     rest = parts.pop("all", None) or parts.pop("train", None)
     if rest is None:
@@ -177,15 +177,6 @@ def _files(source: str, cache_dir: Path) -> dict[str, Path]:
     if not files:
         raise InputError(f"{path}: holds no file; give one, or one each for train, val (or dev) and test")
     return files
-
-
-def _only_file(files: dict[str, Path], part: str, source: str) -> Path:
-    """What a source that was named for one part holds for it."""
-    if part in files:
-        return files[part]
-    if len(files) == 1:
-        return next(iter(files.values()))
-    raise InputError(f"data.{part}_source {source}: holds {', '.join(files)} and no {part} part; name one file")
 
 
 def _whole(file: Path, cache_dir: Path) -> BytePart:

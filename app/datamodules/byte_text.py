@@ -168,8 +168,10 @@ class ByteData(DataModule):
         """The prompts of `predict_source`, those of standard input as they come; an empty line stays one."""
         if self.predict_source is None:
             raise InputError("predict has nothing to read; give --data.predict_source FILE, or - for standard input")
-        for texts in texts_to_predict(self.predict_source, "text"):
-            yield PromptSplit(texts)
+        first = 0
+        for texts in texts_to_predict(self.predict_source, "text", strip=False):
+            yield PromptSplit(texts, first)
+            first += len(texts)
 
     def baselines(self) -> dict[str, float]:
         """Bits per byte of general compressors, gzip and bzip2, on the bytes of the test part."""

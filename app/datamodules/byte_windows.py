@@ -113,22 +113,27 @@ class PromptSplit:
 
     Args:
         texts: the prompts.
+        first: number of the first one among all that were read, so that what is drawn for a prompt does not depend on
+            how many come at a time.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], first: int = 0) -> None:
+        self.first = first
         self.rows = [np.frombuffer(bytes([NEWLINE]) + text.encode(), np.uint8) for text in texts]
         self.lengths = np.array([len(row) for row in self.rows], dtype=np.int64)
         self.units = np.zeros_like(self.lengths)
 
     def batch(self, item: PlanItem) -> ByteBatch:
-        """One prompt, all of it context."""
+        """One prompt, all of it context; `index` is its number among all."""
         assert len(item.indices) == 1, item.indices
         row = self.rows[item.indices[0]]
-        return _padded(item, [(row, np.full(len(row), ByteBatch.IGNORED))], [-1], begins=True)
+        batch = _padded(item, [(row, np.full(len(row), ByteBatch.IGNORED))], [-1], begins=True)
+        batch.index += self.first
+        return batch
 
     def subset(self, indices: np.ndarray) -> PromptSplit:
         """The prompts at `indices`."""
-        return PromptSplit([self.rows[index][1:].tobytes().decode() for index in indices])
+        return PromptSplit([self.rows[index][1:].tobytes().decode() for index in indices], self.first)
 
     def fingerprint(self) -> str:
         """Digest of the prompts."""

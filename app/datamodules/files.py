@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from app.errors import InputError
 
@@ -22,6 +23,8 @@ SPLITS = {
     "test": "test",
     "t10k": "test",  # MNIST's own name for its 10,000 test images
 }
+Found = TypeVar("Found")
+_MOST_LINES = 128  # of standard input at a time
 _UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress}
 
 
@@ -80,7 +83,8 @@ def split_lines(text: str) -> list[str]:
 def lines_as_they_come(encoding: str = "utf-8") -> Iterator[list[str]]:
     """The lines of standard input: whenever there is something to read, all that are complete.
 
-    So a person at a terminal gets an answer to each line, and a redirected file is read in large pieces.
+    So a person at a terminal gets an answer to each line; a redirected file comes in pieces of some hundred lines,
+    enough to sort them by length.
 
     Args:
         encoding: one that extends ASCII, such as utf-8 or cp1252.
@@ -95,7 +99,7 @@ def lines_as_they_come(encoding: str = "utf-8") -> Iterator[list[str]]:
         if end:
             lines = split_lines(decode(whole + end, "standard input", encoding, count + 1))
             count += len(lines)
-            yield lines
+            yield from (lines[begin : begin + _MOST_LINES] for begin in range(0, len(lines), _MOST_LINES))
     if begun:
         yield split_lines(decode(begun, "standard input", encoding, count + 1))
 
@@ -141,6 +145,19 @@ def by_split(files: Iterable[Path]) -> dict[str, Path]:
         names = ", ".join(file.name for file in found.values())
         raise InputError(f"{found['all'].parent}: of {names}, {found['all'].name} names no split; {_ONE_EACH}")
     return {split: found[split] for split in ("train", "val", "test", "all") if split in found}
+
+
+def only_part(found: dict[str, Found], part: str, source: str) -> Found:
+    """What a source that was named for one part (`data.val_source`) holds for it, whatever else it holds.
+
+    Raises:
+        InputError: if it holds several parts and not this one.
+    """
+    if part in found:
+        return found[part]
+    if len(found) == 1:
+        return next(iter(found.values()))
+    raise InputError(f"data.{part}_source {source}: holds {', '.join(found)} and no {part} part; name the one you mean")
 
 
 _ONE_EACH = "give one file, or a folder with one file each for train, val (or dev) and test"

@@ -126,7 +126,9 @@ def read_labelled_texts(
     return splits
 
 
-def texts_to_predict(source: str, text_column: str, encoding: str | None = None) -> Iterator[list[str]]:
+def texts_to_predict(
+    source: str, text_column: str, encoding: str | None = None, strip: bool = True
+) -> Iterator[list[str]]:
     """Texts to predict something for, one for each record, in order; an empty one is kept.
 
     Args:
@@ -134,23 +136,23 @@ def texts_to_predict(source: str, text_column: str, encoding: str | None = None)
             whose text column is read; any other file has one sentence a line.
         text_column: see `read_labelled_texts`, as is `encoding`.
         encoding: by default utf-8.
+        strip: without the white space around a line, which is no part of a sentence.
 
     Raises:
         InputError: for a file or line that cannot be read, or a source that holds nothing.
     """
     if source == "-":
-        pieces = ([line.strip() for line in lines] for lines in lines_as_they_come(encoding or "utf-8"))
+        pieces = lines_as_they_come(encoding or "utf-8")
     elif data_suffix(Path(source)) in TABLE_SUFFIXES:
         rows = read_rows(Path(source), [text_column], encoding=encoding)
         pieces = iter([[text_value(text, f"{source}:{line}", allow_empty=True) for line, (text,) in rows]])
     else:
-        lines = split_lines(decode(read_bytes(Path(source)), source, encoding or "utf-8"))
-        pieces = iter([[line.strip() for line in lines]])
+        pieces = iter([split_lines(decode(read_bytes(Path(source)), source, encoding or "utf-8"))])
     count = 0
     for texts in pieces:
         count += len(texts)
         if texts:
-            yield texts
+            yield [text.strip() for text in texts] if strip else texts
     if count == 0:
         raise InputError(f"predict_source {source}: holds nothing to predict for; give at least one line")
 

@@ -226,14 +226,19 @@ def _collect(
     sources, targets, lines = [], [], []
     for line, (source, target) in rows:
         where = f"{place}:{line}"
-        sources.append(text_value(source, where, allow_empty=True))
-        targets.append(text_value(target, where, allow_empty=True))
+        sources.append(_one_line(text_value(source, where, allow_empty=True)))
+        targets.append(_one_line(text_value(target, where, allow_empty=True)))
         lines.append(line)
     if not sources:
         reasons = ", ".join(f"{count} {reason}" for reason, count in (dropped or {}).items())
         besides = f" besides what is left out ({reasons})" if reasons else ""
         raise InputError(f"{place}: holds no pairs{besides}; give data that does")
     return ParallelTexts(sources, targets, [place] * len(sources), lines, dropped or {})
+
+
+def _one_line(text: str) -> str:
+    """Runs of white space as one space: a cell of a table may hold line ends, and translations are one a line."""
+    return " ".join(text.split())
 
 
 def _read_hub(

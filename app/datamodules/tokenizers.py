@@ -107,8 +107,9 @@ class TextTokenizer:
         ids = {"pad_token_id": self.pad_id}
         if self._loaded is None:
             begin, end = SPECIAL_TOKENS.index(CLS), SPECIAL_TOKENS.index(SEP)
-            ids |= {"bos_token_id": begin, "eos_token_id": end, "decoder_start_token_id": begin}
-        return ids
+            return {**ids, "bos_token_id": begin, "eos_token_id": end, "decoder_start_token_id": begin}
+        known = {"bos_token_id": self._loaded.bos_token_id, "eos_token_id": self._loaded.eos_token_id}
+        return {**ids, **{name: token for name, token in known.items() if token is not None}}
 
     @property
     def digest(self) -> str:

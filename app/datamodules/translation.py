@@ -13,6 +13,7 @@ import numpy as np
 from app.batches import DataFacts
 from app.datamodules.base import DataModule
 from app.datamodules.detokenize import detokenize
+from app.datamodules.files import only_part
 from app.datamodules.labelled_texts import texts_to_predict
 from app.datamodules.parallel_split import Side, TranslationSplit
 from app.datamodules.parallel_texts import ParallelTexts, is_prefix, read_parallel_texts
@@ -22,6 +23,7 @@ from app.datamodules.tokenizers import TextTokenizer, TokenizerConfig, train_or_
 from app.errors import InputError
 
 log = logging.getLogger(__name__)
+_PIECE = 10_000  # sentences that are tokenised at a time
 
 
 class TranslationData(DataModule):
@@ -43,8 +45,8 @@ class TranslationData(DataModule):
         detokenize: the corpus was published tokenised, in Moses' manner: make plain text of it, the same for all parts.
         tokenizer: one vocabulary for both languages, trained on the training part unless pretrained; of kind bpe or
             pretrained, because text must come back out of it.
-        max_length: tokens of a side, its end mark included, above which a training pair is dropped and a source of the
-            other parts is cut.
+        max_length: tokens of a side, its end mark included, above which a training pair is dropped, and in the other
+            parts is cut for the model; what translations are scored against stays whole.
         max_ratio: longer side / shorter side, in tokens, above which a training pair is dropped as badly matched.
         val_fraction: share taken for validation where no source has such a part.
         test_fraction: share taken for testing where no source has such a part.
@@ -56,7 +58,8 @@ class TranslationData(DataModule):
         train_probe: score a fixed part of the training set, as large as the validation set, beside it.
         workers: loader processes; 0 makes batches in the training process.
         cache_dir: where downloads and trained tokenizers are kept.
-        predict_source: what predict translates: a file with a sentence a line, a csv, tsv, jsonl or parquet file, or -.
+        predict_source: what predict translates: a file with a sentence a line, a csv, tsv, jsonl or parquet file, or -;
+            read as the corpus is, so with `detokenize` tokenised text is due there too.
         seed: seeds the batch plan; train.py gives it --seed_everything.
     """
 
@@ -115,7 +118,7 @@ class TranslationData(DataModule):
         read = self._read(self.source)
         for part, source in self.part_sources.items():
             if source is not None:
-                read[part] = _only_part(self._read(source), part, source)
+                read[part] = only_part(self._read(source), part, source)
         whole = read.get("all", read.get("train"))
         parts = complete_splits(read, self.fractions, self.split_seed, None if whole is None else whole.groups)
         trained_on = set(parts["train"].sources)
@@ -214,10 +217,15 @@ class TranslationData(DataModule):
         return TranslationSplit(source, target, self.tokenizer.pad_id)
 
     def _side(self, texts: Sequence[str], max_length: int | None, what: str = "") -> Side:
-        ids, cut = self.tokenizer.encode(texts, max_length, framed=False)
+        ids: list[np.ndarray] = []
+        cut = 0
+        for begin in range(0, len(texts), _PIECE):  # millions of pairs at a time would take tens of gigabytes
+            rows, cut_here = self.tokenizer.encode(texts[begin : begin + _PIECE], max_length, framed=False)
+            ids += [np.array(row, dtype=np.int32) for row in rows]
+            cut += cut_here
         if cut:
             log.info("%s: %d of %d %s sentences were cut to %d tokens", self.name, cut, len(ids), what, max_length)
-        return Side(list(texts), [np.array(row, dtype=np.int32) for row in ids])
+        return Side(list(texts), ids)
 
     def _check_round_trip(self, side: Side) -> None:
         """Say how many texts the tokenizer does not give back; a trained one gives all, a pretrained one may not."""
@@ -230,12 +238,3 @@ class TranslationData(DataModule):
 
 def _lengths(split: TranslationSplit) -> tuple[np.ndarray, np.ndarray]:
     return split.source.lengths, split.target.lengths
-
-
-def _only_part(read: dict[str, ParallelTexts], part: str, source: str) -> ParallelTexts:
-    """What a source that was named for one part holds for it."""
-    if part in read:
-        return read[part]
-    if len(read) == 1:
-        return next(iter(read.values()))
-    raise InputError(f"data.{part}_source {source}: holds {', '.join(read)} and no {part} part; name one pair of files")

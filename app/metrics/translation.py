@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,9 +50,12 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) ->
     Args:
         hypotheses: N plain texts.
         references: N plain texts.
-        language: code of their language; sacrebleu has tokenizers of their own for zh, ja and ko.
+        language: code of their language, such as de or pt_BR; sacrebleu has tokenizers of their own for zh, ja and ko.
+
+    Raises:
+        RuntimeError: for ja or ko without the package that cuts them into words, saying which.
     """
-    return _scored(BLEU(trg_lang=language), hypotheses, references)
+    return _scored(BLEU(trg_lang=_without_region(language)), hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
@@ -67,6 +71,7 @@ def tokenized_bleu(hypotheses: Sequence[str], references: Sequence[str], languag
     """
     from sacremoses import MosesTokenizer  # here, because only the test needs it
 
+    language = _without_region(language)
     tokenizer = MosesTokenizer(lang=language)
 
     def tokens(texts: Sequence[str]) -> list[str]:
@@ -74,6 +79,11 @@ def tokenized_bleu(hypotheses: Sequence[str], references: Sequence[str], languag
 
     score, signature = _scored(BLEU(tokenize="none", force=True), tokens(hypotheses), tokens(references))
     return score, f"moses.{language}|{signature}"
+
+
+def _without_region(language: str) -> str:
+    """The code that sacrebleu and Moses know: zh of zh_CN."""
+    return re.split("[-_@]", language)[0].lower()
 
 
 def _scored(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, str]:

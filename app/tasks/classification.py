@@ -6,14 +6,13 @@ import json
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.backbones import BackboneConfig
 from app.batches import DataFacts, ImageBatch, TextBatch
 from app.norms import NormSpec
 from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
-from app.tasks.losses import smoothed_cross_entropy
+from app.tasks.losses import smoothed_cross_entropy, summed_nats
 from app.tasks.optimization import OptimizerConfig
 
 
@@ -80,11 +79,8 @@ class Classification(Task):
         """Nats and correct predictions."""
         logits = self(batch)
         examples = len(batch.labels)
-        nats = F.cross_entropy(
-            logits.to(torch.promote_types(logits.dtype, torch.float32)), batch.labels, reduction="none"
-        )
         return {
-            "loss": (nats.double().sum(), examples),  # in float64, so that the score does not depend on the batches
+            "loss": (summed_nats(logits, batch.labels), examples),
             "accuracy": ((logits.argmax(-1) == batch.labels).sum(), examples),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,9 @@ class DecodingConfig:
     def __post_init__(self) -> None:
         if self.beams < 1:
             raise InputError(f"decoding beams is {self.beams}; allowed: 1 (greedy) and more")
-        if self.max_ratio < 0 or self.max_extra < 0 or self.max_ratio + self.max_extra < 1:
+        if not math.isfinite(self.length_penalty):
+            raise InputError(f"decoding length_penalty is {self.length_penalty}; allowed: numbers")
+        if not (self.max_ratio >= 0 and self.max_extra >= 0 and 1 <= self.max_ratio + self.max_extra < math.inf):
             raise InputError(
                 f"decoding max_ratio is {self.max_ratio} and max_extra {self.max_extra}; allowed: numbers from 0 that "
                 "leave room for a token"
@@ -45,8 +48,8 @@ class DecodingConfig:
             raise InputError(f"decoding share is {self.share}; allowed: numbers from 0 to 1")
 
     def takes(self, index: int) -> bool:
-        """Whether the example at a position of its part is among the share, a rule that needs no other example."""
-        return int((index + 1) * self.share) > int(index * self.share)
+        """Whether the example at a position is among the share: needs no other example, and takes the first."""
+        return math.ceil((index + 1) * self.share) > math.ceil(index * self.share)
 
 
 def start_token(model: PreTrainedModel) -> int:
@@ -94,13 +97,17 @@ def translate(
         """Leaves a hypothesis at its limit nothing but to end."""
 
         rows = limits.repeat_interleave(how.beams)  # (B * beams,)
+        first = int(limits.min())
 
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
             """(B * beams, length so far), (B * beams, V) to the scores allowed."""
-            over = self.rows <= input_ids.shape[1]  # the start token stands for the end that is still to come
-            ended = torch.full_like(scores, -torch.inf)
-            ended[:, eos] = 0.0
-            return torch.where(over.unsqueeze(1), ended, scores)
+            length = input_ids.shape[1]  # with the start token, which stands for the end that is still to come
+            if length < self.first:
+                return scores
+            over = (self.rows <= length).unsqueeze(1)
+            ended = scores.masked_fill(over, -torch.inf)
+            ended[:, eos] = torch.where(over.squeeze(1), 0.0, scores[:, eos])
+            return ended
 
     config = GenerationConfig(
         num_beams=how.beams,
@@ -113,8 +120,11 @@ def translate(
         pad_token_id=model.config.pad_token_id,
         bos_token_id=getattr(model.config, "bos_token_id", None),  # T5 has none
     )
-    model.generation_config = config  # not an argument: generate would fill that up from the model's own
-    sequences = model.generate(
-        input_ids, attention_mask=attention_mask, logits_processor=LogitsProcessorList([EndInTime()])
-    )
+    own, model.generation_config = model.generation_config, config  # as an argument it would be filled up from its own
+    try:
+        sequences = model.generate(
+            input_ids, attention_mask=attention_mask, logits_processor=LogitsProcessorList([EndInTime()])
+        )
+    finally:
+        model.generation_config = own
     return sequences[:, 1:].tolist()  # without the start token

@@ -6,8 +6,6 @@ import json
 import math
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from app.backbones import BackboneConfig
@@ -15,10 +13,10 @@ from app.batches import ByteBatch, DataFacts
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks.base import PARTS, Counts, PrimaryMetric, Task, TrainLoss
-from app.tasks.losses import smoothed_cross_entropy
+from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
 from app.tasks.memory import StreamMemory
 from app.tasks.optimization import OptimizerConfig
-from app.tasks.sampling import SamplingConfig, continue_prompt, has_memory
+from app.tasks.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
 
 _UNREAD = ("mask_emb", "seg_embed", "r_s_bias")  # of XLNet, which reads them for permutations and pairs of sentences
 
@@ -39,7 +37,7 @@ class LanguageModeling(Task):
         seed: seeds the initial weights; train.py gives it --seed_everything.
 
     Raises:
-        InputError: for streams of data and a model without memory, or an XLNet that looks ahead.
+        InputError: for streams of data and a model without memory, or a model that looks ahead.
     """
 
     name = "language_modeling"
@@ -63,16 +61,16 @@ class LanguageModeling(Task):
 
     def build_head(self) -> None:
         """Nothing to build: the output layer is the backbone's own. Checks that backbone and data fit together."""
-        config = self.model.config
-        if getattr(config, "attn_type", "uni") != "uni":
+        model_type = self.model.config.model_type
+        if not is_causal(self.model):
             raise InputError(
-                f"model.backbone.options.attn_type is {config.attn_type!r}, which looks at the bytes to predict; "
-                "allowed: uni"
+                f"model_type {model_type!r}, as it is set up, looks at the bytes that it is to predict; allowed: "
+                "causal models, such as gpt2, or xlnet with attn_type uni"
             )
         if self.facts.has_streams and not has_memory(self.model):
             raise InputError(
-                f"data.memory is true, and model_type {config.model_type!r} has no memory; set data.memory to false, "
-                "or take xlnet with a mem_len of at least 1"
+                f"data.memory is true, and model_type {model_type!r} has no memory; set data.memory to false, or take "
+                "xlnet with a mem_len of at least 1"
             )
         for name, parameter in self.model.named_parameters():
             if name.rpartition(".")[2] in _UNREAD:
@@ -97,14 +95,12 @@ class LanguageModeling(Task):
     def evaluate(self, batch: ByteBatch, part: str = "val") -> Counts:
         """Nats."""
         logits = self(batch, part).flatten(0, 1)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        nats = F.cross_entropy(logits, batch.labels.flatten(), reduction="none")  # (B * T,), 0 where none counts
-        return {"loss": (nats.double().sum(), batch.target_bytes)}
+        return {"loss": (summed_nats(logits, batch.labels.flatten()), batch.target_bytes)}
 
     def derive(self, part: str, scores: dict[str, float]) -> dict[str, float]:
         """Bits per byte and perplexity; in the test also the compressors'."""
         loss = scores["loss"]
-        derived = {"bpc": loss / math.log(2), "perplexity": math.exp(min(loss, 700.0))}
+        derived = {"bpc": loss / math.log(2), "perplexity": perplexity(loss)}
         if part == "test":
             derived.update({f"bpc_of_{name}": bits for name, bits in self.facts.baselines.items()})
         return derived
@@ -117,15 +113,15 @@ class LanguageModeling(Task):
         """(position, {"prompt", "continuation"}) of each prompt; all of a batch have the same length."""
         records = []
         for index, ids in zip(batch.index.tolist(), batch.input_ids, strict=True):
-            added = continue_prompt(self.model, ids, self.sampling, index)
+            added = continue_prompt(self.model, ids, self.sampling, index, self.facts.has_streams)
             prompt = bytes(ids[1:].tolist())  # without the line break that stands before every text
             records.append((index, {"prompt": _text(prompt), "continuation": _text(bytes(added))}))
         return records
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also the memory of the training streams, of all processes."""
+        """Also the memory of the training streams, of all processes, unless weights alone are saved."""
         super().on_save_checkpoint(checkpoint)
-        if self.facts.has_streams and self.trainer.state.fn == "fit":
+        if self.facts.has_streams and "loops" in checkpoint:
             checkpoint["memory"] = self.memories["train"].gather()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-IGNORED = -100  # a label that counts nothing, as in torch's cross_entropy
+from app.batches import Batch
 
 
 class _SmoothedCrossEntropy(torch.autograd.Function):
@@ -21,7 +23,7 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
         log_p = logits.float().log_softmax(-1) if logits.dtype.itemsize < 4 else logits.log_softmax(-1)  # (N, V)
-        counts = labels != IGNORED  # (N,)
+        counts = labels != Batch.IGNORED  # (N,)
         safe = labels.where(counts, 0).unsqueeze(1)  # (N, 1)
         nats = -(log_p.gather(1, safe).squeeze(1) * counts).sum()
         spread = -(log_p.mean(-1) * counts).sum() if smoothing else torch.zeros_like(nats)
@@ -57,3 +59,19 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> 
     """
     objective, nats = _SmoothedCrossEntropy.apply(logits, labels, smoothing)
     return objective, nats
+
+
+def summed_nats(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of an evaluation, () float64, so that a score does not depend on how it was cut into batches.
+
+    Args:
+        logits: (N, V), of any floating type; computed in float32 at least.
+        labels: (N,) int64; -100 where a position counts nothing.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(logits, labels, reduction="none").double().sum()
+
+
+def perplexity(loss_nats: float) -> float:
+    """The exponential of a loss, as far as a float goes (e ** 709)."""
+    return math.exp(min(loss_nats, 700.0))

@@ -47,13 +47,15 @@ class StreamMemory:
         if not present:
             return None
         streams = sum(share[0].shape[1] for share in present)
+        # At the end of a pass some may have a position more; nobody goes on from there.
+        positions = min(share[0].shape[0] for share in present)
         gathered = []
         for layer in range(len(present[0])):
             first = present[0][layer]
-            whole = first.new_empty(first.shape[0], streams, first.shape[2])
+            whole = first.new_empty(positions, streams, first.shape[2])
             for rank, share in enumerate(shares):
                 if share is not None:
-                    whole[:, rank :: len(shares)] = share[layer]
+                    whole[:, rank :: len(shares)] = share[layer][-positions:]
             gathered.append(whole)
         return gathered
 

@@ -38,17 +38,20 @@ class SamplingConfig:
                 raise InputError(f"sampling {key} is {value}; allowed: {least} and more")
 
 
-def continue_prompt(model: PreTrainedModel, prompt: Tensor, how: SamplingConfig, position: int) -> list[int]:
+def continue_prompt(
+    model: PreTrainedModel, prompt: Tensor, how: SamplingConfig, position: int, with_memory: bool
+) -> list[int]:
     """The bytes that a model adds to a prompt.
 
     Args:
-        model: a causal model in eval mode, with a memory (`config.mem_len`) or with a window of positions.
+        model: a causal model in eval mode.
         prompt: (T,) int64, at least one id.
         how: length, temperature, top_k and seed.
         position: of the prompt among all; a part of the seed.
+        with_memory: whether the model was trained to carry its memory along; else it sees a window of positions.
     """
-    generator = torch.Generator().manual_seed(how.seed * 1_000_003 + position)
-    steps = _with_memory(model, prompt) if has_memory(model) else _with_window(model, prompt)
+    generator = torch.Generator().manual_seed((how.seed * 1_000_003 + position) % 2**63)
+    steps = _with_memory(model, prompt) if with_memory else _with_window(model, prompt)
     logits = next(steps)
     added: list[int] = []
     while True:
@@ -61,6 +64,18 @@ def continue_prompt(model: PreTrainedModel, prompt: Tensor, how: SamplingConfig,
 def has_memory(model: PreTrainedModel) -> bool:
     """Whether a model takes the hidden states of the segment before (`mems`) and gives its own back."""
     return bool(getattr(model.config, "mem_len", None))
+
+
+@torch.no_grad()
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether no output depends on a later input, seen by changing the last one."""
+    was_training = model.training
+    model.eval()
+    ids = torch.zeros(2, 4, dtype=torch.int64)
+    ids[1, -1] = 1
+    logits = model(input_ids=ids).logits[:, :-1]
+    model.train(was_training)
+    return torch.allclose(logits[0], logits[1], rtol=1e-6, atol=1e-7, equal_nan=True)
 
 
 def _draw(logits: Tensor, how: SamplingConfig, generator: torch.Generator) -> int:
@@ -86,7 +101,10 @@ def _with_memory(model: PreTrainedModel, prompt: Tensor) -> Iterator[Tensor]:
 
 def _with_window(model: PreTrainedModel, prompt: Tensor) -> Iterator[Tensor]:
     """The same; only the last bytes are seen, as many as the model has positions."""
-    positions, ids = model.config.max_position_embeddings, prompt
+    positions = getattr(model.config, "max_position_embeddings", None) or 0
+    begin = -positions if positions > 0 else 0  # some models take any length
+    no_cache = {"use_mems": False} if has_memory(model) else {"use_cache": False}
+    ids = prompt
     while True:
-        byte = yield model(input_ids=ids[-positions:].unsqueeze(0), use_cache=False).logits[0, -1]
+        byte = yield model(input_ids=ids[begin:].unsqueeze(0), **no_cache).logits[0, -1]
         ids = torch.cat([ids, torch.tensor([byte], device=prompt.device)])

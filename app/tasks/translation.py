@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,7 +12,7 @@ from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_ble
 from app.norms import NormSpec
 from app.tasks.base import PARTS, Counts, PrimaryMetric, Task, TrainLoss
 from app.tasks.decoding import DecodingConfig, start_token, translate
-from app.tasks.losses import smoothed_cross_entropy
+from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
 from app.tasks.optimization import OptimizerConfig
 
 
@@ -62,6 +59,8 @@ class Translation(Task):
         self.val_decoding = val_decoding or DecodingConfig(beams=1)
         if self.val_decoding.share == 0:
             self.primary, self.metrics = PrimaryMetric("loss", "min"), ("loss",)
+        if facts is not None:
+            _check_language(facts.target_language)
         super().__init__(backbone, optimizer, norm, facts, seed, auto_class="AutoModelForSeq2SeqLM")
         self.translations = {part: TranslationScores() for part in PARTS}
         self.start = start_token(self.model)
@@ -87,27 +86,26 @@ class Translation(Task):
     def evaluate(self, batch: TranslationBatch, part: str = "val") -> Counts:
         """Nats."""
         logits = self(batch).flatten(0, 1)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        nats = F.cross_entropy(logits, batch.labels.flatten(), reduction="none")  # (B * T,), 0 at padding
-        return {"loss": (nats.double().sum(), batch.target_tokens)}
+        return {"loss": (summed_nats(logits, batch.labels.flatten()), batch.target_tokens)}
 
     def observe(self, batch: TranslationBatch, part: str) -> None:
         """Translate the share of the batch that is to be scored."""
         how = self.decoding if part == "test" else self.val_decoding
-        rows = [row for row, index in enumerate(batch.index.tolist()) if how.takes(index)]
+        positions = batch.index.tolist()
+        rows = [row for row, position in enumerate(positions) if how.takes(position)]
         if not rows:
             return
         hypotheses = self._translate(batch, rows, how)
         self.translations[part].update(
             [
-                Translated(int(batch.index[row]), batch.sources[row], hypothesis, batch.references[row])
+                Translated(positions[row], batch.sources[row], hypothesis, batch.references[row])
                 for row, hypothesis in zip(rows, hypotheses, strict=True)
             ]
         )
 
     def derive(self, part: str, scores: dict[str, float]) -> dict[str, float]:
         """Perplexity, and the scores of the translations."""
-        derived = {"perplexity": math.exp(min(scores["loss"], 700.0))}  # e ** 709 is the largest float
+        derived = {"perplexity": perplexity(scores["loss"])}
         examples = self.translations[part].collect()
         if not examples:
             return derived
@@ -142,3 +140,11 @@ class Translation(Task):
         mask = batch.attention_mask[rows]
         width = int(mask.sum(1).max())  # without the padding that other rows needed
         return self.facts.decode(translate(self.model, batch.input_ids[rows, :width], mask[:, :width], how))
+
+
+def _check_language(language: str) -> None:
+    """Ask for the package that a language is scored with now, not after an epoch."""
+    try:
+        bleu(["a"], ["a"], language)
+    except RuntimeError as error:
+        raise InputError(f"data.target_language {language}: {' '.join(str(error).split())}") from error

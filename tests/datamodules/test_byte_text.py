@@ -126,7 +126,11 @@ def test_prompts_come_one_a_batch_in_order(data, tmp_path):
     module = data(predict_source=str(tmp_path / "in.txt"))
     (split,) = module.predict_splits()
     batches = list(module.eval_loader(split))
-    assert [bytes(batch.input_ids[0].tolist()).decode() for batch in batches] == ["\nOnce upon", "\n", "\nthe Häuschen"]
+    assert [bytes(batch.input_ids[0].tolist()).decode() for batch in batches] == [
+        "\nOnce upon",
+        "\n",
+        "\nthe Häuschen ",
+    ]
     assert [batch.index.tolist() for batch in batches] == [[0], [1], [2]]
 
 

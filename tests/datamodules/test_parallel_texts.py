@@ -100,7 +100,7 @@ def test_empty_sides_are_kept_at_their_line(tmp_path):
 
 def test_what_unicode_calls_a_line_end_and_another_encoding(tmp_path):
     write(tmp_path, {"a.en": "a\x0bb\x0cc\x85d\u2028e\n", "a.de": "\ufeffä"})
-    assert pairs(read(tmp_path)["all"]) == [("a\x0bb\x0cc\x85d\u2028e", "ä")]
+    assert pairs(read(tmp_path)["all"]) == [("a b c d e", "ä")]
     write(tmp_path, {"a.en": "fine", "a.de": "ä".encode("cp1252")})
     assert pairs(read(tmp_path, encoding="cp1252")["all"]) == [("fine", "ä")]
 
@@ -294,5 +294,5 @@ def test_what_was_written_is_read(rows, form):
         else:
             write(folder, {"a.parquet": parquet({"en": [a for a, _ in rows], "de": [b for _, b in rows]})})
         part = read(folder)["all"]
-    assert pairs(part) == [(source.strip(), target.strip()) for source, target in rows]
+    assert pairs(part) == [(" ".join(source.split()), " ".join(target.split())) for source, target in rows]
     assert part.lines == list(range(part.lines[0], part.lines[0] + len(rows)))

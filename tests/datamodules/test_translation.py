@@ -157,3 +157,10 @@ def test_wrong_settings_are_answered(folder, settings, words):
         module = data(folder, **settings)
         assert module.splits
         list(module.predict_splits())
+
+
+def test_a_pair_is_one_line_of_each_side(tmp_path):
+    rows = [f'{{"en": "the red\\ndog {n}", "de": "der rote \\r\\n Hund {n}"}}' for n in range(60)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(rows) + "\n")
+    train = data(tmp_path / "pairs.jsonl", cache_dir=str(tmp_path / "cache")).texts["train"]
+    assert train.sources[0].startswith("the red dog ") and train.targets[0].startswith("der rote Hund ")

@@ -53,3 +53,10 @@ def test_examples_are_collected_in_the_order_of_the_set_and_once():
     scores.update([Translated(1, "b", "B", "BB")])
     assert [example.hypothesis for example in scores.collect()] == ["A", "B", "C"]
     assert scores.collect() == []
+
+
+def test_a_region_does_not_change_how_a_language_is_scored():
+    texts = ["他喜欢红色的房子。"], ["他喜欢红色的老房子。"]
+    assert bleu(*texts, "zh_CN") == bleu(*texts, "zh-TW") == bleu(*texts, "zh")
+    assert "tok:zh" in bleu(*texts, "zh_CN")[1]
+    assert tokenized_bleu(HYPOTHESES, REFERENCES, "de_AT") == tokenized_bleu(HYPOTHESES, REFERENCES, "de")

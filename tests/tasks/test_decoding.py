@@ -100,6 +100,14 @@ def test_the_limit_keeps_within_the_models_positions():
     assert len(until_end(row)) == model.config.max_position_embeddings - 1
 
 
+@torch.no_grad()
+def test_the_models_own_generation_settings_stay():
+    model = model_of()
+    before = model.generation_config.to_dict()
+    translate(model, *padded(SOURCES), DecodingConfig())
+    assert model.generation_config.to_dict() == before
+
+
 def test_the_start_is_what_the_config_says():
     assert all(start_token(model_of(family)) == START for family in FAMILIES)
 
@@ -109,12 +117,17 @@ def test_a_share_is_spread_evenly(share):
     how = DecodingConfig(share=share)
     taken = [index for index in range(1000) if how.takes(index)]
     assert len(taken) == round(1000 * share)
+    assert how.takes(0) == (share > 0)  # so that however small a part is, it has a score
     assert not taken or max(b - a for a, b in itertools.pairwise([-1, *taken, 1000])) <= 1 / share + 1
 
 
 @pytest.mark.parametrize(
-    "settings", [{"beams": 0}, {"max_ratio": -1}, {"max_ratio": 0, "max_extra": 0}, {"share": 1.5}, {"share": -0.1}]
-)
+    "settings",
+    [
+        {"beams": 0}, {"max_ratio": -1}, {"max_ratio": 0, "max_extra": 0}, {"share": 1.5}, {"share": -0.1},
+        {"length_penalty": float("nan")}, {"max_ratio": float("nan")}, {"max_ratio": float("inf")},
+    ],
+)  # fmt: skip
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(InputError, match=f"{next(iter(settings))}.* is .*allowed"):
         DecodingConfig(**settings)

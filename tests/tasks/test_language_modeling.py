@@ -118,8 +118,14 @@ def test_predictions_are_prompt_and_continuation():
 
 
 def test_a_model_that_looks_ahead_is_refused():
-    with pytest.raises(InputError, match="attn_type is 'bi'.*allowed: uni"):
+    with pytest.raises(InputError, match="'xlnet', as it is set up, looks at the bytes.*attn_type uni"):
         task(options={"attn_type": "bi"})
+    bert = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
+    facts = DataFacts({"vocab_size": 256})
+    causal, looking_ahead = (BackboneConfig("bert", {**bert, "is_decoder": decoder}) for decoder in (True, False))
+    assert LanguageModeling(causal, OptimizerConfig(), NormSpec("adanorm"), facts)
+    with pytest.raises(InputError, match="'bert'.*looks at the bytes"):
+        LanguageModeling(looking_ahead, OptimizerConfig(), NormSpec("adanorm"), facts)
 
 
 def test_streams_need_a_memory():

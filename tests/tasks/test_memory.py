@@ -48,3 +48,13 @@ def test_nothing_is_remembered_at_first_and_after_forgetting():
     assert memory.gather() is None
     memory.take(None, 0, 1)
     assert memory.states is None
+
+
+def test_shares_of_unequal_length_are_cut_to_the_shortest(monkeypatch):
+    own = [states(1, positions=3), states(1, positions=2)]
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", lambda into, _: into.__setitem__(slice(None), own))
+    gathered = StreamMemory().gather()
+    assert [state.shape for state in gathered] == [(2, 2, 4)] * 2
+    assert torch.equal(gathered[0][:, :1], own[0][0][-2:]) and torch.equal(gathered[0][:, 1:], own[1][0])

@@ -11,11 +11,15 @@ PROMPT = torch.tensor([10, *b"the red dog "])
 FAMILIES = ["xlnet", "gpt2"]
 
 
+def go_on(family, model, how, position=0):
+    return continue_prompt(model, PROMPT, how, position, with_memory=family == "xlnet")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_the_likeliest_bytes_are_those_of_one_forward_over_all(family):
     model = task(family).double().eval().model
-    added = continue_prompt(model, PROMPT, SamplingConfig(length=8, temperature=0), 0)
+    added = go_on(family, model, SamplingConfig(length=8, temperature=0))
     for count in range(8):
         text = torch.cat([PROMPT, torch.tensor(added[:count], dtype=torch.int64)])
         logits = model(input_ids=text.unsqueeze(0)).logits[0, -1]
@@ -27,10 +31,11 @@ def test_the_likeliest_bytes_are_those_of_one_forward_over_all(family):
 def test_draws_depend_on_seed_and_position_alone(family):
     model = task(family).eval().model
     how = SamplingConfig(length=20, seed=1)
-    first = continue_prompt(model, PROMPT, how, 0)
-    assert first == continue_prompt(model, PROMPT, how, 0)
-    assert first != continue_prompt(model, PROMPT, how, 1)
-    assert first != continue_prompt(model, PROMPT, SamplingConfig(length=20, seed=2), 0)
+    first = go_on(family, model, how)
+    assert first == go_on(family, model, how)
+    assert first != go_on(family, model, how, position=1)
+    assert first != go_on(family, model, SamplingConfig(length=20, seed=2))
+    assert go_on(family, model, SamplingConfig(length=2, seed=2**62))
 
 
 @torch.no_grad()
@@ -38,17 +43,17 @@ def test_draws_follow_the_distribution_and_top_k_cuts_it():
     model = task("gpt2").double().eval().model
     logits = model(input_ids=PROMPT.unsqueeze(0)).logits[0, -1] * 20  # temperature 0.05: far from uniform
     how = {"length": 1, "temperature": 0.05}
-    drawn = torch.tensor([continue_prompt(model, PROMPT, SamplingConfig(**how), n)[0] for n in range(600)])
+    drawn = torch.tensor([go_on("gpt2", model, SamplingConfig(**how), n)[0] for n in range(600)])
     share = torch.bincount(drawn, minlength=256) / 600
     assert (share - logits.softmax(-1)).abs().max() < 4 * 0.5 / 600**0.5
     likeliest = set(logits.topk(3).indices.tolist())
-    assert {continue_prompt(model, PROMPT, SamplingConfig(**how, top_k=3), n)[0] for n in range(100)} <= likeliest
+    assert {go_on("gpt2", model, SamplingConfig(**how, top_k=3), n)[0] for n in range(100)} <= likeliest
 
 
 @torch.no_grad()
 def test_a_text_longer_than_the_window_goes_on():
     model = task("gpt2").eval().model
-    added = continue_prompt(model, PROMPT.repeat(4), SamplingConfig(length=5), 0)
+    added = continue_prompt(model, PROMPT.repeat(4), SamplingConfig(length=5), 0, with_memory=False)
     assert len(added) == 5
 
 
@@ -57,3 +62,17 @@ def test_impossible_settings_are_refused(settings):
     (key, value), *_ = settings.items()
     with pytest.raises(InputError, match=f"sampling {key} is {value}; allowed"):
         SamplingConfig(**settings)
+
+
+@torch.no_grad()
+def test_a_model_of_any_length_that_was_trained_on_windows_sees_the_whole_prompt():
+    model = task("xlnet", streams=False).double().eval().model
+    how = SamplingConfig(length=3, temperature=0)
+    assert continue_prompt(model, PROMPT, how, 0, with_memory=False) == go_on("xlnet", model, how)
+    assert len(continue_prompt(model, PROMPT[:1], how, 0, with_memory=False)) == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.5])
+def test_no_temperature_is_refused(value):
+    with pytest.raises(InputError, match="temperature is"):
+        SamplingConfig(temperature=value)
