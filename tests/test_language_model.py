@@ -68,7 +68,7 @@ WRONG = {
     "a model without memory for streams": (
         ["--model.backbone={model_type: gpt2, options: {}}"], ["no memory", "false"],
     ),
-    "a model that looks ahead": (["--model.backbone.options.attn_type=bi"], ["'bi'", "uni"]),
+    "a model that looks ahead": (["--model.backbone.options.attn_type=bi"], ["looks at the bytes", "attn_type uni"]),
     "windows longer than the model": (FAMILIES["gpt2"] + ["--data.segment=64"], ["max_length is 64", "32"]),
     "a stride beyond the window": (
         ["--data.memory=false", "--data.eval_stride=65", "--data.window=64"], ["eval_stride is 65", "64"],

@@ -30,7 +30,7 @@ VARIANTS = {
     ]),
     "validated in mid-epoch": ("classification", ["--checkpoint_every_steps", 1, "--trainer.val_check_interval", 2]),
     "workers": ("classification", ["--checkpoint_every_steps", 1, "--data.workers", 2]),
-    "translation": ("translation", ["--checkpoint_every_steps", 1, "--average_checkpoints", 2]),
+    "translation": ("translation", ["--checkpoint_every_steps", 1]),
     "translation, epochs kept, accumulated": ("translation", ["--trainer.accumulate_grad_batches", 2]),
     "bytes": ("language_modeling", ["--checkpoint_every_steps", 1]),
     "bytes, validated in mid-epoch, accumulated": ("language_modeling", [
