@@ -25,6 +25,7 @@ def shrink(config: Path, folder: Path, sources: dict[str, Path]) -> list[str]:
         return [*translation_arguments(folder, data["init_args"]), *steps, *short]
     if "Byte" in data["class_path"]:
         small = ["--data.streams=3", "--data.segment=32", "--data.eval_batch_size=4"]
+        small += [] if data["init_args"]["memory"] else ["--data.eval_stride=16"]  # not above segment
         return [f"--data.source={sources['tiny_bytes']}", "--data.val_fraction=0.1", *steps, *small]
     source = sources["tiny_images" if "Image" in data["class_path"] else "tiny_texts"]
     return [f"--data.source={source}", "--data.val_fraction=0.1", *steps]
