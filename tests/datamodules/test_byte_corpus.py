@@ -79,7 +79,6 @@ def _with_wrong_sum(path):
         ("wrong.zip", _with_wrong_sum, r"cannot be unpacked as \.zip .*CRC-32"),
         ("two.zip", _several, "holds 2 files; give a zip of one file"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_opened_is_said_in_one_line_and_leaves_nothing(tmp_path, name, make, words):
     path = tmp_path / name
