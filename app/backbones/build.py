@@ -42,7 +42,8 @@ class BackboneConfig:
     """Which model to build: a model_type with fresh weights, or a pretrained one; exactly one of the two.
 
     Args:
-        model_type: a model type of transformers, such as bert, vit, gpt2 or t5, or convnet, with fresh weights.
+        model_type: a model type of transformers, such as bert, vit, gpt2 or t5, or one of ours (convnet, mlp), with
+            fresh weights.
         options: of the model's config, such as hidden_size and num_hidden_layers; what is left out takes that
             config's default. What the data dictates (vocab_size, image_size, ...) is filled in.
         pretrained: a folder with a saved model, or a name on the Hugging Face hub.
@@ -121,7 +122,7 @@ def _pretrained(name: str, options: Mapping[str, Any], facts: Mapping[str, Any],
     import torch
     from transformers import AutoConfig
 
-    import app.backbones.convnet  # noqa: F401  # makes its model type known
+    import app.backbones.own  # noqa: F401  # makes their model types known
 
     folder = Path(name)
     if folder.is_dir() and saved_with_norms(folder, read_config(folder)):

@@ -75,6 +75,9 @@ def _made_up_input(backbone: nn.Module) -> dict[str, Tensor]:
         height, width = (size, size) if isinstance(size, int) else size
         image = torch.zeros(1, config.num_channels, height, width, device=reference.device, dtype=reference.dtype)
         return {"pixel_values": image}
+    if getattr(backbone, "main_input_name", None) == "inputs_embeds":
+        config = backbone.config
+        return {"inputs_embeds": torch.zeros(1, config.input_size, device=reference.device, dtype=reference.dtype)}
     tokens = torch.zeros(1, 4, dtype=torch.long, device=reference.device)  # (B, S): token 0 is in every vocabulary
     values = {"input_ids": tokens, "decoder_input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     return {name: value for name, value in values.items() if name in accepted}

@@ -21,19 +21,19 @@ _VALUE_ERRORS = (ValueError, TypeError, KeyError, RuntimeError, ArithmeticError,
 
 
 def config_class(model_type: str) -> type[PreTrainedConfig]:
-    """The config class of a model type of transformers, or of ours (`convnet`).
+    """The config class of a model type of transformers, or of ours (convnet, mlp).
 
     Raises:
         InputError: for an unknown model type, with the nearest one.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    import app.backbones.convnet  # noqa: F401  # makes its model type known
+    from app.backbones.own import OWN_TYPES
 
     if model_type not in CONFIG_MAPPING:
         raise InputError(
             f"unknown model_type {model_type!r}{did_you_mean(model_type, CONFIG_MAPPING.keys())} "
-            "allowed: convnet and the model types of transformers, such as bert, vit, gpt2, t5, marian"
+            f"allowed: {', '.join(OWN_TYPES)} and the model types of transformers, such as bert, vit, gpt2, t5, marian"
         )
     return CONFIG_MAPPING[model_type]
 

@@ -228,13 +228,13 @@ def _load_plain(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
 
 
 def _model_class(folder: Path, config: dict[str, Any]) -> type[PreTrainedModel]:
-    """The class named in config.json: one of transformers, or our convnet."""
+    """The class named in config.json: one of transformers, or one of ours."""
     import transformers
 
-    from app.backbones.convnet import ConvNet  # also makes the model type known to transformers' Auto classes
+    from app.backbones.own import OWN_MODELS
 
     names = config.get("architectures") or ["nothing"]
-    cls = ConvNet if names[0] == ConvNet.__name__ else getattr(transformers, names[0], None)
+    cls = OWN_MODELS.get(names[0]) or getattr(transformers, names[0], None)
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
         raise InputError(f"{folder}/config.json names {names[0]!r} under architectures, which is no model class here")
     return cls

@@ -92,7 +92,7 @@ def test_exactly_one_of_model_type_and_pretrained(model_type, pretrained, came):
     ("model_type", "options", "message"),
     [
         ("brt", {}, "unknown model_type 'brt'; did you mean 'bert'?"),
-        ("", {}, "unknown model_type ''; allowed: convnet and"),
+        ("", {}, "unknown model_type ''; allowed: convnet, mlp and"),
         (
             "bert",
             {"hiden_size": 3},
