@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -103,6 +103,47 @@ class ByteBatch(Batch):
         return 0 if self.is_filler else self.target_bytes
 
 
+class TakesTree(Protocol):
+    """A sentence that can be written with a tree of words."""
+
+    def with_tree(self, heads: Sequence[int], relations: Sequence[str] | None) -> str:
+        """The sentence in CoNLL-U with these heads (0 is the root) and relations."""
+
+
+@dataclass
+class ParsingBatch(Batch):
+    """Sentences of words with a tree each. Word 0 is the root, before the words themselves; W is the longest sentence.
+
+    Subwords, and features of words that the datamodule was not asked for, are None.
+    """
+
+    lengths: Tensor  # (B,) int64, words of each sentence
+    words: Tensor  # (B, W + 1) int64; 0 at padding, as in tags and characters
+    tags: Tensor | None  # (B, W + 1) int64
+    characters: Tensor | None  # (B, W + 1, C) int64
+    input_ids: Tensor | None  # (B, T) int64, subwords; the first one is a special one and stands for the root
+    word_of_subword: Tensor | None  # (B, T) int64, 0 to W; W + 1 at what belongs to no word
+    attention_mask: Tensor | None  # (B, T) int64, 1 at real subwords
+    heads: Tensor  # (B, W) int64, 0 to W; IGNORED at padding
+    relations: Tensor  # (B, W) int64; IGNORED at padding; zeros where the data has no relations
+    projective_heads: Tensor  # (B, W) int64, those that transitions can build: `heads` but for non-projective trees
+    scored: (
+        Tensor  # (B, W, G) bool, words that count in each of the G further scores, such as those without punctuation
+    )
+    sentences: list[TakesTree]  # B; what predictions are written into; empty in training
+    real_words: int  # sum of lengths, known without asking the device
+
+    @property
+    def tokens(self) -> int:
+        """Words."""
+        return 0 if self.is_filler else self.real_words
+
+    @property
+    def is_word(self) -> Tensor:
+        """(B, W) bool, False at padding."""
+        return self.heads != self.IGNORED
+
+
 @dataclass
 class ImageBatch(Batch):
     """Images with a class each."""
@@ -129,6 +170,9 @@ class DataFacts:
         target_language: code of the language that predictions are in, such as de.
         has_streams: batches go on where the ones before ended, and a model is to carry its memory along.
         baselines: bits per byte that compressors need for the test part, by their names.
+        features: entries of the vocabularies of words, tags and characters, by these names, as far as there are any.
+        root_labels: for each of `labels`, whether it marks roots and nothing else; empty where the data has none.
+        score_groups: names of the further scores that leave words out, such as punct.
     """
 
     model_options: dict[str, Any] = field(default_factory=dict)
@@ -139,3 +183,6 @@ class DataFacts:
     target_language: str = ""
     has_streams: bool = False
     baselines: dict[str, float] = field(default_factory=dict)
+    features: dict[str, int] = field(default_factory=dict)
+    root_labels: tuple[bool, ...] = ()
+    score_groups: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from app.cli import main
-from tests.stand_ins import sentence_pairs, write_aligned
+from tests.stand_ins import sentence_pairs, write_aligned, write_treebank
 
 # Tests run side by side (-n auto): more threads than cores would wait for each other, here and in what tests start.
 torch.set_num_threads(1)
@@ -69,9 +69,25 @@ def tiny_bytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sources(tiny_texts: Path, tiny_images: Path, tiny_pairs: Path, tiny_bytes: Path) -> dict[str, Path]:
+def tiny_trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 100 sentences in CoNLL-U, a few with crossing arcs."""
+    path = tmp_path_factory.mktemp("trees") / "trees.conllu"
+    write_treebank(path, 100)
+    return path
+
+
+@pytest.fixture(scope="session")
+def sources(
+    tiny_texts: Path, tiny_images: Path, tiny_pairs: Path, tiny_bytes: Path, tiny_trees: Path
+) -> dict[str, Path]:
     """Tiny data by the name of its fixture."""
-    return {"tiny_texts": tiny_texts, "tiny_images": tiny_images, "tiny_pairs": tiny_pairs, "tiny_bytes": tiny_bytes}
+    return {
+        "tiny_texts": tiny_texts,
+        "tiny_images": tiny_images,
+        "tiny_pairs": tiny_pairs,
+        "tiny_bytes": tiny_bytes,
+        "tiny_trees": tiny_trees,
+    }
 
 
 @pytest.fixture

@@ -68,3 +68,47 @@ def translation_arguments(folder: Path, settings: dict[str, Any]) -> list[str]:
     for part, rows in (("train", pairs[:90]), ("valid", pairs[90:105]), ("test", pairs[105:])):
         write_aligned(folder / part, languages, rows, packed=True)
     return [f"--data.source={folder}"]
+
+
+_LEXICON = {
+    "DET": ("the", "a", "this"), "ADJ": ("red", "old", "small", "quick"), "NOUN": ("dog", "house", "tree", "child"),
+    "VERB": ("sees", "likes", "finds"), "ADV": ("here", "today"), "PART": ("ly",), "PUNCT": (".", "!"),
+}  # fmt: skip
+_XPOS = {"DET": "DT", "ADJ": "JJ", "NOUN": "NN", "VERB": "VBZ", "ADV": "RB", "PART": "RP", "PUNCT": "."}
+
+
+def conllu_sentence(number: int, rng: np.random.Generator) -> str:
+    """A sentence of a small grammar; now and then with crossing arcs, a multi-word token and an empty node."""
+    words: list[tuple[str, int | None, str]] = []  # tag, the head's place, relation; None waits for the verb's place
+
+    def phrase(relation: str) -> int:
+        adjectives = int(rng.integers(0, 3))
+        noun = len(words) + adjectives + 2
+        words.extend([("DET", noun, "det"), *[("ADJ", noun, "amod")] * adjectives, ("NOUN", None, relation)])
+        return noun
+
+    subject = phrase("nsubj")
+    words.append(("VERB", 0, "root"))
+    verb = len(words)
+    phrase("obj")
+    if rng.random() < 0.5:
+        words.extend([("ADV", None, "advmod"), ("PART", len(words) + 1, "ig")])
+    if rng.random() < 0.1:
+        words.append(("ADJ", subject, "amod"))  # from behind the verb: its arc crosses the verb's own
+    words.append(("PUNCT", None, "punct"))
+    rows = [f"# sent_id = s{number}", "# note = a comment that stays"]
+    for place, (tag, head, relation) in enumerate(words, start=1):
+        form = str(rng.choice(_LEXICON[tag]))
+        if place == 1 and number % 4 == 0:
+            rows.append("1-2\tboth\t_\t_\t_\t_\t_\t_\t_\t_")
+        columns = [place, form, "_", tag, _XPOS[tag], "_", verb if head is None else head, relation, "_", "_"]
+        rows.append("\t".join(map(str, columns)))
+        if place == 3 and number % 5 == 0:
+            rows.append("3.1\tnothing\t_\t_\t_\t_\t_\t_\t_\t_")
+    return "\n".join(rows) + "\n\n"
+
+
+def write_treebank(path: Path, count: int, seed: int = 0) -> None:
+    """`count` sentences in CoNLL-U."""
+    rng = np.random.default_rng(seed)
+    path.write_text("".join(conllu_sentence(number, rng) for number in range(count)), encoding="utf-8")

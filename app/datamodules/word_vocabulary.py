@@ -1,0 +1,33 @@
+"""Ids of words, tags and letters: small vocabularies counted over the training part."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+PAD, UNKNOWN, ROOT = 0, 1, 2  # the same in every vocabulary; ROOT is the made-up word before each sentence
+_SPECIAL = 3
+
+
+class WordVocabulary:
+    """Entries with ids from 3 on, the most frequent first, ties in the order of their names.
+
+    Args:
+        entries: every occurrence in the training part.
+        min_frequency: rarer entries get no id of their own; UNKNOWN learns from their occurrences.
+    """
+
+    def __init__(self, entries: Iterable[str], min_frequency: int = 1) -> None:
+        counts = Counter(entries)
+        kept = sorted((entry for entry in counts if counts[entry] >= min_frequency), key=lambda e: (-counts[e], e))
+        self._ids = {entry: number for number, entry in enumerate(kept, start=_SPECIAL)}
+
+    def __len__(self) -> int:
+        """Rows that an embedding needs."""
+        return len(self._ids) + _SPECIAL
+
+    def encode(self, entries: Sequence[str]) -> np.ndarray:
+        """(N,) int32 ids; UNKNOWN for entries without one."""
+        return np.array([self._ids.get(entry, UNKNOWN) for entry in entries], dtype=np.int32)
