@@ -1,6 +1,17 @@
 """Predictions to counts to a score: what is counted is added over batches and processes, and scored once."""
 
+from app.metrics.parsing import Attachments, attachments, heads_of_next
 from app.metrics.ratio import Ratio
 from app.metrics.translation import Translated, TranslationScores, bleu, chrf, tokenized_bleu
 
-__all__ = ["Ratio", "Translated", "TranslationScores", "bleu", "chrf", "tokenized_bleu"]
+__all__ = [
+    "Attachments",
+    "Ratio",
+    "Translated",
+    "TranslationScores",
+    "attachments",
+    "bleu",
+    "chrf",
+    "heads_of_next",
+    "tokenized_bleu",
+]

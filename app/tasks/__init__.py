@@ -3,6 +3,7 @@
 from app.tasks.base import Task
 from app.tasks.classification import Classification
 from app.tasks.language_modeling import LanguageModeling
+from app.tasks.parsing import DependencyParsing
 from app.tasks.translation import Translation
 
-__all__ = ["Classification", "LanguageModeling", "Task", "Translation"]
+__all__ = ["Classification", "DependencyParsing", "LanguageModeling", "Task", "Translation"]

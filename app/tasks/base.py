@@ -58,7 +58,7 @@ class Task(LightningModule):
     """Base of all tasks.
 
     Args:
-        backbone: the Hugging Face model, or our convnet.
+        backbone: the Hugging Face model, or one of ours.
         optimizer: optimizer and schedule.
         norm: the norm that replaces the model's own; train.py gives it --norm.
         facts: what the data dictates; train.py takes it from the datamodule.

@@ -1,0 +1,102 @@
+"""Vectors of words: embeddings of the words themselves, of their tags and of their letters, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.batches import ParsingBatch
+from app.errors import InputError
+
+_PAD, _UNKNOWN, _ROOT = 0, 1, 2  # as the datamodule numbers them in every vocabulary
+_LETTER_SIZE, _LETTER_WINDOW = 32, 3
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """What of a word a parser reads.
+
+    Args:
+        words: size of the word embeddings; 0 for none, as in the next two.
+        tags: size of the tag embeddings; the data must have tags (data.tags).
+        characters: size of the vector made of a word's letters by a convolution; the data must have them
+            (data.characters).
+        unknown: share of words and of tags that are taken for unknown ones in training, independently.
+        dropout: of the vectors.
+    """
+
+    words: int = 0
+    tags: int = 0
+    characters: int = 0
+    unknown: float = 0.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("words", "tags", "characters"):
+            if getattr(self, name) < 0:
+                raise InputError(f"model.features.{name} is {getattr(self, name)}; allowed: 0 (none) and more")
+        for name in ("unknown", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"model.features.{name} is {getattr(self, name)}; allowed: from 0 to below 1")
+
+    @property
+    def size(self) -> int:
+        """Of a word's whole vector."""
+        return self.words + self.tags + self.characters
+
+
+class WordFeatures(nn.Module):
+    """The vectors of a batch's words, root included.
+
+    Args:
+        config: what to read, and how large.
+        entries: entries of the vocabularies by name, as the data has them.
+
+    Raises:
+        InputError: for a feature that the data does not have.
+    """
+
+    def __init__(self, config: FeatureConfig, entries: dict[str, int]) -> None:
+        super().__init__()
+        for name, setting in (("tags", "data.tags"), ("characters", "data.characters")):
+            if getattr(config, name) and name not in entries:
+                raise InputError(
+                    f"model.features.{name} is {getattr(config, name)}, and the data has none; set {setting}"
+                )
+        self.config = config
+        self.words = nn.Embedding(entries["words"], config.words, _PAD) if config.words else None
+        self.tags = nn.Embedding(entries["tags"], config.tags, _PAD) if config.tags else None
+        self.letters = self.convolution = None
+        if config.characters:
+            self.letters = nn.Embedding(entries["characters"], _LETTER_SIZE, _PAD)
+            self.convolution = nn.Conv1d(_LETTER_SIZE, config.characters, _LETTER_WINDOW, padding=_LETTER_WINDOW // 2)
+
+    def forward(self, batch: ParsingBatch) -> Tensor:
+        """(B, W + 1, size)."""
+        vectors = []
+        if self.words is not None:
+            vectors.append(self.words(self._some_unknown(batch.words)))
+        if self.tags is not None:
+            assert batch.tags is not None
+            vectors.append(self.tags(self._some_unknown(batch.tags)))
+        if self.letters is not None:
+            assert batch.characters is not None
+            vectors.append(self._spell(batch.characters))
+        return F.dropout(torch.cat(vectors, -1), self.config.dropout, self.training)
+
+    def _some_unknown(self, ids: Tensor) -> Tensor:
+        if not (self.training and self.config.unknown):
+            return ids
+        forgotten = (torch.rand(ids.shape, device=ids.device) < self.config.unknown) & (ids > _ROOT)
+        return ids.masked_fill(forgotten, _UNKNOWN)
+
+    def _spell(self, characters: Tensor) -> Tensor:
+        """(B, W + 1, C) to (B, W + 1, size): the largest of each feature over a word's letters."""
+        assert self.letters is not None and self.convolution is not None
+        batch, words, _ = characters.shape
+        letters = self.letters(characters.flatten(0, 1)).transpose(1, 2)  # (B * (W + 1), letter, C)
+        spelled = self.convolution(letters).masked_fill((characters.flatten(0, 1) == _PAD).unsqueeze(1), -1e4)
+        return spelled.amax(-1).clamp(min=0).view(batch, words, -1)  # words that are padding come to 0
