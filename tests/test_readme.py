@@ -7,7 +7,7 @@ import sys
 
 from app.norms import norm_names
 from tests.conftest import ROOT, only_run, read_result
-from tests.stand_ins import sentence_pairs, write_aligned
+from tests.stand_ins import sentence_pairs, write_aligned, write_treebank
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -70,6 +70,19 @@ def test_your_own_bytes_take_flags_alone(tmp_path, monkeypatch):
     (tmp_path / "book.txt").write_text("".join(f"{source} {target}\n" for source, target in sentence_pairs(60)))
     command = block("bash", "book.txt").split()
     command[command.index("--config") + 1] = str(ROOT / "configs/language_modeling/tiny.yaml")
+    assert main([*command[2:], "--trainer.max_epochs=1"]) == 0
+    assert read_result(only_run(tmp_path / "runs"))["dataset"] == "mine"
+
+
+def test_your_own_treebank_takes_flags_alone(tmp_path, monkeypatch):
+    from app.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "treebank").mkdir()
+    for seed, part in enumerate(("train", "dev", "test")):
+        write_treebank(tmp_path / f"treebank/own-{part}.conllu", 20, seed)
+    command = block("bash", "--data.source treebank").split()
+    command[command.index("--config") + 1] = str(ROOT / "configs/parsing/ud_lines.yaml")
     assert main([*command[2:], "--trainer.max_epochs=1"]) == 0
     assert read_result(only_run(tmp_path / "runs"))["dataset"] == "mine"
 

@@ -76,4 +76,34 @@ CASES = {
         _sizes({"dropout": 0}),
         "bpc",
     ),
+    "parsing_mlp": Case(
+        "configs/parsing/ptb.yaml",
+        "tiny_trees",
+        (
+            "--trainer.max_epochs=3", "--trainer.log_every_n_steps=2", "--data.val_fraction=0.2",
+            "--data.batch_tokens=200", "--norm=adanorm", "--model.optimizer.warmup_steps=2",
+            "--model.features={words: 8, tags: 8, unknown: 0.1, dropout: 0.1}", "--model.transition.relations=4",
+            *_sizes({"hidden_size": 32}),
+        ),
+        ("--model.features={words: 8, tags: 8}", *_sizes({"hidden_dropout_prob": 0})),
+        "las",
+    ),
+    "parsing_biaffine": Case(
+        "configs/parsing/turkish.yaml",
+        "tiny_trees",
+        (
+            "--trainer.max_epochs=3", "--trainer.log_every_n_steps=2", "--data.val_fraction=0.2",
+            "--data.batch_tokens=200", "--data.split_modulo=null", "--data.tokenizer.vocab_size=300",
+            "--model.optimizer.warmup_steps=2", "--model.optimizer.lr=1e-2",
+            "--model.features={words: 8, tags: 8, characters: 8, unknown: 0.1, dropout: 0.1}",
+            "--model.biaffine={arcs: 16, relations: 8}",
+            *_sizes({"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2}),
+        ),
+        (
+            "--model.features={words: 8, tags: 8, characters: 8}",
+            "--model.biaffine={arcs: 16, relations: 8, dropout: 0}",
+            *_sizes({"attention_dropout": 0, "mlp_dropout": 0, "embedding_dropout": 0}),
+        ),
+        "las",
+    ),
 }  # fmt: skip

@@ -39,6 +39,10 @@ VARIANTS = {
     "bytes in windows": ("language_modeling", [
         "--checkpoint_every_steps", 1, "--data.memory", "false", "--data.workers", 2,
     ]),
+    "transitions": ("parsing_mlp", ["--checkpoint_every_steps", 1]),
+    "biaffine, accumulated": ("parsing_biaffine", [
+        "--checkpoint_every_steps", 3, "--trainer.accumulate_grad_batches", 2,
+    ]),
 }  # fmt: skip
 
 
