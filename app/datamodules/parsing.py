@@ -119,6 +119,8 @@ class ParsingData(DataModule):
             fractions=self.fractions,
             split_seed=self.split_seed,
         )
+        counts = (f"{len(bank)} {part} sentences of {bank.words} words" for part, bank in parts.items())
+        log.info("%s: read %s", self.name, ", ".join(counts))
         crossing = {
             part: [i for i, s in enumerate(bank.sentences) if not is_projective(s.heads or ())]
             for part, bank in parts.items()

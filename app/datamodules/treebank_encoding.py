@@ -56,7 +56,7 @@ class TreebankEncoder:
     ) -> None:
         self.tags, self.lowercase, self.subtypes, self.tokenizer = tags, lowercase, subtypes, tokenizer
         self.score_without = tuple(score_without)
-        self.has_upos = any(tag != "_" for sentence in train for tag in sentence.upos)
+        self.has_upos = any(tag == "PUNCT" for sentence in train for tag in sentence.upos)
         self.words = WordVocabulary((word for s in train for word in self._folded(s)), min_frequency)
         self.tag_ids = WordVocabulary(tag for s in train for tag in self._tags_of(s)) if tags else None
         self.letters = (

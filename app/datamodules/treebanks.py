@@ -6,7 +6,6 @@ hub set is written as CoNLL-U and read by the same parser, so that it is held to
 
 from __future__ import annotations
 
-import logging
 import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from app.errors import InputError
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-log = logging.getLogger(__name__)
 _SUFFIXES = (".conllu", ".conll")
 _COLUMNS = ["tokens", "head", "deprel"]  # that a hub set must have
 _TAGS = ("upos", "xpos")  # and may have
@@ -99,10 +97,7 @@ def read_treebank(
     if split_modulo is not None:
         files = _dealt_out(files, split_modulo, source)
     parts = {part: Treebank([sentence for file in read for sentence in file]) for part, read in files.items()}
-    complete = complete_splits(parts, fractions, split_seed)
-    counts = (f"{len(part)} {name} sentences of {part.words} words" for name, part in complete.items())
-    log.info("%s: read %s", source, ", ".join(counts))
-    return complete
+    return complete_splits(parts, fractions, split_seed)
 
 
 def _dealt_out(files: _Files, modulo: int, source: str) -> _Files:

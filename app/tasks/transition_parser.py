@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.batches import DataFacts, ParsingBatch
@@ -112,7 +113,8 @@ class TransitionParser(nn.Module):
         """Score of each action at each of N states, (N, 2 R + 1)."""
         width = words.shape[1]
         rows = sentence.unsqueeze(1) * width + positions.where(positions >= 0, width - 1)  # (N, 18)
-        vectors = [words.flatten(0, 1)[rows].flatten(1)]  # (N, 18 * size)
+        # not words[rows]: its backward adds in parallel, in an order that differs from run to run
+        vectors = [F.embedding(rows, words.flatten(0, 1)).flatten(1)]  # (N, 18 * size)
         if self.relations is not None:
             vectors.append(self.relations(labels + 1).flatten(1))  # (N, 12 * size)
         return self.score(model(inputs_embeds=torch.cat(vectors, 1)).last_hidden_state)

@@ -79,11 +79,14 @@ def test_what_is_not_asked_for_is_not_there(folder, tmp_path):
 
 def test_crossing_arcs_are_counted_and_left_out_if_asked(folder, tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    crossing = sum(not is_projective(s.heads) for s in read_conllu(folder / "x-train.conllu"))
+    sentences = read_conllu(folder / "x-train.conllu")
+    words = sum(len(s.forms) for s in sentences)
+    crossing = sum(not is_projective(s.heads) for s in sentences)
     assert crossing > 0
     assert len(data(folder, tmp_path).splits["train"].lengths) == 60
     left = data(folder, tmp_path, nonprojective="leave_out").splits["train"]
     assert len(left.lengths) == 60 - crossing
+    assert f"x: read 60 train sentences of {words} words" in caplog.text
     assert f"crossing arcs: {crossing} of 60 train" in caplog.text and "left out" in caplog.text
     batch = everything(left)
     assert (batch.heads == batch.projective_heads).all()

@@ -33,6 +33,8 @@ def _sizes(sizes: dict[str, int | float]) -> tuple[str, ...]:
     return tuple(f"--model.backbone.options.{name}={value}" for name, value in sizes.items())
 
 
+_BERT = "{hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4}"
+
 CASES = {
     "classification": Case(
         "configs/quickstart.yaml",
@@ -85,7 +87,7 @@ CASES = {
             "--model.features={words: 8, tags: 8, unknown: 0.1, dropout: 0.1}", "--model.transition.relations=4",
             *_sizes({"hidden_size": 32}),
         ),
-        ("--model.features={words: 8, tags: 8}", *_sizes({"hidden_dropout_prob": 0})),
+        ("--model.features={words: 8, tags: 8, unknown: 0, dropout: 0}", *_sizes({"hidden_dropout_prob": 0})),
         "las",
     ),
     "parsing_biaffine": Case(
@@ -97,12 +99,12 @@ CASES = {
             "--model.optimizer.warmup_steps=2", "--model.optimizer.lr=1e-2",
             "--model.features={words: 8, tags: 8, characters: 8, unknown: 0.1, dropout: 0.1}",
             "--model.biaffine={arcs: 16, relations: 8}",
-            *_sizes({"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2}),
+            f"--model.backbone={{model_type: bert, options: {_BERT}}}",  # modernbert rotates in float32, always
         ),
         (
-            "--model.features={words: 8, tags: 8, characters: 8}",
+            "--model.features={words: 8, tags: 8, characters: 8, unknown: 0, dropout: 0}",
             "--model.biaffine={arcs: 16, relations: 8, dropout: 0}",
-            *_sizes({"attention_dropout": 0, "mlp_dropout": 0, "embedding_dropout": 0}),
+            *_sizes({"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}),
         ),
         "las",
     ),
