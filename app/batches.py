@@ -103,10 +103,10 @@ class ByteBatch(Batch):
         return 0 if self.is_filler else self.target_bytes
 
 
-class TakesTree(Protocol):
-    """A sentence that can be written with a tree of words."""
+class WritesTree(Protocol):
+    """Writes a sentence with a tree; a function, because Lightning looks for tensors in any other object."""
 
-    def with_tree(self, heads: Sequence[int], relations: Sequence[str] | None) -> str:
+    def __call__(self, heads: Sequence[int], relations: Sequence[str] | None) -> str:
         """The sentence in CoNLL-U with these heads (0 is the root) and relations."""
 
 
@@ -130,7 +130,7 @@ class ParsingBatch(Batch):
     scored: (
         Tensor  # (B, W, G) bool, words that count in each of the G further scores, such as those without punctuation
     )
-    sentences: list[TakesTree]  # B; what predictions are written into; empty in training
+    writers: list[WritesTree]  # B; they write predictions into the sentences that were read; empty in training
     real_words: int  # sum of lengths, known without asking the device
 
     @property

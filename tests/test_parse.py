@@ -84,6 +84,13 @@ def test_predict_reads_plain_text(fitted, train, tmp_path):
     assert validated(tmp_path / "out.conllu", level=1) == {}
 
 
+def test_predict_takes_any_precision(fitted, train, tmp_path):
+    run, treebank = fitted
+    arguments = ["--data.predict_source", treebank / "test.conllu", "--output", tmp_path / "out.conllu"]
+    assert train("predict", run / "config.yaml", *arguments, "--trainer.precision=64-true") == 0
+    assert validated(tmp_path / "out.conllu", level=1) == {}
+
+
 def test_test_prints_the_same_scores(fitted, train, capsys):
     run, _ = fitted
     assert train("test", run / "config.yaml") == 0

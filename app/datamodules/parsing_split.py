@@ -75,7 +75,7 @@ class ParsingSplit:
             relations=_padded([row.relations for row in rows], ignored),
             projective_heads=_padded([row.projective_heads for row in rows], ignored),
             scored=_padded([row.scored for row in rows], 0).bool(),
-            sentences=[] if self.sentences is None else [self.sentences[i] for i in item.indices],
+            writers=[] if self.sentences is None else [self.sentences[i].with_tree for i in item.indices],
             real_words=int(self.units[item.indices].sum()),
         )
 

@@ -125,10 +125,10 @@ class DependencyParsing(Task):
         """(position, CoNLL-U) of each sentence."""
         parsed = self.parser.parse(self.model, batch, with_loss=False)
         records = []
-        for row, (index, sentence) in enumerate(zip(batch.index.tolist(), batch.sentences, strict=True)):
+        for row, (index, write) in enumerate(zip(batch.index.tolist(), batch.writers, strict=True)):
             length = int(batch.lengths[row])
-            names = (
-                [self.facts.labels[r] for r in parsed.relations[row, :length].tolist()] if self.facts.labels else None
-            )
-            records.append((index, sentence.with_tree(parsed.heads[row, :length].tolist(), names)))
+            names = ["_"] * length  # without relations of its own: those of the input belong to another tree
+            if self.facts.labels:
+                names = [self.facts.labels[relation] for relation in parsed.relations[row, :length].tolist()]
+            records.append((index, write(parsed.heads[row, :length].tolist(), names)))
         return records

@@ -59,7 +59,7 @@ def batch(trees=TREES, relations=None):
         characters=torch.where(real.unsqueeze(2), 3 + (place.unsqueeze(1) + torch.arange(3)) % 9, 0),
         input_ids=input_ids, word_of_subword=of_word, attention_mask=(input_ids != 0).long(), heads=heads,
         relations=padded(1) if relations is None else relations, projective_heads=heads,
-        scored=((place[1:] != 2) & real[:, 1:]).unsqueeze(2), sentences=[], real_words=int(lengths.sum()),
+        scored=((place[1:] != 2) & real[:, 1:]).unsqueeze(2), writers=[], real_words=int(lengths.sum()),
     )  # fmt: skip
 
 
