@@ -125,11 +125,9 @@ class ParsingBatch(Batch):
     word_of_subword: Tensor | None  # (B, T) int64, 0 to W; W + 1 at what belongs to no word
     attention_mask: Tensor | None  # (B, T) int64, 1 at real subwords
     heads: Tensor  # (B, W) int64, 0 to W; IGNORED at padding
-    relations: Tensor  # (B, W) int64; IGNORED at padding; zeros where the data has no relations
+    relations: Tensor  # (B, W) int64; IGNORED at padding and for one that training lacks; zeros where data has none
     projective_heads: Tensor  # (B, W) int64, those that transitions can build: `heads` but for non-projective trees
-    scored: (
-        Tensor  # (B, W, G) bool, words that count in each of the G further scores, such as those without punctuation
-    )
+    scored: Tensor  # (B, W, G) bool, words that count in each of the G further scores
     writers: list[WritesTree]  # B; they write predictions into the sentences that were read; empty in training
     real_words: int  # sum of lengths, known without asking the device
 

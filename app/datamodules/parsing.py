@@ -41,7 +41,7 @@ class ParsingData(DataModule):
         split_seed: of that split; the same for all runs, whatever their seed.
         tokenizer: cuts words into subwords, for parsers over an encoder; trained on the training part unless
             pretrained; null for none.
-        max_length: most subwords of a training sentence, or words, without a tokenizer; longer ones are left out.
+        max_length: most subwords of a training sentence, or, without one, words and the root; longer ones go.
         tags: column of the tags that a parser may read.
         characters: whether a parser may read the letters of words.
         min_frequency: words rarer than this in the training part are unknown words.
@@ -49,7 +49,7 @@ class ParsingData(DataModule):
         nonprojective: keep training sentences with crossing arcs (transitions then learn a lifted tree), or leave_out.
         subtypes: keep what follows the colon of a relation, as in nsubj:pass; scores of shared tasks cut it.
         score_without: further scores leave words out: punct, by the tag (UPOS PUNCT, or the Penn Treebank's five where
-            there is no UPOS), or the name of a relation.
+            no word has that), or the name of a relation.
         language: code such as en, for plain text that predict cuts into words.
         batch_tokens: most tokens, padding included, of a whole batch over all processes; null to cut by batch_size.
         batch_size: sentences of a whole batch over all processes; null to cut by batch_tokens.
@@ -57,7 +57,8 @@ class ParsingData(DataModule):
         train_probe: score a fixed part of the training set, as large as the validation set, beside it.
         workers: loader processes; 0 makes batches in the training process.
         cache_dir: where downloads and trained tokenizers are kept.
-        predict_source: what predict reads: a CoNLL-U file (.conllu, .conll), another file with a sentence a line, or -.
+        predict_source: what predict reads: a CoNLL-U file (.conllu, .conll), a table with a
+            column text (.csv, .tsv, .jsonl, .parquet), another file with a sentence a line, or -.
         predict_format: of predict_source; auto goes by the file's name, and takes standard input for text.
         seed: seeds the batch plan; train.py gives it --seed_everything.
     """
