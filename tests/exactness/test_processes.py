@@ -4,10 +4,7 @@ Each case is train.py in processes of its own (gloo), in float64, and without dr
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,51 +12,42 @@ import torch
 from tests.conftest import ROOT, only_run, read_result
 from tests.exactness.cases import CASES
 from tests.exactness.compare import differences
+from tests.exactness.launch import by_fork, by_lightning, by_torchrun
 
 EXACT = ["--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", "--trainer.precision=64-true"]
-SEVERAL = ["--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
 
 
-def launch(root, task, source, *arguments, torchrun=0, succeeds=True):
-    """Run train.py fit as a person would and give back its run folder."""
-    python = [sys.executable]
-    if torchrun:
-        python += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(torchrun)]
+def launch(root, task, source, *arguments, processes=1, by=by_fork, succeeds=True):
+    """Run train.py fit and give back its run folder."""
     case = CASES[task]
-    command = [*python, str(ROOT / "train.py"), "fit", "--config", str(ROOT / case.config), *case.arguments(source)]
-    command += [*EXACT, f"--data.cache_dir={root / 'cache'}", f"--run_root={root}", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert (done.returncode == 0) == succeeds, done.stderr[-3000:]
+    settings = ["fit", "--config", str(ROOT / case.config), *case.arguments(source), *EXACT]
+    settings += [f"--data.cache_dir={root / 'cache'}", f"--run_root={root}", *arguments]
+    root.mkdir(parents=True, exist_ok=True)
+    assert by(settings, processes, root / "log") == succeeds, (root / "log").read_text()[-3000:]
     return only_run(root) if succeeds else None
 
 
-LAUNCHED = [task for task in CASES if not task.startswith("parsing")]  # each costs ten launches of train.py
-
-
-@pytest.fixture(scope="module", params=LAUNCHED)
+@pytest.fixture(scope="module", params=CASES)
 def runs(request, tmp_path_factory, sources):
-    """The same run on 1, 2 and 3 processes, launched by Lightning and by torchrun."""
+    """The same run on 1, 2 and 3 processes; those of one task as a person would launch them."""
     folder = tmp_path_factory.mktemp("processes")
     task = request.param
     source = sources[CASES[task].data]
-    still = CASES[task].no_dropout
-    return {
-        "task": task,
-        "1": launch(folder / "1", task, source, *still),
-        "2": launch(folder / "2", task, source, *still, *SEVERAL, "--trainer.devices=2"),
-        "3": launch(folder / "3", task, source, *still, *SEVERAL, torchrun=3),
+    ways = {2: by_lightning, 3: by_torchrun} if task == "classification" else {}
+    return {"task": task} | {
+        str(number): launch(
+            folder / str(number), task, source, *CASES[task].no_dropout, processes=number, by=ways.get(number, by_fork)
+        )
+        for number in (1, 2, 3)
     }
 
 
-PAIR = [*SEVERAL, "--trainer.devices=2", "--checkpoint_every_steps=1"]
-
-
-@pytest.fixture(scope="module", params=LAUNCHED)
+@pytest.fixture(scope="module")
 def untouched_pair(request, tmp_path_factory, sources):
     """A run on two processes, with dropout, that nobody killed: task, data, folder."""
     source = sources[CASES[request.param].data]
-    return request.param, source, launch(tmp_path_factory.mktemp("pair"), request.param, source, *PAIR)
+    folder = tmp_path_factory.mktemp("pair")
+    return request.param, source, launch(folder, request.param, source, "--checkpoint_every_steps=1", processes=2)
 
 
 def state(run):
@@ -118,10 +106,14 @@ def test_another_number_of_processes_goes_on_only_when_allowed(runs, tmp_path, c
     assert read_result(only_run(tmp_path))["final"]["epoch"] == 3
 
 
-@pytest.mark.parametrize(("hook", "time"), [("on_train_batch_end", 4), ("on_validation_start", 2)])
+KILLS = [*((task, "on_train_batch_end", 4) for task in CASES), ("classification", "on_validation_start", 2)]
+
+
+@pytest.mark.parametrize(("untouched_pair", "hook", "time"), KILLS, indirect=["untouched_pair"])
 def test_two_processes_that_were_killed_go_on_bit_for_bit(hook, time, tmp_path, untouched_pair):
     task, source, untouched = untouched_pair
-    killer = ["--trainer.callbacks+=tests.exactness.killer.KillAt", f"--trainer.callbacks.hook={hook}"]
-    launch(tmp_path, task, source, *PAIR, *killer, f"--trainer.callbacks.time={time}", succeeds=False)
-    run = launch(tmp_path, task, source, *PAIR, "--ckpt_path=last")
+    killer = [f"--trainer.callbacks.hook={hook}", f"--trainer.callbacks.time={time}", "--checkpoint_every_steps=1"]
+    killer = ["--trainer.callbacks+=tests.exactness.killer.KillAt", *killer]
+    launch(tmp_path, task, source, *killer, processes=2, succeeds=False)
+    run = launch(tmp_path, task, source, "--checkpoint_every_steps=1", "--ckpt_path=last", processes=2)
     assert differences(untouched, run) == []
