@@ -117,6 +117,10 @@ class ParsingBatch(Batch):
     Subwords, and features of words that the datamodule was not asked for, are None.
     """
 
+    PAD: ClassVar[int] = 0  # ids that mean the same in the vocabularies of words, tags and characters
+    UNKNOWN: ClassVar[int] = 1
+    ROOT: ClassVar[int] = 2
+
     lengths: Tensor  # (B,) int64, words of each sentence
     words: Tensor  # (B, W + 1) int64; 0 at padding, as in tags and characters
     tags: Tensor | None  # (B, W + 1) int64
@@ -163,7 +167,7 @@ class DataFacts:
             pad_token_id, image_size and num_channels.
         labels: the classes in the order of their ids.
         max_length: most tokens of a sequence, special ones included, that a model must take; None where there are none.
-        vocabulary: digest of the tokenizer: token ids mean the same where it is the same.
+        vocabulary: digest of the tokenizer and of all vocabularies: ids mean the same where it is the same.
         decode: lists of token ids to texts, for tasks whose predictions are text.
         target_language: code of the language that predictions are in, such as de.
         has_streams: batches go on where the ones before ended, and a model is to carry its memory along.

@@ -23,7 +23,7 @@ def fitted(request, tmp_path_factory):
     root, case = tmp_path_factory.mktemp("fitted"), CASES[request.param]
     for seed, (part, count) in enumerate({"train": 80, "dev": 20, "test": 25}.items()):
         write_treebank(root / f"{part}.conllu", count, seed)
-    settings = [*case.arguments(root), "--trainer.max_epochs=6", "--data.subtypes=false"]
+    settings = [*case.arguments(root), "--trainer.max_epochs=8", "--data.subtypes=false"]
     places = [f"--run_root={root / 'runs'}", f"--data.cache_dir={root / 'cache'}"]
     assert main(["fit", "--config", str(ROOT / case.config), *settings, *places]) == 0
     return only_run(root), root
@@ -97,6 +97,16 @@ def test_test_prints_the_same_scores(fitted, train, capsys):
     printed = capsys.readouterr().out
     scores = json.loads(printed[printed.index("{\n") :])
     assert {f"test/{name}": value for name, value in read_result(run)["test"].items()} == pytest.approx(scores)
+
+
+def test_a_checkpoint_of_other_words_is_refused(fitted, train, tmp_path, capsys):
+    run, treebank = fitted
+    for part in ("train", "dev", "test"):
+        text = (treebank / f"{part}.conllu").read_text(encoding="utf-8")
+        (tmp_path / f"{part}.conllu").write_text(text.replace("dog", "wolf"), encoding="utf-8")
+    assert train("test", run / "config.yaml", f"--data.source={tmp_path}") == 2
+    answer = one_answer(capsys)
+    assert "the checkpoint is of vocabulary" in answer and "this run has" in answer
 
 
 GOOD = "# sent_id = a7\n1\tIt\t_\t_\tPRP\t_\t2\t_\t_\t_\n2\tworks\t_\t_\tVBZ\t_\t0\t_\t_\t_\n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -41,7 +42,7 @@ class ParsingData(DataModule):
         split_seed: of that split; the same for all runs, whatever their seed.
         tokenizer: cuts words into subwords, for parsers over an encoder; trained on the training part unless
             pretrained; null for none.
-        max_length: most subwords of a training sentence, or, without one, words and the root; longer ones go.
+        max_length: most subwords of a training sentence or, without a tokenizer, words and the root; longer ones go.
         tags: column of the tags that a parser may read.
         characters: whether a parser may read the letters of words.
         min_frequency: words rarer than this in the training part are unknown words.
@@ -134,6 +135,11 @@ class ParsingData(DataModule):
         )
         if self.nonprojective == "leave_out":
             kept = np.setdiff1d(np.arange(len(parts["train"])), crossing["train"])
+            if len(kept) == 0:
+                raise InputError(
+                    f"data.nonprojective is leave_out, and all {len(crossing['train'])} training sentences have "
+                    "crossing arcs; allowed: keep"
+                )
             parts["train"] = parts["train"].subset(kept)
         return parts
 
@@ -186,10 +192,10 @@ class ParsingData(DataModule):
             options,
             labels=self.encoder.relations,
             max_length=self.max_length if self.tokenizer is not None else None,
-            vocabulary=self.tokenizer.digest if self.tokenizer is not None else "",
+            vocabulary=self.encoder.digest,
             features=self.encoder.features,
             root_labels=self.encoder.root_relations,
-            score_groups=self.encoder.score_without,
+            score_groups=tuple(re.sub(r"[^\w:-]", "_", name) for name in self.encoder.score_without),  # parts of keys
         )
 
     @cached_property
@@ -204,9 +210,11 @@ class ParsingData(DataModule):
         """The sentences of `predict_source`, those of standard input as they come."""
         if self.predict_source is None:
             raise InputError("predict has nothing to read; give --data.predict_source FILE, or - for standard input")
+        warned = False
         for sentences in sentences_to_parse(self.predict_source, self.predict_format, self.language):
             untagged = self.tags is not None and all(t == "_" for s in sentences for t in getattr(s, self.tags))
-            if untagged:
+            if untagged and not warned:
+                warned = True
                 log.warning("%s: the parser reads %s, and the input has none: expect worse trees", self.name, self.tags)
             yield self._split(sentences, "predict", keep=True)
 

@@ -14,7 +14,6 @@ from app.batches import ParsingBatch
 from app.datamodules.batch_plan import PlanItem
 from app.datamodules.conllu import Sentence
 from app.datamodules.word_alignment import NO_WORD, Subwords
-from app.datamodules.word_vocabulary import PAD
 
 
 class EncodedSentence(NamedTuple):
@@ -65,7 +64,7 @@ class ParsingSplit:
             update_units=item.update_units,
             is_filler=item.is_filler,
             lengths=torch.from_numpy(self.units[item.indices]),
-            words=_padded([row.words for row in rows], PAD),
+            words=_padded([row.words for row in rows], ParsingBatch.PAD),
             tags=_padded_or_none([row.tags for row in rows]),
             characters=_padded_or_none([row.characters for row in rows]),
             input_ids=ids,
@@ -95,7 +94,7 @@ class ParsingSplit:
 
 def _padded_or_none(arrays: Sequence[np.ndarray | None]) -> Tensor | None:
     given = [array for array in arrays if array is not None]
-    return _padded(given, PAD) if given else None
+    return _padded(given, ParsingBatch.PAD) if given else None
 
 
 def _padded(arrays: Sequence[np.ndarray], fill: int) -> Tensor:

@@ -13,7 +13,7 @@ from app.datamodules.parsing_split import EncodedSentence
 from app.datamodules.projectivity import projectivize
 from app.datamodules.tokenizers import TextTokenizer
 from app.datamodules.word_alignment import encode_words
-from app.datamodules.word_vocabulary import PAD, ROOT, WordVocabulary
+from app.datamodules.word_vocabulary import WordVocabulary
 from app.errors import InputError
 
 PUNCTUATION = "punct"
@@ -81,6 +81,12 @@ class TreebankEncoder:
         sizes = {"words": self.words, "tags": self.tag_ids, "characters": self.letters}
         return {name: len(vocabulary) for name, vocabulary in sizes.items() if vocabulary is not None}
 
+    @property
+    def digest(self) -> str:
+        """Equal where subwords, words, tags and letters have the same ids."""
+        parts = [self.tokenizer, self.words, self.tag_ids, self.letters]
+        return "-".join(part.digest for part in parts if part is not None)
+
     def encode(self, sentences: Sequence[Sentence]) -> list[EncodedSentence]:
         """The sentences as ids; those without a tree have each word under the root, which nothing is to read."""
         subwords = encode_words(self.tokenizer, [s.forms for s in sentences]) if self.tokenizer is not None else None
@@ -112,8 +118,8 @@ class TreebankEncoder:
         assert self.letters is not None
         half = _MOST_LETTERS // 2
         words = [word if len(word) <= _MOST_LETTERS else word[:half] + word[-half:] for word in sentence.forms]
-        ids = np.full((len(words) + 1, max(map(len, words))), PAD, dtype=np.int32)
-        ids[0, 0] = ROOT
+        ids = np.full((len(words) + 1, max(map(len, words))), ParsingBatch.PAD, dtype=np.int32)
+        ids[0, 0] = ParsingBatch.ROOT
         for row, word in enumerate(words, start=1):
             ids[row, : len(word)] = self.letters.encode(word)
         return ids
@@ -153,4 +159,4 @@ class TreebankEncoder:
 
 
 def _behind_root(ids: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.array([ROOT], dtype=ids.dtype), ids])
+    return np.concatenate([np.array([ParsingBatch.ROOT], dtype=ids.dtype), ids])

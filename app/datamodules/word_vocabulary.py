@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-PAD, UNKNOWN, ROOT = 0, 1, 2  # the same in every vocabulary; ROOT is the made-up word before each sentence
-_SPECIAL = 3
+from app.batches import ParsingBatch
+
+_SPECIAL = 3  # ids that are the same in every vocabulary: ParsingBatch.PAD, UNKNOWN, ROOT
 
 
 class WordVocabulary:
@@ -28,6 +30,11 @@ class WordVocabulary:
         """Rows that an embedding needs."""
         return len(self._ids) + _SPECIAL
 
+    @property
+    def digest(self) -> str:
+        """Equal where all entries have the same ids."""
+        return hashlib.sha256("\0".join(self._ids).encode()).hexdigest()[:16]
+
     def encode(self, entries: Sequence[str]) -> np.ndarray:
         """(N,) int32 ids; UNKNOWN for entries without one."""
-        return np.array([self._ids.get(entry, UNKNOWN) for entry in entries], dtype=np.int32)
+        return np.array([self._ids.get(entry, ParsingBatch.UNKNOWN) for entry in entries], dtype=np.int32)

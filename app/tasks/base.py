@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Counts = dict[str, tuple[Tensor, int]]  # metric name -> (numerator, denominator) of one batch
 PARTS = ("val", "train_probe", "test")
 TRAIN_METRICS = ("loss", "smoothed_loss")
+_UNREAD = ("pooler", "mask_emb", "seg_embed", "r_s_bias")  # no task reads a pooler, or XLNet's permutations and pairs
 
 
 class TrainLoss(NamedTuple):
@@ -100,6 +101,7 @@ class Task(LightningModule):
                 backbone, norm, facts=facts.model_options, auto_class=auto_class
             )
             self.build_head()
+            self._freeze_unread()
         self._check_length()
         self.initial_weights = self._digest_outside_norms()
         self.train_counters = nn.ModuleDict({metric: Ratio() for metric in TRAIN_METRICS})
@@ -178,7 +180,7 @@ class Task(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Divide the counts of the test set."""
         self.scores = self._divide("test")
-        self.log_dict(self.scores, logger=False)
+        self.log_dict(self.scores, logger=False, rank_zero_only=False)
 
     def take_train_scores(self) -> dict[str, float]:
         """Mean training losses per unit since the last call, over all processes; to be called on all of them.
@@ -227,6 +229,12 @@ class Task(LightningModule):
             "vocabulary": self.facts.vocabulary,
             "model": ", ".join(f"{key}={value}" for key, value in sorted(self.model_options.items())),
         }
+
+    def _freeze_unread(self) -> None:
+        """DDP wants no trainable parameter without a gradient."""
+        for name, parameter in self.model.named_parameters():
+            if not set(_UNREAD).isdisjoint(name.split(".")):
+                parameter.requires_grad_(False)
 
     def _digest_outside_norms(self) -> str:
         """Of all parameters but the norms' own: equal for runs of one seed, whatever their norm."""

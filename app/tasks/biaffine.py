@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from app.errors import InputError
 from app.tasks.losses import smoothed_cross_entropy, summed_nats
 from app.tasks.spanning_tree import best_trees
 from app.tasks.word_features import FeatureConfig, WordFeatures
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -60,31 +63,40 @@ class BiaffineParser(nn.Module):
         config: sizes.
         features: of words, added to the subword embeddings that the encoder reads.
         facts: of the data.
-        encoder: its config, for the sizes; the encoder itself belongs to the task.
+        encoder: for its sizes; it belongs to the task.
 
     Raises:
-        InputError: for data without subwords.
+        InputError: for data without subwords, or a model that is no encoder of text.
     """
 
     marks_root: Tensor  # (R,) bool, or (0,) where a relation marks roots and other words
 
-    def __init__(self, config: BiaffineConfig, features: FeatureConfig, facts: DataFacts, encoder: Any) -> None:
+    def __init__(
+        self, config: BiaffineConfig, features: FeatureConfig, facts: DataFacts, encoder: PreTrainedModel
+    ) -> None:
         super().__init__()
         if "vocab_size" not in facts.model_options:
             raise InputError("model.parser biaffine needs subwords for its encoder; set data.tokenizer")
+        if encoder.config.is_encoder_decoder or encoder.main_input_name != "input_ids":
+            raise InputError(
+                f"model.parser biaffine reads the output of an encoder of text, and {encoder.config.model_type} is "
+                "none; allowed: bert, modernbert, xlnet and their kind"
+            )
+        embedding_size = encoder.get_input_embeddings().weight.shape[1]  # albert's and electra's are narrower
+        hidden_size = encoder.config.hidden_size
         self.pooling, self.labels = config.pooling, len(facts.labels)
         self.features = self.to_embeddings = None
         if features.size:
             self.features = WordFeatures(features, facts.features)
-            self.to_embeddings = nn.Linear(features.size, encoder.hidden_size, bias=False)
+            self.to_embeddings = nn.Linear(features.size, embedding_size, bias=False)
         self.dropout = nn.Dropout(config.dropout)
-        self.arc_head = self._projection(encoder.hidden_size, config.arcs, config.dropout)
-        self.arc_dependent = self._projection(encoder.hidden_size, config.arcs, config.dropout)
+        self.arc_head = self._projection(hidden_size, config.arcs, config.dropout)
+        self.arc_dependent = self._projection(hidden_size, config.arcs, config.dropout)
         self.arc = nn.Linear(config.arcs + 1, config.arcs, bias=False)
         nn.init.zeros_(self.arc.weight)  # no head is preferred before training
         if self.labels:
-            self.relation_head = self._projection(encoder.hidden_size, config.relations, config.dropout)
-            self.relation_dependent = self._projection(encoder.hidden_size, config.relations, config.dropout)
+            self.relation_head = self._projection(hidden_size, config.relations, config.dropout)
+            self.relation_dependent = self._projection(hidden_size, config.relations, config.dropout)
             self.relation = nn.Linear(config.relations + 1, self.labels * (config.relations + 1), bias=False)
             nn.init.zeros_(self.relation.weight)
         self.register_buffer("marks_root", torch.tensor(facts.root_labels, dtype=torch.bool), persistent=False)
@@ -104,9 +116,8 @@ class BiaffineParser(nn.Module):
         words = self._words(model, batch)
         arcs = self._arcs(words, batch)  # (B, W, W + 1)
         nats = summed_nats(arcs.flatten(0, 1), batch.heads.flatten()) if with_loss else torch.zeros(())
-        finite = arcs.nan_to_num(
-            nan=-1e30, posinf=1e30, neginf=-1e30
-        )  # a model that diverges is no fault of the search
+        # a model that diverges is no fault of the search; float16 has no 1e30
+        finite = arcs.double().nan_to_num(nan=-1e30, posinf=1e30, neginf=-1e30)
         heads = best_trees(finite, batch.lengths).clamp(min=0)
         if not self.labels:
             return Parsed(nats, heads, torch.zeros_like(heads))

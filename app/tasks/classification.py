@@ -53,9 +53,6 @@ class Classification(Task):
 
     def build_head(self) -> None:
         """Dropout and the linear layer over the classes."""
-        pooler = getattr(self.model, "pooler", None)
-        if pooler is not None:
-            pooler.requires_grad_(False)  # this task pools itself; DDP wants no trainable parameter without a gradient
         self.dropout = nn.Dropout(self.classifier_dropout)
         self.classifier = nn.Linear(self.model.config.hidden_size, len(self.facts.labels))
 

@@ -18,8 +18,6 @@ from app.tasks.memory import StreamMemory
 from app.tasks.optimization import OptimizerConfig
 from app.tasks.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
 
-_UNREAD = ("mask_emb", "seg_embed", "r_s_bias")  # of XLNet, which reads them for permutations and pairs of sentences
-
 
 class LanguageModeling(Task):
     """A distribution over the next byte at every position.
@@ -72,9 +70,6 @@ class LanguageModeling(Task):
                 f"data.memory is true, and model_type {model_type!r} has no memory; set data.memory to false, or take "
                 "xlnet with a mem_len of at least 1"
             )
-        for name, parameter in self.model.named_parameters():
-            if name.rpartition(".")[2] in _UNREAD:
-                parameter.requires_grad_(False)  # DDP wants no trainable parameter without a gradient
 
     def forward(self, batch: ByteBatch, part: str = "train") -> Tensor:
         """Logits of the byte behind each input, (B, T, 256); a stream goes on from where its part's memory stands."""

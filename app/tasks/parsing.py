@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
-
-from torch import nn
+from typing import Any, Literal
 
 from app.backbones import BackboneConfig
 from app.batches import DataFacts, ParsingBatch
@@ -84,15 +82,11 @@ class DependencyParsing(Task):
 
     def build_head(self) -> None:
         """The scorers."""
-        config = self.model.config
         self.parser: TransitionParser | BiaffineParser
         if self.parser_kind == "mlp":
-            self.parser = TransitionParser(self.transition, self.features, self.facts, config.hidden_size)
+            self.parser = TransitionParser(self.transition, self.features, self.facts, self.model.config.hidden_size)
         else:
-            self.parser = BiaffineParser(self.biaffine, self.features, self.facts, config)
-            pooler: nn.Module | None = getattr(self.model, "pooler", None)
-            if pooler is not None:
-                pooler.requires_grad_(False)  # not read; DDP wants no trainable parameter without a gradient
+            self.parser = BiaffineParser(self.biaffine, self.features, self.facts, self.model)
 
     def train_loss(self, batch: ParsingBatch) -> TrainLoss:
         """Cross-entropy of the decisions that make the right tree, summed; its unit is a word."""
@@ -116,6 +110,10 @@ class DependencyParsing(Task):
                 scored = batch.scored[..., column]
                 counts[f"{score}_without_{group}"] = ((correct & scored).sum(), int(scored.sum()))
         return counts
+
+    def _identity(self) -> dict[str, Any]:
+        sizes = self.transition if self.parser_kind == "mlp" else self.biaffine
+        return {**super()._identity(), "parser": f"{self.parser_kind} {self.features} {sizes}"}
 
     def format_prediction(self, record: str) -> str:
         """The sentence in CoNLL-U; a blank line follows it."""

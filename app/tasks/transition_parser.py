@@ -56,6 +56,7 @@ class TransitionParser(nn.Module):
     """
 
     known_actions: Tensor  # (2 R + 3,), ids of actions with one relation more to those without it
+    marks_root: Tensor  # (2 R,) bool, of the actions that draw an arc; (0,) where a relation marks roots and others
 
     def __init__(self, config: TransitionConfig, features: FeatureConfig, facts: DataFacts, hidden_size: int) -> None:
         super().__init__()
@@ -72,6 +73,7 @@ class TransitionParser(nn.Module):
         arcs = list(range(1, 2 * self.num_relations + 1))
         left, right, unknown = arcs[: self.num_relations], arcs[self.num_relations :], ParsingBatch.IGNORED
         self.register_buffer("known_actions", torch.tensor([0, *left, unknown, *right, unknown]), persistent=False)
+        self.register_buffer("marks_root", torch.tensor(2 * facts.root_labels, dtype=torch.bool), persistent=False)
 
     def train_loss(self, model: nn.Module, batch: ParsingBatch) -> tuple[Tensor, Tensor]:
         """Nats of the oracle's transitions: with a gradient, and without."""
@@ -86,12 +88,21 @@ class TransitionParser(nn.Module):
         if with_loss:
             states, actions = self._oracle(batch)
             nats = summed_nats(self._scores(model, words, states.positions, states.labels, states.sentence), actions)
-        heads, relations = decode(
-            lambda positions, labels, sentence: self._scores(model, words, positions, labels, sentence),
-            batch.lengths,
-            self.num_relations,
-        )
+
+        def score(positions: Tensor, labels: Tensor, sentence: Tensor) -> Tensor:
+            scores = self._scores(model, words, positions, labels, sentence)
+            return self._without_misplaced_roots(scores, positions)
+
+        heads, relations = decode(score, batch.lengths, self.num_relations)
         return Parsed(nats, heads.clamp(min=0), relations.clamp(min=0))
+
+    def _without_misplaced_roots(self, scores: Tensor, positions: Tensor) -> Tensor:
+        """Relations of roots for arcs from the root alone, and for these no others; what remains is comparable."""
+        if not len(self.marks_root):
+            return scores
+        below_is_root = positions[:, 1:2] == 0  # (N, 1): the arc that is drawn next is the root's
+        misplaced = F.pad(below_is_root != self.marks_root, (1, 0))  # (N, 2 R + 1): a SHIFT draws none
+        return scores.masked_fill(misplaced, torch.finfo(scores.dtype).min)
 
     def _oracle(self, batch: ParsingBatch) -> tuple[Replay, Tensor]:
         """The states on the way to the right trees, and the action at each, IGNORED where its relation is unknown.

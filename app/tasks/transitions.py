@@ -84,7 +84,7 @@ class _Layout:
 
 
 class TransitionState:
-    """Stacks, buffers and arcs of B sentences, made by `start`; nothing that it does waits for the device."""
+    """Stacks, buffers and arcs of B sentences, made by `start`; no transition waits for the device."""
 
     def __init__(self, layout: _Layout, ends: Tensor, memory: Tensor, window: Tensor) -> None:
         self.layout = layout

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from app.batches import ParsingBatch
 from app.errors import InputError
 
-_PAD, _UNKNOWN, _ROOT = 0, 1, 2  # as the datamodule numbers them in every vocabulary
 _LETTER_SIZE, _LETTER_WINDOW = 32, 3
 
 
@@ -67,11 +66,11 @@ class WordFeatures(nn.Module):
                     f"model.features.{name} is {getattr(config, name)}, and the data has none; set {setting}"
                 )
         self.config = config
-        self.words = nn.Embedding(entries["words"], config.words, _PAD) if config.words else None
-        self.tags = nn.Embedding(entries["tags"], config.tags, _PAD) if config.tags else None
+        self.words = nn.Embedding(entries["words"], config.words, ParsingBatch.PAD) if config.words else None
+        self.tags = nn.Embedding(entries["tags"], config.tags, ParsingBatch.PAD) if config.tags else None
         self.letters = self.convolution = None
         if config.characters:
-            self.letters = nn.Embedding(entries["characters"], _LETTER_SIZE, _PAD)
+            self.letters = nn.Embedding(entries["characters"], _LETTER_SIZE, ParsingBatch.PAD)
             self.convolution = nn.Conv1d(_LETTER_SIZE, config.characters, _LETTER_WINDOW, padding=_LETTER_WINDOW // 2)
 
     def forward(self, batch: ParsingBatch) -> Tensor:
@@ -90,13 +89,14 @@ class WordFeatures(nn.Module):
     def _some_unknown(self, ids: Tensor) -> Tensor:
         if not (self.training and self.config.unknown):
             return ids
-        forgotten = (torch.rand(ids.shape, device=ids.device) < self.config.unknown) & (ids > _ROOT)
-        return ids.masked_fill(forgotten, _UNKNOWN)
+        forgotten = (torch.rand(ids.shape, device=ids.device) < self.config.unknown) & (ids > ParsingBatch.ROOT)
+        return ids.masked_fill(forgotten, ParsingBatch.UNKNOWN)
 
     def _spell(self, characters: Tensor) -> Tensor:
         """(B, W + 1, C) to (B, W + 1, size): the largest of each feature over a word's letters."""
         assert self.letters is not None and self.convolution is not None
         batch, words, _ = characters.shape
         letters = self.letters(characters.flatten(0, 1)).transpose(1, 2)  # (B * (W + 1), letter, C)
-        spelled = self.convolution(letters).masked_fill((characters.flatten(0, 1) == _PAD).unsqueeze(1), -1e4)
+        padding = (characters.flatten(0, 1) == ParsingBatch.PAD).unsqueeze(1)
+        spelled = self.convolution(letters).masked_fill(padding, -1e4)
         return spelled.amax(-1).clamp(min=0).view(batch, words, -1)  # words that are padding come to 0

@@ -1,7 +1,7 @@
 """Treebanks to batches: what an encoded sentence holds, what is left out and said, what predict reads."""
 
-import io
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from app.datamodules.batch_plan import PlanItem
 from app.datamodules.conllu import read_conllu
 from app.datamodules.projectivity import is_projective, projectivize
 from app.datamodules.tokenizers import TokenizerConfig
-from app.datamodules.word_vocabulary import ROOT, UNKNOWN, WordVocabulary
+from app.datamodules.word_vocabulary import WordVocabulary
 from app.errors import InputError
 from tests.stand_ins import write_treebank
 
@@ -60,13 +60,13 @@ def test_a_batch_holds_the_trees_that_were_read(folder, tmp_path):
         of_word = batch.word_of_subword[row]
         assert of_word[0] == 0 and set(of_word.tolist()) - {batch.words.shape[1]} == set(range(length + 1))
         assert (batch.characters[row, 1:, 0] > 0).sum() == length
-    assert (batch.words[:, 0] == ROOT).all() and (batch.tags[:, 0] == ROOT).all()
+    assert (batch.words[:, 0] == batch.ROOT).all() and (batch.tags[:, 0] == batch.ROOT).all()
     assert batch.tokens == batch.real_words == sum(len(sentence.forms) for sentence in sentences)
 
 
 def test_vocabularies_are_those_of_the_training_part():
     vocabulary = WordVocabulary("b a b c c c".split(), min_frequency=2)
-    assert len(vocabulary) == 5 and vocabulary.encode(["c", "b", "a", "z"]).tolist() == [3, 4, UNKNOWN, UNKNOWN]
+    assert len(vocabulary) == 5 and vocabulary.encode(["c", "b", "a", "z"]).tolist() == [3, 4, 1, 1]
 
 
 def test_what_is_not_asked_for_is_not_there(folder, tmp_path):
@@ -158,15 +158,17 @@ def test_predict_reads_conllu_text_and_standard_input(folder, tmp_path, monkeypa
     (split,) = data(folder, tmp_path, predict_source=str(folder / "x-test.conllu")).predict_splits()
     assert len(split.sentences) == 15 and split.subset(np.array([3])).sentences == [split.sentences[3]]
 
-    class Stdin:
-        def __init__(self, content):
-            self.buffer = io.BufferedReader(io.BytesIO(content))
+    def comes(*pieces):
+        read = iter([*pieces, b""])
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=SimpleNamespace(read1=lambda size: next(read))))
 
-    monkeypatch.setattr("sys.stdin", Stdin((folder / "x-test.conllu").read_bytes()))
+    comes((folder / "x-test.conllu").read_bytes())
     splits = list(data(folder, tmp_path, predict_source="-", predict_format="conllu").predict_splits())
     assert sum(len(split.sentences) for split in splits) == 15
-    monkeypatch.setattr("sys.stdin", Stdin(b"a dog sees\nthe tree\n"))
+    comes(b"a dog sees\n", b"the tree\n")
+    caplog.clear()
     splits = list(data(folder, tmp_path, predict_source="-").predict_splits())
+    assert len(splits) == 2 and caplog.text.count("the input has none") == 1
     assert [s.forms for split in splits for s in split.sentences] == [("a", "dog", "sees"), ("the", "tree")]
 
 
@@ -186,6 +188,31 @@ def test_wrong_settings_are_answered(folder, tmp_path, settings, words):
         module = data(folder / "x-train.conllu" if "split_modulo" in settings else folder, tmp_path, **settings)
         assert module.splits
         list(module.predict_splits())
+
+
+def test_leaving_out_every_training_sentence_is_refused(tmp_path):
+    for part in ("train", "dev", "test"):
+        crossing = TEXT.format(name=part, last=".", relation="p").replace("\t2\tdet", "\t3\tdet")
+        (tmp_path / f"{part}.conllu").write_text(crossing.replace("\t3\tnsubj", "\t4\tnsubj"))
+    assert len(data(tmp_path, tmp_path).splits["train"].lengths) == 1
+    with pytest.raises(InputError, match="leave_out, and all 1 training sentences have crossing arcs; allowed: keep"):
+        assert data(tmp_path, tmp_path, nonprojective="leave_out").splits
+
+
+def test_names_of_scores_are_parts_of_keys(tmp_path):
+    for part in ("train", "dev", "test"):
+        (tmp_path / f"{part}.conllu").write_text(TEXT.format(name=part, last=".", relation="a.b/c"))
+    assert data(tmp_path, tmp_path, score_without=["a.b/c", "nsubj:main"]).facts.score_groups == ("a_b_c", "nsubj:main")
+
+
+def test_the_vocabulary_is_another_where_a_word_is(folder, tmp_path):
+    def vocabulary(source, **settings):
+        return data(source, tmp_path, tokenizer=None, **settings).facts.vocabulary
+
+    for part in ("train", "dev", "test"):
+        (tmp_path / f"{part}.conllu").write_text((folder / f"x-{part}.conllu").read_text().replace("dog", "wolf"))
+    assert vocabulary(folder) == vocabulary(folder) != vocabulary(tmp_path)
+    assert len({vocabulary(folder), vocabulary(folder, tags="xpos"), vocabulary(folder, characters=False)}) == 3
 
 
 def test_tags_that_the_data_lacks_are_asked_for_in_vain(tmp_path):

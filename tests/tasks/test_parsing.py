@@ -144,9 +144,11 @@ def test_words_are_pooled_out_of_their_own_subwords(pooling):
     torch.testing.assert_close(words[0, 2], second)
 
 
-def test_a_root_relation_stands_at_the_root_alone():
-    model = task("biaffine").eval()
-    torch.nn.init.normal_(model.parser.relation.weight, std=3)
+@PARSERS
+def test_a_root_relation_stands_at_the_root_alone(parser):
+    model = task(parser).eval()
+    scorer = model.parser.relation if parser == "biaffine" else model.parser.score
+    torch.nn.init.normal_(scorer.weight, std=3)
     parsed = model.parser.parse(model.model, batch())
     real = batch().is_word
     assert torch.equal((parsed.relations == 2) & real, (parsed.heads == 0) & real)
@@ -193,7 +195,33 @@ def test_letters_are_a_convolution_with_the_largest_value_over_a_word():
     torch.testing.assert_close(features(given)[0, 1, -5:], spelled)
 
 
+ENCODERS = {
+    "albert": {**BERT, "embedding_size": 8},
+    "electra": {**BERT, "embedding_size": 8},
+    "xlnet": {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 16},
+}
+
+
+@pytest.mark.parametrize("model_type", ENCODERS)
+def test_biaffine_takes_any_encoder_and_leaves_nothing_without_a_gradient(model_type):
+    model = DependencyParsing(
+        BackboneConfig(model_type, ENCODERS[model_type]), OptimizerConfig(), NormSpec("layernorm"), FACTS,
+        features=FeatureConfig(**FEATURES),
+    )  # fmt: skip
+    model.train_loss(batch()).objective.backward()
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def test_biaffine_scores_in_half_precision_find_trees():
+    model = task("biaffine").eval().half()
+    torch.nn.init.normal_(model.parser.arc.weight, std=100)
+    heads = model.parser.parse(model.model, batch(), with_loss=False).heads
+    assert ((heads == 0) & batch().is_word).sum(1).tolist() == [1, 1, 1]
+
+
 WRONG = {
+    "an encoder with a decoder": (("biaffine", "bart"), {"sizes": {}}, "an encoder of text, and bart is none"),
+    "an encoder of images": (("biaffine", "vit"), {"sizes": {}}, "an encoder of text, and vit is none"),
     "a parser without its backbone": (("mlp", "bert"), {}, "model.parser is mlp and the backbone bert"),
     "a backbone without its parser": (("biaffine", "mlp"), {}, "model.parser is biaffine and the backbone mlp"),
     "nothing to read": (("mlp", "mlp"), {"features": {}}, "reads nothing of a word"),
@@ -210,7 +238,7 @@ def test_what_does_not_fit_together_is_refused(wrong):
     facts = dataclasses.replace(
         FACTS, features=changes.get("entries", ENTRIES), model_options=changes.get("options", FACTS.model_options)
     )
-    backbone = BackboneConfig(model_type, {} if model_type == "mlp" else BERT)
+    backbone = BackboneConfig(model_type, {} if model_type == "mlp" else changes.get("sizes", BERT))
     with pytest.raises(InputError, match=words):
         features = FeatureConfig(**changes.get("features", FEATURES))
         DependencyParsing(backbone, OptimizerConfig(), NormSpec("layernorm"), facts, parser, features)
