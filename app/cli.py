@@ -21,6 +21,8 @@ from app.averaging import mean_checkpoint
 from app.callbacks import (
     DivergedError,
     MetricsFile,
+    NormGradients,
+    NormParameters,
     Reseed,
     RunCheckpoint,
     RunRecord,
@@ -137,6 +139,9 @@ class CLI(LightningCLI):
                 settings.allow_other_processes,
             )
             extra = [Reseed(settings.seed_everything), self.record, StopWhenDiverged(), ValidateLastStep()]
+            if settings.watch_norms_every_steps:
+                every = settings.watch_norms_every_steps
+                extra = [NormGradients(every), NormParameters(every), *extra]
             if settings.patience:
                 extra.append(StopEarly(monitor, primary.mode, settings.patience))
             extra.append(

@@ -36,6 +36,13 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         help="also write last.ckpt every so many minutes",
     )
     parser.add_argument(
+        "--watch_norms_every_steps",
+        type=int | None,
+        default=50,
+        help="measure what each norm does to gradients, and where gains and biases go, at the first update and each "
+        "so many; null for never",
+    )
+    parser.add_argument(
         "--average_checkpoints",
         type=int | None,
         default=None,

@@ -4,6 +4,8 @@ from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
 from app.callbacks.last_step import ValidateLastStep
 from app.callbacks.metrics_file import MetricsFile
+from app.callbacks.norm_gradients import NormGradients
+from app.callbacks.norm_parameters import NormParameters
 from app.callbacks.overfitting_gap import OverfittingGap
 from app.callbacks.progress import ProgressLines
 from app.callbacks.reseed import Reseed
@@ -12,6 +14,8 @@ from app.callbacks.run_record import RunRecord
 __all__ = [
     "DivergedError",
     "MetricsFile",
+    "NormGradients",
+    "NormParameters",
     "OverfittingGap",
     "ProgressLines",
     "Reseed",

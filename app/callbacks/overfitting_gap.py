@@ -4,69 +4,64 @@ Train and validation loss are compared like with like: the train probe is a fixe
 the validation set, scored in eval mode, without dropout and label smoothing.
 
 Keys written at each validation: `gap/<metric>`, positive when training examples score better: validation minus train
-for a loss, train minus validation for an accuracy.
+for a loss, train minus validation for an accuracy. A run that begins to over-fit says so once, in words; what counts as
+that is in `overfitting.onset`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from app.callbacks.metrics_file import Event, log_event
+from app.callbacks.overfitting import gaps, onset
 
-LOWER_IS_BETTER = ("loss", "bpc", "perplexity")
-
-
-def gaps(scores: dict[str, float]) -> dict[str, float]:
-    """`gap/<metric>` for every metric that was scored on both the validation set and the train probe."""
-    found = {}
-    for key, validation in scores.items():
-        part, _, metric = key.partition("/")
-        train = scores.get(f"train_probe/{metric}")
-        if part == "val" and train is not None and validation is not None:
-            found[f"gap/{metric}"] = validation - train if metric in LOWER_IS_BETTER else train - validation
-    return found
-
-
-def overfitting_summary(events: Sequence[Event], best_step: int | None) -> dict[str, Any]:
-    """What a run's validations say of over-fitting.
-
-    Args:
-        events: events of a run in order; those without validation scores are passed over.
-        best_step: step of the best checkpoint.
-
-    Returns:
-        `best` and `final`: the gaps there, by metric; `turned_epoch`: the epoch of the lowest validation loss, if that
-        loss rose afterwards while the train loss fell, else None; `rise_nats`: how far validation loss stands above
-        its minimum at the end.
-    """
-    validations = [event for event in events if event.get("val/loss") is not None]
-    by_step = {event["step"]: event for event in validations}
-    summary: dict[str, Any] = {"best": {}, "final": {}, "turned_epoch": None, "rise_nats": 0.0}
-    if not validations:
-        return summary
-    last = validations[-1]
-    lowest = min(validations, key=lambda event: event["val/loss"])
-    train_now, train_then = last.get("train_probe/loss"), lowest.get("train_probe/loss")
-    summary["best"] = _by_metric(by_step.get(best_step, {}))
-    summary["final"] = _by_metric(last)
-    summary["rise_nats"] = last["val/loss"] - lowest["val/loss"]
-    if summary["rise_nats"] > 0 and train_now is not None and train_then is not None and train_now < train_then:
-        summary["turned_epoch"] = lowest["epoch"]
-    return summary
+log = logging.getLogger(__name__)
 
 
 class OverfittingGap(Callback):
-    """Records the gap at each validation."""
+    """Records the gap at each validation, and says when validation loss has turned up while train loss falls."""
+
+    def __init__(self) -> None:
+        self._validations: list[Event] = []
+        self._said = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """The losses so far, and whether it was said that the run over-fits."""
+        return {"validations": self._validations, "said": self._said}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from them."""
+        self._validations, self._said = list(state_dict["validations"]), state_dict["said"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the scores that the task has just computed."""
+        if trainer.sanity_checking:
+            return
         found = gaps(pl_module.scores)
-        if found and not trainer.sanity_checking:
+        if found:
             log_event(trainer, found)
+        if trainer.state.fn == "fit":
+            losses = {key: pl_module.scores.get(key) for key in ("val/loss", "train_probe/loss")}
+            self._validations.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **losses})
+            self._say(trainer)
 
-
-def _by_metric(event: Event) -> dict[str, float]:
-    return {key.removeprefix("gap/"): value for key, value in event.items() if key.startswith("gap/")}
+    def _say(self, trainer: Trainer) -> None:
+        began = None if self._said else onset(self._validations, "loss")
+        if began is None:
+            return
+        self._said = True
+        if trainer.is_global_zero:
+            log.info(
+                "over-fitting since epoch %d: validation loss %.4f was %.4f above its lowest, that of epoch %d (two "
+                "standard deviations of its noise are %.4f), while train loss had fallen from %.4f to %.4f",
+                began["epoch"],
+                began["value"],
+                began["value"] - began["best_value"],
+                began["best_epoch"],
+                2 * began["noise"],
+                began["train_loss_then"],
+                began["train_loss"],
+            )

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from app.callbacks.metrics_file import Event
-from app.callbacks.overfitting_gap import overfitting_summary
+from app.callbacks.norm_gradients import gradient_summary
+from app.callbacks.overfitting import overfitting_summary
 
 FILE_NAME = "result.json"
-SCHEMA = 1  # raised when a key changes its meaning
+SCHEMA = 2  # raised when a key changes its meaning
 
 
 def build_result(
@@ -25,6 +26,8 @@ def build_result(
     status: str,
     step: int,
     primary: dict[str, str],
+    metrics: Sequence[str],
+    sites: Sequence[str],
     events: Sequence[Event],
     cost: dict[str, Any],
     fingerprints: dict[str, str],
@@ -37,6 +40,8 @@ def build_result(
         status: finished, diverged or stopped.
         step: updates made.
         primary: name and mode (min, max) of the metric that chooses the best checkpoint.
+        metrics: what over-fitting is told by, loss first.
+        sites: paths of the norms.
         events: events of the run in order.
         cost: elapsed_s, tokens, parameters, processes.
         fingerprints: of data, batch plan and initial weights outside the norms: runs that agree in all are paired.
@@ -44,10 +49,10 @@ def build_result(
     validations = [event for event in events if event.get(f"val/{primary['name']}") is not None]
     choose = max if primary["mode"] == "max" else min
     best = choose(validations, key=lambda event: event[f"val/{primary['name']}"], default=None)  # the first of equals
-    sites = f"sites:{identity['sites_label']} {norm['replaced']}/{norm['total']}"
+    reach = f"sites:{identity['sites_label']} {norm['replaced']}/{norm['total']}"
     return {
         "schema": SCHEMA,
-        "signature": f"{identity['task']}|{identity['dataset']}|{identity['norm_signature']}|{sites}"
+        "signature": f"{identity['task']}|{identity['dataset']}|{identity['norm_signature']}|{reach}"
         f"|seed:{identity['seed']}|steps:{step}",
         "task": identity["task"],
         "dataset": identity["dataset"],
@@ -60,7 +65,8 @@ def build_result(
         "test": None,
         "tested": None,
         "score_signatures": {},
-        "gap": overfitting_summary(events, best["step"] if best else None),
+        "gap": overfitting_summary(events, metrics, best["step"] if best else None),
+        "norm_gradients": gradient_summary(events, sites),
         "cost": {
             **cost,
             "tokens_per_s": cost["tokens"] / cost["elapsed_s"] if cost["elapsed_s"] else 0.0,
@@ -99,12 +105,11 @@ def summarise(result: dict[str, Any], folder: Path) -> str:
         if best["train_probe"]:
             lines.append(f"            train {_row(best['train_probe'])}")
     if gap["best"]:
-        lines.append(f"gap         at the best epoch {_row(gap['best'])}; at the last {_row(gap['final'])}")
-    if gap["turned_epoch"] is not None:
-        lines.append(
-            f"            validation loss turned up after epoch {gap['turned_epoch']} and rose by "
-            f"{gap['rise_nats']:.4f} nats while train loss still fell"
-        )
+        at_best, at_last = ({key: gap[at][key] for key in gap["onset"] if key in gap[at]} for at in ("best", "final"))
+        lines.append(f"gap         at the best epoch {_row(at_best)}; at the last {_row(at_last)}")
+        lines.append("            " + _overfitting_in_words(gap))
+    if result["norm_gradients"]:
+        lines += _gradients_in_words(result["norm_gradients"])
     lines.append(
         f"cost        {cost['elapsed_s']:.0f} s, {cost['tokens_per_s']:,.0f} tokens/s, "
         f"{cost['peak_rss_bytes'] / 2**30:.1f} GiB, {cost['parameters']:,} parameters"
@@ -113,10 +118,39 @@ def summarise(result: dict[str, Any], folder: Path) -> str:
         f"paired      with runs of data {result['data_fingerprint']}, batch plan {result['plan_fingerprint']}, "
         f"initial weights {result['weights_fingerprint']}"
     )
-    lines.append(f"files       {folder}/: result.json, curves.svg, metrics.jsonl, checkpoints/")
+    lines.append(f"files       {folder}/: result.json, pictures (*.svg), metrics.jsonl, checkpoints/")
     other = "adanorm" if result["norm"]["name"] == "layernorm" else "layernorm"
     lines.append(f"next        the same with another norm: --norm {other}")
     return "\n".join(lines)
+
+
+def _overfitting_in_words(gap: dict[str, Any]) -> str:
+    began = gap["onset"]["loss"]
+    if began is not None:
+        return (
+            f"over-fitting from epoch {began['epoch']} on: validation loss was lowest in epoch {began['best_epoch']} "
+            f"and ends {gap['rise']['loss']:.4f} above that; its noise is {gap['noise']['loss']:.4f}"
+        )
+    if gap["noise"]["loss"] is None:
+        return "too few validations to tell over-fitting from noise"
+    return f"no over-fitting beyond the noise of validation loss, {gap['noise']['loss']:.4f}"
+
+
+def _gradients_in_words(gradients: dict[str, Any]) -> list[str]:
+    shares = [
+        f"{label} {gradients[name]:.3f}"
+        for name, label in (("recentring", "re-centring"), ("rescaling", "re-scaling"))
+        if gradients[name] is not None
+    ]
+    lines = [f"gradient    {', '.join(shares)} (means over all norms, step {gradients['step']})"]
+    violations = [gradients[name] for name in ("mean_violation", "variance_violation") if name in gradients]
+    if violations:
+        worst = max(violations, key=lambda violation: violation["largest"])
+        lines.append(
+            f"            the theorem's relations hold to {worst['largest']:.1e} (worst at {worst['site']}, step "
+            f"{worst['step']})"
+        )
+    return lines
 
 
 def _peak_rss_bytes() -> int:

@@ -1,7 +1,7 @@
 """RunRecord: the run folder's account of the run.
 
 Writes config.yaml and norm_sites.csv at the start; train/loss, lr, tokens_per_s, elapsed_s and the scores of each
-validation to metrics.jsonl while it runs; curves.svg and result.json at the end, however it ends.
+validation to metrics.jsonl while it runs; result.json and the pictures at the end, however it ends.
 
 Keys written: `train/loss` (nats per unit, mean since the last such line, without label smoothing),
 `train/smoothed_loss` (with it, where there is some), `lr`, `tokens_per_s`, `elapsed_s`, and the scores of the task
@@ -20,12 +20,12 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from app.callbacks.checkpoints import StoppedError
-from app.callbacks.curves import draw_curves
 from app.callbacks.divergence import DivergedError
 from app.callbacks.metrics_file import Event, MetricsFile, log_event, read_events
 from app.callbacks.result import build_result, write_result
 from app.callbacks.steps import made_update
 from app.errors import InputError
+from app.figures import CurveRun, draw_curves, draw_norm_gradients, draw_norm_parameters
 
 _KEY = "run_record"  # of a checkpoint
 
@@ -176,13 +176,15 @@ class RunRecord(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         folder = Path(trainer.default_root_dir)
-        events = read_events(folder)
+        events, sites = read_events(folder), [site.path for site in pl_module.sites]
         self.result = build_result(
             identity=self.identity,
             norm={**pl_module.norm.to_dict(), "replaced": len(pl_module.sites), "total": pl_module.norms_total},
             status=status,
             step=trainer.global_step,
             primary={"name": pl_module.primary.name, "mode": pl_module.primary.mode},
+            metrics=pl_module.metrics,
+            sites=sites,
             events=events,
             cost={
                 "elapsed_s": self._elapsed_s(),
@@ -193,15 +195,11 @@ class RunRecord(Callback):
             fingerprints={**self.fingerprints, "weights": pl_module.initial_weights},
         )
         write_result(folder, self.result)
-        best = self.result["best"]
-        draw_curves(
-            events,
-            pl_module.metrics,
-            best["step"] if best else None,
-            self.result["signature"],
-            folder / "curves.svg",
-            pl_module.curve_axes,
-        )
+        title, best = self.result["signature"], self.result["best"]
+        curves = CurveRun(title, events, best["step"] if best else None)
+        draw_curves([curves], pl_module.metrics, title, folder / "curves.svg", pl_module.curve_axes)
+        draw_norm_gradients(events, sites, title, folder / "norm_gradients.svg")
+        draw_norm_parameters(events, sites, title, folder / "norm_parameters.svg")
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + time.monotonic() - self._started_at

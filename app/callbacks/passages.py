@@ -1,0 +1,102 @@
+"""Passages: what goes through a norm in one forward and backward pass, seen without changing it.
+
+Hooks are put on the norms for the batches of one update and taken off again, so that the updates between cost nothing.
+The input of a norm passes through an identity of its own first: the gradient there is what leaves this norm, and not
+what the residual branch beside it adds to the same tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor, nn
+
+from app.norms import Norm
+
+
+class Passage(NamedTuple):
+    """One pass of N tokens through the norm of a site, H features each (the product of its normalized_shape).
+
+    Tokens that no gradient reaches, such as padding, are not among them.
+    """
+
+    site: str
+    norm: Norm
+    x: Tensor  # (N, H), the input
+    dy: Tensor  # (N, H), the gradient that arrives at the output
+    dx: Tensor  # (N, H), the gradient that leaves at the input
+
+
+class PassageWatch:
+    """Calls `observe` for each passage through each of `norms`, in the backward pass, while it is on."""
+
+    def __init__(self, norms: dict[str, Norm], observe: Callable[[Passage], None]) -> None:
+        self.norms, self.observe = norms, observe
+        self._handles: list[Any] = []
+        self._given: dict[Norm, Tensor] = {}  # the input of the forward pass that a norm is in
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the hooks are there."""
+        return bool(self._handles)
+
+    def start(self) -> None:
+        """Put the hooks on."""
+        for site, norm in self.norms.items():
+            self._handles.append(norm.register_forward_pre_hook(self._enter))
+            self._handles.append(norm.register_forward_hook(self._leave(site)))
+
+    def stop(self) -> None:
+        """Take the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._given.clear()
+
+    def _enter(self, norm: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        assert isinstance(norm, Norm)
+        self._given[norm] = arguments[0].view_as(arguments[0])
+        return (self._given[norm], *arguments[1:])
+
+    def _leave(self, site: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def leave(norm: nn.Module, _: Any, output: Tensor) -> None:
+            assert isinstance(norm, Norm)
+            x = self._given.pop(norm)
+            if not (x.requires_grad and output.requires_grad):
+                return  # without gradients: in evaluation, or the first of two passes under checkpointing
+            arrived: list[Tensor] = []
+            given = x.detach()  # a hook of x that held x itself would keep both for ever
+            output.register_hook(arrived.append)  # before the other one, for a norm that gives out its input
+            x.register_hook(lambda dx: self._observe(site, norm, given, arrived, dx))
+
+        return leave
+
+    def _observe(self, site: str, norm: Norm, x: Tensor, arrived: list[Tensor], dx: Tensor) -> None:
+        if not self.is_on:
+            return
+        rows = [tensor.reshape(-1, _features(norm)) for tensor in (x, arrived.pop(), dx)]
+        reached = rows[1].any(-1)
+        if not reached.all():
+            rows = [tensor[reached] for tensor in rows]
+        if len(rows[0]):
+            self.observe(Passage(site, norm, *rows))
+
+
+def sites_of(pl_module: LightningModule) -> dict[str, Norm]:
+    """The norms that were put in, by their paths, in the order of norm_sites.csv."""
+    return {site.path: pl_module.model.get_submodule(site.path) for site in pl_module.sites}
+
+
+def is_due(trainer: Trainer, every_n_steps: int) -> bool:
+    """Whether the update in progress is to be looked at: the first, and each whose number is a multiple."""
+    number = trainer.global_step + 1
+    return number == 1 or number % every_n_steps == 0
+
+
+def _features(norm: Norm) -> int:
+    features = 1
+    for size in norm.normalized_shape:
+        features *= size
+    return features

@@ -1,0 +1,127 @@
+"""What all pictures share: colours that everybody can tell apart, panels, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Event = Mapping[str, Any]  # a line of metrics.jsonl
+
+# Okabe and Ito's palette; its yellow is left out, which is too pale for a line.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MOST_NAMES = 26  # of sites beside an axis, before the picture would be too high
+
+
+def new_figure(panels: int, title: str, width: float = 4.2, height: float = 3.5) -> tuple[Figure, list[Axes]]:
+    """A row of panels under a title."""
+    from matplotlib.figure import Figure  # here, as elsewhere: importing it takes a while
+
+    figure = Figure(figsize=(width * panels, height), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def new_depth_figure(panels: int, sites: Sequence[str], title: str) -> tuple[Figure, list[Axes]]:
+    """A row of panels as high as it takes to write a line for each site; room for their names on the left."""
+    rows = min(len(sites), _MOST_NAMES)
+    figure, axes = new_figure(panels, title, width=2.9, height=2.0 + 0.22 * rows)
+    figure.set_figwidth(figure.get_figwidth() + 2.7)
+    return figure, axes
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the picture in the format that the path's suffix names."""
+    temporary = path.with_suffix(".tmp")
+    dateless = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else {}
+    figure.savefig(temporary, format=path.suffix[1:], metadata=dateless)
+    temporary.replace(path)
+
+
+def plain(axes: Axes, sides: Sequence[Literal["top", "right"]] = ("top", "right")) -> None:
+    """A faint grid and no frame."""
+    axes.grid(alpha=0.3)
+    axes.spines[list(sides)].set_visible(False)
+
+
+def by_site(events: Sequence[Event], prefix: str, sites: Sequence[str]) -> dict[int, list[float]]:
+    """Values of a statistic by step, in the order of sites; nan where a site has none.
+
+    Args:
+        events: lines of metrics.jsonl.
+        prefix: of the keys, such as `norm_grad/recentring`; the site's path follows behind a slash.
+        sites: paths in the order of depth.
+    """
+    found = {}
+    for event in events:
+        values = [event.get(f"{prefix}/{site}") for site in sites]
+        if any(value is not None for value in values):
+            found[int(event["step"])] = [float("nan") if value is None else float(value) for value in values]
+    return found
+
+
+def some_steps(steps: Sequence[int], most: int = 6) -> list[int]:
+    """The first step, the last one, and some between them, evenly apart on a scale of logarithms."""
+    if len(steps) <= most:
+        return list(steps)
+    ratio = len(steps) ** (1 / (most - 1))
+    chosen = {0, len(steps) - 1} | {min(len(steps) - 1, round(ratio**power)) for power in range(1, most - 1)}
+    return [steps[place] for place in sorted(chosen)]
+
+
+def draw_by_depth(axes: Axes, values: Mapping[int, Sequence[float]], sites: Sequence[str], label: str) -> None:
+    """One line a step down the sites in their order, from pale (early) to dark (late)."""
+    from matplotlib import colormaps
+
+    steps = some_steps(sorted(values))
+    for number, step in enumerate(steps):
+        shade = colormaps["viridis_r"](0.15 + 0.85 * number / max(1, len(steps) - 1))
+        marker = MARKERS[number % len(MARKERS)]
+        axes.plot(values[step], range(len(sites)), color=shade, marker=marker, markersize=5, label=f"step {step:,}")
+    axes.set_title(label, fontsize=11)
+    axes.locator_params(axis="x", nbins=5)
+    place_sites(axes, sites)
+
+
+def place_sites(axes: Axes, sites: Sequence[str]) -> None:
+    """The first site on top; a tick each if they are few."""
+    axes.set_ylim(len(sites) - 0.5, -0.5)
+    step = 1 if len(sites) <= _MOST_NAMES else 10
+    axes.set_yticks(range(0, len(sites), step), [""] * len(range(0, len(sites), step)))
+    plain(axes)
+
+
+def name_sites(axes: Axes, sites: Sequence[str]) -> None:
+    """Name the ticks: by the sites' paths if they are few, else by their numbers."""
+    ticks = [int(tick) for tick in axes.get_yticks()]
+    if len(sites) <= _MOST_NAMES:
+        axes.set_yticks(ticks, [short_names(sites)[tick] for tick in ticks], fontsize=10)
+    else:
+        axes.set_yticks(ticks, [str(tick + 1) for tick in ticks])
+        axes.set_ylabel("norm, in the order of norm_sites.csv")
+
+
+def show_legend(figure: Figure, axes: Axes) -> None:
+    """The legend of one panel, for all of them, beside the picture."""
+    lines, labels = axes.get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside right upper", frameon=False, fontsize=10)
+
+
+def from_zero(axes: Axes, least: float) -> None:
+    """An axis of values that begins at 0 and reaches `least` at least, so that nothing looks large for being alone."""
+    axes.set_xlim(0.0, max(axes.get_xlim()[1], least))
+
+
+def short_names(sites: Sequence[str]) -> list[str]:
+    """Paths without the words that all of them begin and end with."""
+    parts = [site.split(".") for site in sites]
+    while len(sites) > 1 and all(len(path) > 1 for path in parts) and len({path[0] for path in parts}) == 1:
+        parts = [path[1:] for path in parts]
+    while len(sites) > 1 and all(len(path) > 1 for path in parts) and len({path[-1] for path in parts}) == 1:
+        parts = [path[:-1] for path in parts]
+    return [".".join(path) for path in parts]
