@@ -72,7 +72,8 @@ def _draw_metric(axes: Axes, runs: Sequence[CurveRun], metric: str, curve_axes: 
     axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
     for side in {axes, right}:
         plain(side, ["top"] if curve_axes == "two" else ["top", "right"])
-    right.grid(visible=right is axes, alpha=0.3)
+    if right is not axes:
+        right.grid(visible=False)
     lines = [line for side in {axes: 0, right: 0} for line in side.lines]
     shown = [line for line in lines if not str(line.get_label()).startswith("_")]
     if shown:

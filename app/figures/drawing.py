@@ -114,7 +114,7 @@ def show_legend(figure: Figure, axes: Axes) -> None:
 
 def from_zero(axes: Axes, least: float) -> None:
     """An axis of values that begins at 0 and reaches `least` at least, so that nothing looks large for being alone."""
-    axes.set_xlim(0.0, max(axes.get_xlim()[1], least))
+    axes.set_xlim(0.0, max(1.05 * axes.dataLim.x1, least))
 
 
 def short_names(sites: Sequence[str]) -> list[str]:

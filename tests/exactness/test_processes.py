@@ -9,12 +9,14 @@ import shutil
 import pytest
 import torch
 
+from app.callbacks.metrics_file import read_events
 from tests.conftest import ROOT, only_run, read_result
 from tests.exactness.cases import CASES
 from tests.exactness.compare import differences
 from tests.exactness.launch import by_fork, by_lightning, by_torchrun
 
 EXACT = ["--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", "--trainer.precision=64-true"]
+EXACT += ["--watch_norms_every_steps=2"]
 
 
 def launch(root, task, source, *arguments, processes=1, by=by_fork, succeeds=True):
@@ -90,6 +92,23 @@ def test_processes_report_the_same_training_loss(runs, processes):
         assert len(losses) == (2 if runs["task"] == "translation" else 1)
         for key in losses:
             assert several[key] == pytest.approx(one[key], rel=1e-12)
+
+
+@pytest.mark.parametrize("processes", ["2", "3"])
+def test_processes_measure_the_same_norms(runs, processes):
+    """What is no mere rounding error, as the mean of a gradient is that was re-centred."""
+    names = "tokens dy_var dx_var sigma rescaling gain_distance bias_distance update_share ky_std ky_q25".split()
+    one, several = (
+        {
+            (event["step"], key): value
+            for event in read_events(runs[number])
+            for key, value in event.items()
+            if key.startswith("norm_") and key.split("/")[1] in names
+        }
+        for number in ("1", processes)
+    )
+    assert one.keys() == several.keys() and len(one) > 50
+    assert several == {key: pytest.approx(value, rel=1e-6, abs=1e-25) for key, value in one.items()}
 
 
 def test_another_number_of_processes_goes_on_only_when_allowed(runs, tmp_path, capsys, monkeypatch):

@@ -22,7 +22,9 @@ KILLS = {
 }
 VARIANTS = {
     "each step kept": ("classification", ["--checkpoint_every_steps", 1]),
-    "each third step kept": ("classification", ["--checkpoint_every_steps", 3]),
+    "each third step kept, norms watched": ("classification", [
+        "--checkpoint_every_steps", 3, "--watch_norms_every_steps", 2, "--norm", "adanorm",
+    ]),
     "epochs kept": ("classification", []),
     "accumulated, patience": ("classification", [
         "--checkpoint_every_steps", 1, "--trainer.accumulate_grad_batches", 2, "--patience", 1,
