@@ -2,6 +2,7 @@
 
 from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
+from app.callbacks.inspect_model import InspectModel
 from app.callbacks.last_step import ValidateLastStep
 from app.callbacks.metrics_file import MetricsFile
 from app.callbacks.norm_gradients import NormGradients
@@ -13,6 +14,7 @@ from app.callbacks.run_record import RunRecord
 
 __all__ = [
     "DivergedError",
+    "InspectModel",
     "MetricsFile",
     "NormGradients",
     "NormParameters",

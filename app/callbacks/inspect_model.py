@@ -1,0 +1,114 @@
+"""InspectModel: a model looked at before its first step, instead of being trained; what `app.study inspect` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from app.callbacks.passages import Passage, PassageWatch, sites_of
+
+FILE_NAME = "inspection.json"
+
+
+class InspectModel(Callback):
+    """Sends one training batch through the model and back, writes inspection.json into the run folder, ends the run.
+
+    It holds: `loss` (nats per unit of the batch) and `tokens`; `parameters`, rows of module and count, and
+    `norm_parameters`, how many of them are the norms' own; `sites`, for each norm its path, shape and size of x, sigma,
+    output and gradients; `blocks`, for each repeated block, in the order of the forward pass, its path and the size of
+    its output and of the gradient there. Sizes are rms over tokens and features; gradients are of the update's loss.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look, write, and stop before the first step."""
+        batch = next(iter(trainer.train_dataloader))
+        found = inspect_model(pl_module, batch.to(pl_module.device))
+        if trainer.is_global_zero:
+            text = json.dumps(found, indent=2) + "\n"
+            (Path(trainer.default_root_dir) / FILE_NAME).write_text(text, encoding="utf-8")
+        trainer.should_stop = True
+
+
+def inspect_model(task: LightningModule, batch: Any) -> dict[str, Any]:
+    """What InspectModel writes; dropout is on, as in training, and no parameter keeps a gradient."""
+    passages: list[Passage] = []
+    watch = PassageWatch(sites_of(task), passages.append)
+    blocks: list[dict[str, Any]] = []
+    handles = [block.register_forward_hook(_record(path, blocks)) for path, block in _blocks(task.model)]
+    watch.start()
+    loss = task.train_loss(batch)
+    (loss.objective / batch.update_units).backward()
+    watch.stop()
+    for handle in handles:
+        handle.remove()
+    task.zero_grad()
+    own = {id(p) for norm in watch.norms.values() for p in norm.parameters()}
+    return {
+        "loss": float(loss.nats) / loss.units,
+        "tokens": batch.tokens,
+        "parameters": _parameter_rows(task),
+        "norm_parameters": sum(p.numel() for p in task.parameters() if id(p) in own),
+        "sites": [_site_row(passage) for passage in reversed(passages)],  # seen on the way back
+        "blocks": blocks,
+    }
+
+
+def _record(path: str, blocks: list[dict[str, Any]]) -> Callable[[nn.Module, Any, Any], None]:
+    def record(block: nn.Module, _: Any, output: Any) -> None:
+        tensor = output if isinstance(output, Tensor) else next((t for t in output if isinstance(t, Tensor)), None)
+        if tensor is None or not tensor.is_floating_point():
+            return
+        row: dict[str, Any] = {"path": path, "activation": _rms(tensor), "gradient": 0.0}
+        blocks.append(row)
+        if tensor.requires_grad:
+            tensor.register_hook(lambda gradient: row.update(gradient=_rms(gradient)))
+
+    return record
+
+
+def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules that a model repeats: children of its lists that stand in no other list."""
+    found: list[tuple[str, nn.Module]] = []
+    for path, module in model.named_modules():
+        if isinstance(module, (nn.ModuleList, nn.Sequential)) and not any(path.startswith(f"{p}.") for p, _ in found):
+            found += [(f"{path}.{name}", child) for name, child in module.named_children()]
+    return found
+
+
+@torch.no_grad()
+def _site_row(passage: Passage) -> dict[str, Any]:
+    norm, x = passage.norm, passage.x.float()
+    shape = (-1, *norm.normalized_shape)
+    return {
+        "path": passage.site,
+        "shape": list(norm.normalized_shape),
+        "input": _rms(x),
+        "sigma": float((x.var(-1, correction=0) + norm.eps).sqrt().mean()),
+        "output": _rms(norm(passage.x.view(shape))),
+        "gradient_at_output": _rms(passage.dy),
+        "gradient_at_input": _rms(passage.dx),
+    }
+
+
+def _parameter_rows(task: LightningModule) -> list[dict[str, Any]]:
+    """Counts by module; a parameter that several modules share counts for the first."""
+    seen: set[int] = set()
+    rows = []
+    parts = [(f"model.{name}", child) for name, child in task.model.named_children()]
+    for name, module in [*parts, *((name, m) for name, m in task.named_children() if name != "model")]:
+        own = {id(p): p for p in module.parameters() if id(p) not in seen}
+        seen |= own.keys()
+        if own:
+            trainable = sum(p.numel() for p in own.values() if p.requires_grad)
+            rows.append({"module": name, "count": sum(p.numel() for p in own.values()), "trainable": trainable})
+    return rows
+
+
+def _rms(tensor: Tensor) -> float:
+    return float(tensor.detach().float().square().mean().sqrt())

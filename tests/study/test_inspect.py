@@ -1,0 +1,95 @@
+"""inspect: what it says of a model agrees with the model, for every task; bad input; the verdict."""
+
+import json
+
+import pytest
+
+from app.norms import norm_class, norm_names
+from app.study.__main__ import main
+from app.study.inspection import describe, verdict
+from tests.conftest import ROOT
+from tests.exactness.cases import CASES
+
+
+@pytest.fixture
+def inspected(train, sources, tmp_path):
+    """inspection.json and the rows of norm_sites.csv, by the way that inspect goes, within this process."""
+
+    def run(task, *arguments):
+        case = CASES[task]
+        settings = [*case.arguments(sources[case.data]), "--test_after_fit=false", "--watch_norms_every_steps=null"]
+        callback = "--trainer.callbacks+=app.callbacks.InspectModel"
+        assert train("fit", case.config, *settings, *arguments, callback) == 0
+        (path,) = (tmp_path / "runs").rglob("inspection.json")
+        assert not list(path.parent.rglob("*.ckpt"))
+        lines = [line.split(",") for line in (path.parent / "norm_sites.csv").read_text().splitlines()]
+        return json.loads(path.read_text()), [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
+
+    return run
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_every_task_can_be_inspected(inspected, task):
+    found, sites = inspected(task)
+    assert {row["path"] for row in found["sites"]} <= {row["path"] for row in sites}
+    assert found["loss"] > 0 and found["tokens"] > 0
+    text = describe(found, sites, "the signature")
+    assert text.startswith("the signature") and "Will this train?" in text
+    assert f"{sum(row['count'] for row in found['parameters']):,}" in text
+
+
+@pytest.mark.parametrize("norm", norm_names())
+def test_sizes_are_those_that_the_norm_says(inspected, norm):
+    found, sites = inspected("classification", f"--norm={norm}")
+    assert [row["path"] for row in found["sites"]] == [row["path"] for row in sites] and len(sites) == 5
+    assert [row["path"] for row in found["blocks"]] == ["encoder.layer.0", "encoder.layer.1"]
+    assert found["norm_parameters"] == sum(p.numel() for p in norm_class(norm)(32).parameters()) * 5
+    for row in found["sites"]:
+        assert row["gradient_at_output"] > 0 and row["gradient_at_input"] > 0
+        if norm == "none":
+            assert row["output"] == row["input"] and row["gradient_at_output"] == row["gradient_at_input"]
+        if norm == "detachnorm":  # without derivatives, all it does is to divide
+            assert 0.5 < row["gradient_at_input"] * row["sigma"] / row["gradient_at_output"] < 2
+        if norm in ("layernorm", "layernorm_simple"):
+            assert row["output"] == pytest.approx(1, abs=0.02)
+
+
+def test_the_command_prints_the_account_and_leaves_nothing(tmp_path, monkeypatch, capfd, tiny_texts):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    case = CASES["classification"]
+    arguments = ["inspect", "--config", str(ROOT / case.config), *case.arguments(tiny_texts), "--norm", "rmsnorm"]
+    assert main([*arguments, f"--data.cache_dir={tmp_path / 'cache'}"]) == 0
+    shown = capfd.readouterr().out
+    assert shown.startswith("classification|rt|rmsnorm|sites:all 5/5|seed:1\n")
+    assert "encoder.layer.1.output.LayerNorm" in shown and "Will this train?" in shown and "of them in norms" in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert main([*arguments, "--norm=lyaernorm"]) == 2
+    assert "did you mean" in capfd.readouterr().err
+
+
+def test_without_a_config_it_says_so(capsys):
+    assert main(["inspect", "--norm", "adanorm"]) == 2
+    assert "give --config FILE" in capsys.readouterr().err
+
+
+def sizes(*rows, loss=1.0):
+    blocks = [{"path": f"b{number}", "activation": a, "gradient": g} for number, (a, g) in enumerate(rows)]
+    return {"loss": loss, "blocks": blocks, "sites": [{"path": "n"}]}
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (sizes((1.0, 1e-3), (1.2, 2e-3)), "Nothing speaks against it.*gradient at b0 is 0.5 times that at b1"),
+        (sizes((1.0, 1e-9), (1.2, 2e-3)), "Hardly as it is: the gradient at b0 is 5.0e-07 times"),
+        (sizes((1.0, 1e-3), (5e4, 2e-3)), "Hardly as it is: the activation at b0 is 2.0e-05 times"),
+        (sizes((1.0, float("nan")), (1.2, 2e-3)), "No: the loss, an activation or a gradient is not finite"),
+        (sizes((1.0, 1.0), loss=float("inf")), "No: the loss"),
+        (sizes((1.0, 0.0), (1.0, 0.0)), "Nobody can tell.*no gradient reaches"),
+    ],
+)
+def test_the_verdict(found, words):
+    import re
+
+    assert re.search(words, verdict(found))
