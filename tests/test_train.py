@@ -43,7 +43,7 @@ def test_the_run_folder_holds_what_it_should(run, tmp_path, capsys):
     assert set(result) == {
         "schema", "signature", "task", "dataset", "norm", "seed", "status", "primary_metric", "best", "final", "test",
         "tested", "score_signatures", "gap", "cost", "versions", "data_fingerprint", "plan_fingerprint",
-        "weights_fingerprint",
+        "weights_fingerprint", "norm_gradients",
     }  # fmt: skip
     assert result["norm"] == {
         "name": "adanorm", "options": {"k": 0.1, "scale": 1.0}, "sites": "all", "replaced": 9, "total": 9,

@@ -38,11 +38,10 @@ class RowStatistics(NamedTuple):
 
 @torch.no_grad()
 def row_statistics(passage: Passage) -> RowStatistics:
-    """The statistics of each token of a passage, in float32 or better."""
-    norm, dtype = passage.norm, torch.promote_types(passage.x.dtype, torch.float32)
-    x, dy, dx = passage.x.to(dtype), passage.dy.to(dtype), passage.dx.to(dtype)
-    shape = (-1, *norm.normalized_shape)
-    g = norm.gradient_at_y(dy.view(shape), x.view(shape)).view_as(dy).to(dtype)
+    """The statistics of each token of a passage, in float64: squares of gradients below 1e-19 are no float32."""
+    norm, shape = passage.norm, (-1, *passage.norm.normalized_shape)
+    x, dy, dx = passage.x.double(), passage.dy.double(), passage.dx.double()
+    g = norm.gradient_at_y(dy.view(shape), x.view(shape)).view_as(dy)
     x_variance = x.var(-1, correction=0)
     g_variance, g_mean = torch.var_mean(g, -1, correction=0)
     dx_variance, dx_mean = torch.var_mean(dx, -1, correction=0)
@@ -69,7 +68,9 @@ class Moments:
 
     def add(self, rows: RowStatistics) -> None:
         """Count some tokens."""
-        values = rows.values.double()
+        values = rows.values
         known = values.nan_to_num(nan=0.0)
         self.sums += torch.stack([(~values.isnan()).sum(-1).double(), known.sum(-1), known.square().sum(-1)], -1)
-        self.largest = torch.maximum(self.largest, rows.violations.double().nan_to_num(nan=-torch.inf).amax(-1))
+        self.largest = torch.maximum(
+            self.largest, rows.violations.nan_to_num(nan=-torch.inf, posinf=-torch.inf).amax(-1)
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from app.callbacks.passages import Passage, PassageWatch, sites_of
+from app.norms import Norm
 
 FILE_NAME = "inspection.json"
 
@@ -26,35 +28,46 @@ class InspectModel(Callback):
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look, write, and stop before the first step."""
-        batch = next(iter(trainer.train_dataloader))
-        found = inspect_model(pl_module, batch.to(pl_module.device))
+        """Look, in the precision of training, write, and stop before the first step."""
+        batch = trainer.precision_plugin.convert_input(next(iter(trainer.train_dataloader)).to(pl_module.device))
+        found = inspect_model(pl_module, batch, trainer.precision_plugin.forward_context)
         if trainer.is_global_zero:
             text = json.dumps(found, indent=2) + "\n"
             (Path(trainer.default_root_dir) / FILE_NAME).write_text(text, encoding="utf-8")
         trainer.should_stop = True
 
 
-def inspect_model(task: LightningModule, batch: Any) -> dict[str, Any]:
-    """What InspectModel writes; dropout is on, as in training, and no parameter keeps a gradient."""
-    passages: list[Passage] = []
-    watch = PassageWatch(sites_of(task), passages.append)
+def inspect_model(
+    task: LightningModule, batch: Any, context: Callable[[], AbstractContextManager[Any]] = nullcontext
+) -> dict[str, Any]:
+    """What InspectModel writes; dropout is on, as in training, and no parameter keeps a gradient.
+
+    Args:
+        task: the model with its loss.
+        batch: of training, on the model's device.
+        context: that the forward pass runs in, such as autocast.
+    """
+    norms = sites_of(task)
+    sites: dict[str, dict[str, Any]] = {}
     blocks: list[dict[str, Any]] = []
-    handles = [block.register_forward_hook(_record(path, blocks)) for path, block in _blocks(task.model)]
+    handles = [norm.register_forward_hook(_record_site(path, sites)) for path, norm in norms.items()]
+    handles += [block.register_forward_hook(_record(path, blocks)) for path, block in _blocks(task.model)]
+    watch = PassageWatch(norms, lambda passage: _add_gradients(passage, sites))
     watch.start()
-    loss = task.train_loss(batch)
+    with context():
+        loss = task.train_loss(batch)
     (loss.objective / batch.update_units).backward()
     watch.stop()
     for handle in handles:
         handle.remove()
     task.zero_grad()
-    own = {id(p) for norm in watch.norms.values() for p in norm.parameters()}
+    own = {id(p) for norm in norms.values() for p in norm.parameters()}
     return {
         "loss": float(loss.nats) / loss.units,
         "tokens": batch.tokens,
         "parameters": _parameter_rows(task),
         "norm_parameters": sum(p.numel() for p in task.parameters() if id(p) in own),
-        "sites": [_site_row(passage) for passage in reversed(passages)],  # seen on the way back
+        "sites": list(sites.values()),
         "blocks": blocks,
     }
 
@@ -81,33 +94,54 @@ def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return found
 
 
-@torch.no_grad()
-def _site_row(passage: Passage) -> dict[str, Any]:
-    norm, x = passage.norm, passage.x.float()
-    shape = (-1, *norm.normalized_shape)
-    return {
-        "path": passage.site,
-        "shape": list(norm.normalized_shape),
-        "input": _rms(x),
-        "sigma": float((x.var(-1, correction=0) + norm.eps).sqrt().mean()),
-        "output": _rms(norm(passage.x.view(shape))),
-        "gradient_at_output": _rms(passage.dy),
-        "gradient_at_input": _rms(passage.dx),
-    }
+def _record_site(path: str, sites: dict[str, dict[str, Any]]) -> Callable[[nn.Module, Any, Tensor], None]:
+    @torch.no_grad()
+    def record(norm: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(norm, Norm)
+        if path in sites:  # a norm that stands at several places: the first of them
+            return
+        rows = given[0].detach().float().flatten(-len(norm.normalized_shape))
+        sites[path] = {
+            "path": path,
+            "shape": list(norm.normalized_shape),
+            "input": _rms(rows),
+            "sigma": float((rows.var(-1, correction=0) + norm.eps).sqrt().mean()),
+            "output": _rms(output),
+            "gradient_at_output": 0.0,
+            "gradient_at_input": 0.0,
+        }
+
+    return record
+
+
+def _add_gradients(passage: Passage, sites: dict[str, dict[str, Any]]) -> None:
+    sites[passage.site] |= {"gradient_at_output": _rms(passage.dy), "gradient_at_input": _rms(passage.dx)}
 
 
 def _parameter_rows(task: LightningModule) -> list[dict[str, Any]]:
-    """Counts by module; a parameter that several modules share counts for the first."""
+    """Counts by module, by its parts where one holds nearly all; what several share counts for the first."""
     seen: set[int] = set()
     rows = []
-    parts = [(f"model.{name}", child) for name, child in task.model.named_children()]
-    for name, module in [*parts, *((name, m) for name, m in task.named_children() if name != "model")]:
-        own = {id(p): p for p in module.parameters() if id(p) not in seen}
+    for name, module in _parts(task, ""):
+        own = {id(p): p for p in module if id(p) not in seen}
         seen |= own.keys()
         if own:
             trainable = sum(p.numel() for p in own.values() if p.requires_grad)
             rows.append({"module": name, "count": sum(p.numel() for p in own.values()), "trainable": trainable})
     return rows
+
+
+def _parts(module: nn.Module, path: str) -> list[tuple[str, list[nn.Parameter]]]:
+    """A module's children with their parameters, and its own; children that hold over 90 % of them, by theirs."""
+    total = sum(p.numel() for p in module.parameters())
+    parts: list[tuple[str, list[nn.Parameter]]] = []
+    for name, child in module.named_children():
+        below, count = f"{path}{name}", sum(p.numel() for p in child.parameters())
+        if count > 0.9 * total and list(child.children()) and not isinstance(child, nn.ModuleList):
+            parts += _parts(child, f"{below}.")
+        else:
+            parts.append((below, list(child.parameters())))
+    return [*parts, (path.rstrip(".") or "task", list(module.parameters(recurse=False)))]
 
 
 def _rms(tensor: Tensor) -> float:

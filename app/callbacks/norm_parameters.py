@@ -82,9 +82,10 @@ class NormParameters(Callback):
             self._before = {}
         if self._watch is not None and self._watch.is_on:
             self._watch.stop()
-            for site, factor in self._factors.items():
-                factor.add_processes(trainer)
-                found |= {f"norm_param/{name}/{site}": value for name, value in factor.statistics().items()}
+            counts = torch.stack([factor.counts for factor in self._factors.values()])
+            counts = trainer.strategy.reduce(counts, reduce_op="sum").cpu()  # of all sites and processes at once
+            for (site, factor), total in zip(self._factors.items(), counts, strict=True):
+                found |= {f"norm_param/{name}/{site}": value for name, value in factor.statistics(total).items()}
         if found:
             log_event(trainer, found)
 
@@ -122,12 +123,11 @@ def update_shares(pl_module: LightningModule, norms: dict[str, Norm], before: di
     """
     owner = {id(p): (site, name) for site, norm in norms.items() for name, p in norm.named_parameters()}
     squares: dict[str, float] = {f"norm_param/update_share/{site}": 0.0 for site in norms}
-    total = 0.0
-    for name, parameter in pl_module.named_parameters():
-        if name not in before:
-            continue
-        square = float((parameter - before[name]).double().square().sum())
-        total += square
+    updated = [(name, parameter) for name, parameter in pl_module.named_parameters() if name in before]
+    norms_of_updates = torch.stack([torch.linalg.vector_norm(p - before[name]) for name, p in updated])
+    sizes = norms_of_updates.double().square().tolist()  # the device is waited for once
+    total = sum(sizes)
+    for (_, parameter), square in zip(updated, sizes, strict=True):
         if id(parameter) in owner:
             site, own_name = owner[id(parameter)]
             squares[f"norm_param/update_share/{site}"] += square
@@ -154,23 +154,24 @@ class FactorCounts:
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
         ky = self.norm.k * (x - mean) * (variance + self.norm.eps).rsqrt()
-        bins = torch.histc(ky.clamp(-self.bound, self.bound), _BINS, -self.bound, self.bound)
+        place = ((ky + self.bound) * (_BINS / (2 * self.bound))).long().clamp(0, _BINS - 1)
+        bins = torch.bincount(place.flatten(), minlength=_BINS)  # histc refuses deterministic algorithms on a GPU
         wide = ky.double()
         sums = torch.stack([(ky >= 1).sum().double(), wide.sum(), wide.square().sum()])
         self.counts += torch.cat([bins.double(), sums.new_tensor([ky.numel()]), sums])
 
-    def add_processes(self, trainer: Trainer) -> None:
-        """Add what the other processes counted."""
-        self.counts = trainer.strategy.reduce(self.counts, reduce_op="sum").cpu()
+    def statistics(self, counts: Tensor) -> dict[str, float]:
+        """Mean, deviation, quantiles (to a bin's width, 2 k sqrt(H - 1) / 2000) and how often 1 - k y <= 0.
 
-    def statistics(self) -> dict[str, float]:
-        """Mean, deviation, quantiles (to a bin's width, 2 k sqrt(H - 1) / 2000) and how often 1 - k y <= 0."""
-        number, beyond, total, squares = self.counts[_BINS:].tolist()
+        Args:
+            counts: `counts` of one process or the sum of several.
+        """
+        number, beyond, total, squares = counts[_BINS:].tolist()
         if not number:
             return {}
         mean = total / number
         middles = (torch.arange(_BINS, dtype=torch.float64) + 0.5) * (2 * self.bound / _BINS) - self.bound
-        reached = self.counts[:_BINS].cumsum(0) / number
+        reached = counts[:_BINS].cumsum(0) / number
         found = {
             f"ky_q{name}": float(middles[min(_BINS - 1, int(torch.searchsorted(reached, share)))])
             for name, share in _QUANTILES.items()

@@ -11,7 +11,8 @@ from app.callbacks.metrics_file import Event
 
 LOWER_IS_BETTER = ("loss", "bpc", "perplexity")
 _FEWEST = 5  # validations that noise is estimated from: three second differences, the median of which is robust
-_DEVIATIONS = 2.0  # of noise that a rise must exceed
+_DEVIATIONS = 4.0  # of noise that a rise must exceed
+_IN_A_ROW = 2  # validations that must do so
 
 
 def gaps(scores: dict[str, float]) -> dict[str, float]:
@@ -43,16 +44,17 @@ def noise(values: Sequence[float]) -> float | None:
 def onset(events: Sequence[Event], metric: str) -> dict[str, Any] | None:
     """When over-fitting began, by one metric: None if it did not, or nobody can tell.
 
-    It began at the first validation behind the best one that is worse than it by more than two standard deviations of
-    the series' noise, and where train loss is lower than it was at the best one.
+    It began at the first of the validations that, up to the last one and two of them at least, are all worse than the
+    best one by more than four standard deviations of the series' noise, with a train loss below that at the best one.
+    Four, because the best of many noisy values is itself about two below the others.
 
     Args:
         events: of a run in order; only validations that were scored on the train probe, too, count.
         metric: loss, or any other that is scored on both parts.
 
     Returns:
-        `epoch` and `step` of that validation; `best_epoch` and `best_value` of the best one; `value`; `noise`;
-        `train_loss` at both, as `train_loss_then` and `train_loss`.
+        `epoch` and `step` of that validation; `best_epoch` and `best_value` of the best one; `value`; `noise`; train
+        loss at the best one and now, as `train_loss_then` and `train_loss`.
     """
     series = _validations(events, metric)
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
@@ -62,28 +64,37 @@ def onset(events: Sequence[Event], metric: str) -> dict[str, Any] | None:
         return None
     best = min(range(len(values)), key=values.__getitem__)
     train_then = series[best]["train_probe/loss"]
-    for event, value in zip(series[best + 1 :], values[best + 1 :], strict=True):
-        if value - values[best] > _DEVIATIONS * deviation and event["train_probe/loss"] < train_then:
-            return {
-                "epoch": event["epoch"],
-                "step": event["step"],
-                "value": event[f"val/{metric}"],
-                "best_epoch": series[best]["epoch"],
-                "best_value": series[best][f"val/{metric}"],
-                "noise": deviation,
-                "train_loss_then": train_then,
-                "train_loss": event["train_probe/loss"],
-            }
-    return None
+    began = len(values)
+    while (
+        began - 1 > best
+        and values[began - 1] - values[best] > _DEVIATIONS * deviation
+        and series[began - 1]["train_probe/loss"] < train_then
+    ):
+        began -= 1
+    if len(values) - began < _IN_A_ROW:
+        return None
+    return {
+        "epoch": series[began]["epoch"],
+        "step": series[began]["step"],
+        "value": series[began][f"val/{metric}"],
+        "best_epoch": series[best]["epoch"],
+        "best_value": series[best][f"val/{metric}"],
+        "noise": deviation,
+        "train_loss_then": train_then,
+        "train_loss": series[began]["train_probe/loss"],
+    }
 
 
-def overfitting_summary(events: Sequence[Event], metrics: Sequence[str], best_step: int | None) -> dict[str, Any]:
+def overfitting_summary(
+    events: Sequence[Event], metrics: Sequence[str], best_step: int | None, steps_an_epoch: int
+) -> dict[str, Any]:
     """What a run's validations say of over-fitting.
 
     Args:
         events: events of a run in order; those without validation scores are passed over.
         metrics: those that `onset`, `rise`, `noise` and `area` are given for.
         best_step: step of the best checkpoint.
+        steps_an_epoch: updates of an epoch, for the area.
 
     Returns:
         `best` and `final`: the gaps there, by metric. By metric, too: `area`, the gap's integral from the first
@@ -95,7 +106,7 @@ def overfitting_summary(events: Sequence[Event], metrics: Sequence[str], best_st
     return {
         "best": _by_metric(by_step.get(best_step, {})),
         "final": _by_metric(validations[-1]) if validations else {},
-        "area": {metric: _area(validations, metric) for metric in metrics},
+        "area": {metric: _area(validations, metric) / steps_an_epoch for metric in metrics},
         "rise": {metric: _rise(validations, metric) for metric in metrics},
         "noise": {metric: noise([e[f"val/{metric}"] for e in _validations(validations, metric)]) for metric in metrics},
         "onset": {metric: onset(validations, metric) for metric in metrics},
@@ -114,12 +125,9 @@ def _rise(events: Sequence[Event], metric: str) -> float:
 
 
 def _area(events: Sequence[Event], metric: str) -> float:
-    """By trapezoids over the steps, with as many epochs as the last event says they make."""
+    """By trapezoids over the steps."""
     points = [(e["step"], e[f"gap/{metric}"]) for e in events if e.get(f"gap/{metric}") is not None]
-    if len(points) < 2 or not points[-1][0]:
-        return 0.0
-    area = sum((b - a) * (left + right) / 2 for (a, left), (b, right) in zip(points, points[1:], strict=False))
-    return area * events[-1]["epoch"] / events[-1]["step"]
+    return sum((b - a) * (left + right) / 2 for (a, left), (b, right) in zip(points, points[1:], strict=False))
 
 
 def _by_metric(event: Event) -> dict[str, float]:

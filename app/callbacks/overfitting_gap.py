@@ -55,13 +55,13 @@ class OverfittingGap(Callback):
         self._said = True
         if trainer.is_global_zero:
             log.info(
-                "over-fitting since epoch %d: validation loss %.4f was %.4f above its lowest, that of epoch %d (two "
-                "standard deviations of its noise are %.4f), while train loss had fallen from %.4f to %.4f",
+                "over-fitting since epoch %d: validation loss %.4f was %.4f above its lowest, that of epoch %d (the "
+                "standard deviation of its noise is %.4f), while train loss had fallen from %.4f to %.4f",
                 began["epoch"],
                 began["value"],
                 began["value"] - began["best_value"],
                 began["best_epoch"],
-                2 * began["noise"],
+                began["noise"],
                 began["train_loss_then"],
                 began["train_loss"],
             )

@@ -2,12 +2,16 @@
 
 Hooks are put on the norms for the batches of one update and taken off again, so that the updates between cost nothing.
 The input of a norm passes through an identity of its own first: the gradient there is what leaves this norm, and not
-what the residual branch beside it adds to the same tensor.
+what the residual branch beside it adds to the same tensor. For a norm that gives out its input, `none`, that identity
+may regroup the sum of the branches behind it, and so change last bits; no other norm's run is changed.
+
+An input that the model overwrites in place before the backward pass is not measured, nor is `none` before a ReLU in
+place. Inputs are kept for the backward pass of a watched update, also where a norm or checkpointing would not do so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pytorch_lightning import LightningModule, Trainer
@@ -45,7 +49,7 @@ class PassageWatch:
     def start(self) -> None:
         """Put the hooks on."""
         for site, norm in self.norms.items():
-            self._handles.append(norm.register_forward_pre_hook(self._enter))
+            self._handles.append(norm.register_forward_pre_hook(self._enter, with_kwargs=True))
             self._handles.append(norm.register_forward_hook(self._leave(site)))
 
     def stop(self) -> None:
@@ -55,10 +59,13 @@ class PassageWatch:
         self._handles.clear()
         self._given.clear()
 
-    def _enter(self, norm: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _enter(
+        self, norm: nn.Module, arguments: tuple[Tensor, ...], named: Mapping[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         assert isinstance(norm, Norm)
-        self._given[norm] = arguments[0].view_as(arguments[0])
-        return (self._given[norm], *arguments[1:])
+        x = arguments[0] if arguments else named["x"]
+        self._given[norm] = x.view_as(x)
+        return (self._given[norm],), {}
 
     def _leave(self, site: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def leave(norm: nn.Module, _: Any, output: Tensor) -> None:
@@ -67,14 +74,14 @@ class PassageWatch:
             if not (x.requires_grad and output.requires_grad):
                 return  # without gradients: in evaluation, or the first of two passes under checkpointing
             arrived: list[Tensor] = []
-            given = x.detach()  # a hook of x that held x itself would keep both for ever
+            given, version = x.detach(), x._version  # a hook of x that held x itself would keep both for ever
             output.register_hook(arrived.append)  # before the other one, for a norm that gives out its input
-            x.register_hook(lambda dx: self._observe(site, norm, given, arrived, dx))
+            x.register_hook(lambda dx: self._observe(site, norm, given, version, arrived, dx))
 
         return leave
 
-    def _observe(self, site: str, norm: Norm, x: Tensor, arrived: list[Tensor], dx: Tensor) -> None:
-        if not self.is_on:
+    def _observe(self, site: str, norm: Norm, x: Tensor, version: int, arrived: list[Tensor], dx: Tensor) -> None:
+        if not self.is_on or x._version != version:
             return
         rows = [tensor.reshape(-1, _features(norm)) for tensor in (x, arrived.pop(), dx)]
         reached = rows[1].any(-1)

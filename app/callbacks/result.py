@@ -28,6 +28,7 @@ def build_result(
     primary: dict[str, str],
     metrics: Sequence[str],
     sites: Sequence[str],
+    steps_an_epoch: int,
     events: Sequence[Event],
     cost: dict[str, Any],
     fingerprints: dict[str, str],
@@ -42,6 +43,7 @@ def build_result(
         primary: name and mode (min, max) of the metric that chooses the best checkpoint.
         metrics: what over-fitting is told by, loss first.
         sites: paths of the norms.
+        steps_an_epoch: updates of an epoch.
         events: events of the run in order.
         cost: elapsed_s, tokens, parameters, processes.
         fingerprints: of data, batch plan and initial weights outside the norms: runs that agree in all are paired.
@@ -65,7 +67,7 @@ def build_result(
         "test": None,
         "tested": None,
         "score_signatures": {},
-        "gap": overfitting_summary(events, metrics, best["step"] if best else None),
+        "gap": overfitting_summary(events, metrics, best["step"] if best else None, steps_an_epoch),
         "norm_gradients": gradient_summary(events, sites),
         "cost": {
             **cost,

@@ -185,6 +185,7 @@ class RunRecord(Callback):
             primary={"name": pl_module.primary.name, "mode": pl_module.primary.mode},
             metrics=pl_module.metrics,
             sites=sites,
+            steps_an_epoch=-(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches),
             events=events,
             cost={
                 "elapsed_s": self._elapsed_s(),

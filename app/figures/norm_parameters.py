@@ -28,6 +28,7 @@ _DISTANCES = (
     ("norm_param/bias_distance", "bias\nrms distance from 0"),
 )
 _SHARES = (("norm_param/gain_update_share", "gains"), ("norm_param/bias_update_share", "biases"))
+_BY_SITE = "norm_param/update_share"
 _QUANTILES = ("01", "25", "50", "75", "99")
 
 
@@ -45,7 +46,8 @@ def draw_norm_parameters(events: Sequence[Event], sites: Sequence[str], title: s
     quantiles = [by_site(events, f"norm_param/ky_q{name}", sites) for name in _QUANTILES]
     shares = [(label, [(e["step"], e[key]) for e in events if e.get(key) is not None]) for key, label in _SHARES]
     shares = [(label, points) for label, points in shares if points]
-    count = len(distances) + bool(shares) + 2 * bool(quantiles[0])
+    of_sites = {step: values for step, values in by_site(events, _BY_SITE, sites).items() if any(values)}
+    count = len(distances) + bool(of_sites) + bool(shares) + 2 * bool(quantiles[0])
     if not count:
         return False
     figure, panels = new_depth_figure(count, sites, title)
@@ -54,12 +56,17 @@ def draw_norm_parameters(events: Sequence[Event], sites: Sequence[str], title: s
         axes = next(rest)
         draw_by_depth(axes, values, sites, label)
         from_zero(axes, 0.001)
+    if of_sites:
+        axes = next(rest)
+        percent = {step: [100 * value for value in values] for step, values in of_sites.items()}
+        draw_by_depth(axes, percent, sites, "share of the\nsquared update (%)")
+        from_zero(axes, 0.001)
     if quantiles[0]:
         beyond = next(rest)
         draw_by_depth(beyond, by_site(events, "norm_param/ky_beyond_share", sites), sites, "share of\n1 - k y <= 0")
         from_zero(beyond, 0.01)
         _draw_quantiles(next(rest), [values[max(values)] for values in quantiles], sites, max(quantiles[0]))
-    if distances or quantiles[0]:
+    if distances or of_sites or quantiles[0]:
         name_sites(panels[0], sites)
         show_legend(figure, panels[0])
     if shares:
@@ -71,7 +78,7 @@ def draw_norm_parameters(events: Sequence[Event], sites: Sequence[str], title: s
 def _draw_shares(axes: Axes, shares: Sequence[tuple[str, list[tuple[int, float]]]]) -> None:
     for (label, points), colour in zip(shares, COLOURS, strict=False):
         axes.plot([x for x, _ in points], [100 * y for _, y in points], color=colour, marker="o", ms=4, label=label)
-    axes.set_title("share of the\nsquared update (%)", fontsize=11)
+    axes.set_title("share of the squared\nupdate, all norms (%)", fontsize=11)
     axes.set_xlabel("step")
     axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(bottom=0)

@@ -34,6 +34,7 @@ def inspect(arguments: Sequence[str]) -> int:
         raise InputError("inspect looks at the model of a config; give --config FILE, and --norm NAME if you like")
     with tempfile.TemporaryDirectory() as root:
         quiet = [f"--run_root={root}", "--test_after_fit=false", "--watch_norms_every_steps=null"]
+        quiet += ["--trainer.min_epochs=null", "--trainer.min_steps=null", "--trainer.fast_dev_run=false"]
         command = [sys.executable, str(TRAIN), "fit", *arguments, *quiet]
         command += ["--trainer.callbacks+=app.callbacks.InspectModel"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)

@@ -104,9 +104,23 @@ def test_moments_add_up_over_parts_and_leave_out_what_is_not_defined():
     assert one.sums[0, 0] == 50
 
 
-def test_half_precision_is_measured_in_float32():
+@pytest.mark.parametrize("size", [1e-15, 1e-25, 1e-35])
+def test_tiny_gradients_violate_nothing(size):
+    real = passage("layernorm_simple", dtype=torch.float32)
+    dy = real.dy * size
+    x = real.x.clone().requires_grad_()
+    (dx,) = torch.autograd.grad(real.norm(x), x, dy)
+    moments = Moments(torch.device("cpu"))
+    moments.add(row_statistics(Passage("site", real.norm, real.x, dy, dx)))
+    assert moments.largest.max() < 3e-6
+    assert moments.sums[-1, 0] == 50 and moments.sums[-1, 1] / 50 == pytest.approx(
+        row_statistics(real).values[-1].mean().item(), rel=1e-4
+    )
+
+
+def test_half_precision_is_measured_in_float64():
     real = passage("detachnorm", dtype=torch.float32)
     half = Passage("site", real.norm, real.x.bfloat16(), real.dy.bfloat16(), real.dx.bfloat16())
     statistics = row_statistics(half)
-    assert statistics.values.dtype == torch.float32
-    torch.testing.assert_close(statistics.values[-1], torch.ones(50), rtol=0.05, atol=0)
+    assert statistics.values.dtype == torch.float64
+    torch.testing.assert_close(statistics.values[-1], torch.ones(50, dtype=torch.float64), rtol=0.05, atol=0)

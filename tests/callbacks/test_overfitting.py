@@ -3,6 +3,7 @@
 import logging
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from app.callbacks import OverfittingGap
@@ -20,7 +21,8 @@ def events(train, validation, steps=10):
     ]  # fmt: skip
 
 
-OVERFITS = events([1.0, 0.8, 0.6, 0.5, 0.4, 0.3], [1.2, 1.0, 0.9, 0.9, 1.0, 1.3])
+OVERFITS = events([1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2], [1.2, 1.0, 0.9, 0.9, 1.0, 1.3, 1.5])
+NOISE = 0.1 * 1.4826 / 6**0.5  # second differences 0.1, 0.1, 0.1, 0.2, -0.1: their median is 0.1; four times: 0.242
 
 
 def test_gap_is_positive_when_training_examples_score_better():
@@ -40,13 +42,22 @@ def test_noise_is_that_of_second_differences():
 
 
 def test_onset_is_where_the_rise_exceeds_the_noise_while_train_loss_falls():
-    # second differences of validation: 0.1, 0.1, 0.1, 0.2; median 0.1; twice the noise: 2 * 0.14826 / sqrt(6) = 0.121
     began = onset(OVERFITS, "loss")
     assert (began["epoch"], began["step"], began["best_epoch"]) == (6, 60, 3)
-    assert began["noise"] == pytest.approx(0.1 * 1.4826 / 6**0.5)
+    assert began["noise"] == pytest.approx(NOISE)
     assert (began["best_value"], began["value"]) == (0.9, 1.3)
     assert (began["train_loss_then"], began["train_loss"]) == (0.6, 0.3)
     assert onset(OVERFITS, "accuracy")["epoch"] == 6  # the same series, upside down
+    assert onset(OVERFITS[:6], "loss") is None  # one validation alone may be noise
+
+
+def test_pure_noise_is_rarely_called_over_fitting_and_a_rise_is():
+    rng, falling = np.random.default_rng(0), np.linspace(1, 0, 15)
+    alarms = sum(onset(events(falling, 1 + 0.01 * rng.normal(size=15)), "loss") is not None for _ in range(200))
+    assert alarms <= 20
+    rise = np.maximum(0.02 * (np.arange(15) - 5), 0)
+    found = [onset(events(falling, 1 + rise + 0.01 * rng.normal(size=15)), "loss") for _ in range(50)]
+    assert all(found) and all(7 <= began["epoch"] <= 11 for began in found)
 
 
 def test_a_rise_within_the_noise_is_none():
@@ -62,23 +73,25 @@ def test_too_few_validations_tell_nothing():
 
 
 def test_the_summary_has_gap_area_rise_noise_and_onset():
-    summary = overfitting_summary(OVERFITS, ["loss", "accuracy"], best_step=30)
+    summary = overfitting_summary(OVERFITS, ["loss", "accuracy"], best_step=30, steps_an_epoch=10)
     assert summary["best"] == {"loss": pytest.approx(0.3), "accuracy": pytest.approx(0.3)}
-    assert summary["final"] == {"loss": pytest.approx(1.0), "accuracy": pytest.approx(1.0)}
-    # gaps 0.2 0.2 0.3 0.4 0.6 1.0 at epochs 1 to 6: by trapezoids 0.2 + 0.25 + 0.35 + 0.5 + 0.8
-    assert summary["area"] == {"loss": pytest.approx(2.1), "accuracy": pytest.approx(2.1)}
-    assert summary["rise"] == {"loss": pytest.approx(0.4), "accuracy": pytest.approx(0.4)}
-    assert summary["noise"]["loss"] == pytest.approx(0.1 * 1.4826 / 6**0.5)
+    assert summary["final"] == {"loss": pytest.approx(1.3), "accuracy": pytest.approx(1.3)}
+    # gaps 0.2 0.2 0.3 0.4 0.6 1.0 1.3 at epochs 1 to 7: by trapezoids 0.2 + 0.25 + 0.35 + 0.5 + 0.8 + 1.15
+    assert summary["area"] == {"loss": pytest.approx(3.25), "accuracy": pytest.approx(3.25)}
+    assert summary["rise"] == {"loss": pytest.approx(0.6), "accuracy": pytest.approx(0.6)}
+    assert summary["noise"]["loss"] == pytest.approx(NOISE)
     assert summary["onset"]["loss"] == onset(OVERFITS, "loss")
 
 
-def test_area_of_validations_within_epochs_is_in_epochs():
-    series = [{**event, "epoch": (number + 2) // 2} for number, event in enumerate(OVERFITS)]  # two an epoch
-    assert overfitting_summary(series, ["loss"], None)["area"]["loss"] == pytest.approx(2.1 / 2)
+def test_area_is_in_epochs_wherever_the_validations_stand():
+    flat = [{"step": step, "epoch": 2, "val/loss": 1.0, "gap/loss": 0.1} for step in (50, 100, 150)]
+    assert overfitting_summary(flat, ["loss"], None, steps_an_epoch=100)["area"]["loss"] == pytest.approx(0.1)
 
 
 def test_a_run_without_validation_has_nothing_to_say():
-    summary = overfitting_summary([{"step": 1, "epoch": 1, "train/loss": 2.0}], ["loss"], best_step=None)
+    summary = overfitting_summary(
+        [{"step": 1, "epoch": 1, "train/loss": 2.0}], ["loss"], best_step=None, steps_an_epoch=10
+    )
     assert summary == {
         "best": {}, "final": {}, "area": {"loss": 0.0}, "rise": {"loss": 0.0}, "noise": {"loss": None},
         "onset": {"loss": None},
@@ -87,7 +100,7 @@ def test_a_run_without_validation_has_nothing_to_say():
 
 def test_a_run_that_over_fits_says_so_once_also_when_it_was_resumed(caplog):
     caplog.set_level(logging.INFO)
-    longer = [*OVERFITS, {**OVERFITS[-1], "step": 70, "epoch": 7, "val/loss": 1.5, "train_probe/loss": 0.2}]
+    longer = [*OVERFITS, {**OVERFITS[-1], "step": 80, "epoch": 8, "val/loss": 1.7, "train_probe/loss": 0.1}]
     callback = OverfittingGap()
     for event in longer:
         trainer = SimpleNamespace(

@@ -96,6 +96,24 @@ def test_checkpointing_makes_one_passage(reentrant, tensors):
     assert torch.equal(passage.dy, plain.dy) and torch.equal(passage.dx, plain.dx)
 
 
+def test_a_norm_may_be_called_by_name(tensors):
+    model, (x, weight) = Residual("layernorm"), tensors
+    (plain,) = seen(model, x, weight)
+    (named,) = seen(model, x, weight, lambda x: model.linear(torch.relu_(model.norm(x=x))) + x)
+    assert torch.equal(plain.dx, named.dx)
+
+
+def test_an_input_that_was_overwritten_is_not_measured(tensors):
+    norm, (x, weight), passages = build_norm("detachnorm", 6), tensors, []
+    watch = PassageWatch({"norm": norm}, passages.append)
+    watch.start()
+    h = x * 1.0
+    y = norm(h)
+    h += 1
+    ((y + h) * weight).sum().backward()
+    assert passages == []
+
+
 def test_norms_over_several_dimensions_are_one_row(tensors):
     norm, passages = build_norm("layernorm_simple", (3, 6)), []
     watch = PassageWatch({"norm": norm}, passages.append)

@@ -40,7 +40,7 @@ def test_a_run_measures_each_site_and_agrees_with_the_theorem(fit, norm):
         assert summary["recentring"] > 0.01 if cls.detaches_mean else summary["recentring"] < 1e-5
         assert summary["rescaling"] <= 1 + 1e-5
     pictures = {path.name for path in run.glob("*.svg")}
-    has_more = norm == "adanorm" or any("gain" in key or "bias" in key for key in events[-1])
+    has_more = norm == "adanorm" or any("update_share" in key for key in events[-1])
     assert pictures == {"curves.svg", "norm_gradients.svg"} | ({"norm_parameters.svg"} if has_more else set())
 
 
