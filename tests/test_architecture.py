@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "tasks": {"batches", "backbones", "metrics", "norms", "errors"},
     "figures": set(),
     "callbacks": {"norms", "errors", "run_folder", "figures"},
-    "study": {"errors"},
+    "study": {"errors", "norms", "figures"},
     "run_folder": {"norms", "errors"},
     "averaging": set(),
     "cli_arguments": {"norms", "cli_norm"},

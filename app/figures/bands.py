@@ -1,0 +1,92 @@
+"""Curves of several norms, each a mean over seeds with a band of one standard deviation."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from app.figures.drawing import COLOURS, MARKERS, Event, new_figure, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_NAMES = {"loss": "loss (nats)", "bpc": "bits per byte", "uas": "UAS", "las": "LAS", "bleu": "BLEU"}
+
+
+def curve_bands(
+    runs: Mapping[str, Sequence[Sequence[Event]]],
+    metrics: Sequence[str],
+    title: str,
+    curve_axes: Literal["one", "two"] = "two",
+) -> Figure:
+    """A panel a metric: train dashed, validation solid, a colour a norm.
+
+    Args:
+        runs: for each norm, the events of its runs, one for each seed.
+        metrics: names without part, e.g. loss and accuracy.
+        title: over the picture.
+        curve_axes: one axis for train and validation, or two, as in the paper's figures.
+    """
+    figure, panels = new_figure(len(metrics), title, width=4.8, height=3.8)
+    for axes, metric in zip(panels, metrics, strict=True):
+        right = axes.twinx() if curve_axes == "two" else axes
+        for number, (norm, series) in enumerate(runs.items()):
+            style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+            _band(axes, series, f"train_probe/{metric}", {**style, "linestyle": "--", "label": f"{norm}, train"})
+            _band(right, series, f"val/{metric}", {**style, "linestyle": "-", "label": f"{norm}, valid"})
+        name = _NAMES.get(metric, metric)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name if right is axes else f"{name}, train")
+        if right is not axes:
+            right.set_ylabel(f"{name}, valid")
+            plain(right, ["top"])
+            right.grid(visible=False)
+        plain(axes, ["top"] if right is not axes else ["top", "right"])
+        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
+    handles = [line for side in dict.fromkeys([panels[0], *figure.axes]) for line in side.lines]
+    by_label = {str(line.get_label()): line for line in handles if not str(line.get_label()).startswith("_")}
+    order = sorted(by_label, key=lambda label: [label.startswith(norm + ",") for norm in runs].index(True))
+    figure.legend([by_label[label] for label in order], order, loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def bars(values: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """A panel a quantity, a bar a norm: the mean over seeds, each seed a dot.
+
+    Args:
+        values: for each quantity, each norm's values, one for each seed.
+        title: over the picture.
+    """
+    figure, panels = new_figure(len(values), title, width=3.4, height=3.4)
+    for axes, (quantity, by_norm) in zip(panels, values.items(), strict=True):
+        for number, (norm, of_seeds) in enumerate(by_norm.items()):
+            if of_seeds:
+                axes.barh(norm, statistics.fmean(of_seeds), color=COLOURS[number % len(COLOURS)], alpha=0.6)
+                axes.plot(of_seeds, [norm] * len(of_seeds), "o", color="black", markersize=3)
+        axes.set_title(quantity, fontsize=10)
+        axes.invert_yaxis()
+        axes.locator_params(axis="x", nbins=4)
+        axes.tick_params(axis="y", labelsize=9, labelleft=axes is panels[0])
+        plain(axes)
+    return figure
+
+
+def _band(axes: Axes, series: Sequence[Sequence[Event]], key: str, style: Mapping[str, object]) -> None:
+    by_epoch: dict[float, list[float]] = {}
+    for events in series:
+        validated = [(event["step"], event["epoch"], event[key]) for event in events if event.get(key) is not None]
+        last = validated[-1] if validated else None
+        for step, _, value in validated:
+            assert last is not None
+            by_epoch.setdefault(round(step / last[0] * last[1], 3), []).append(value)
+    if not by_epoch:
+        return
+    places = sorted(by_epoch)
+    means = [statistics.fmean(by_epoch[place]) for place in places]
+    deviations = [statistics.stdev(by_epoch[place]) if len(by_epoch[place]) > 1 else 0.0 for place in places]
+    axes.plot(places, means, markersize=4, **style)  # type: ignore[arg-type]
+    low = [mean - deviation for mean, deviation in zip(means, deviations, strict=True)]
+    high = [mean + deviation for mean, deviation in zip(means, deviations, strict=True)]
+    axes.fill_between(places, low, high, color=str(style["color"]), alpha=0.15, linewidth=0)

@@ -1,0 +1,83 @@
+"""Translations of two runs against each other: sacrebleu's paired bootstrap, across the sentences of the test set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sacrebleu.metrics import BLEU
+from sacrebleu.significance import PairedTest
+
+from app.study.answers import Table
+from app.study.cells import run_folder
+from app.study.plan import Cell
+
+_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class SentenceTest:
+    """BLEU of a norm and of the baseline on the same sentences, of runs of one seed.
+
+    `p_value` is sacrebleu's: how often a resampled set of sentences differs by as much if there is no difference. It
+    says whether these two models differ on such sentences, not whether their norms do on other seeds.
+    """
+
+    norm: str
+    seed: int
+    bleu: float
+    baseline_bleu: float
+    p_value: float
+
+    @property
+    def words(self) -> str:
+        """For the report."""
+        return (
+            f"{self.norm}, seed {self.seed}: BLEU {self.bleu:.2f}, the baseline's {self.baseline_bleu:.2f}, "
+            f"p = {self.p_value:.3f}"
+        )
+
+
+def sentence_tests(table: Table, cells: Sequence[Cell], baseline: str) -> list[SentenceTest]:
+    """One for each norm and seed that has its translations beside the baseline's; none where BLEU is not the metric."""
+    if table.metric != "bleu":
+        return []
+    by_key = {(cell.norm_label, cell.seed): cell for cell in cells if cell.config == table.config}
+    base_row = next(row for row in table.rows if row.norm == baseline)
+    found = []
+    for row in table.rows:
+        for seed in sorted(row.results.keys() & base_row.results.keys()) if row.norm != baseline else []:
+            ours, theirs = _texts(by_key[row.norm, seed]), _texts(by_key[baseline, seed])
+            if ours is None or theirs is None or ours["reference"] != theirs["reference"]:
+                continue
+            tokenizer = _tokenizer(row.results[seed])
+            found.append(_test(row.norm, seed, ours["hypothesis"], theirs["hypothesis"], ours["reference"], tokenizer))
+    return found
+
+
+def _test(
+    norm: str, seed: int, ours: list[str], theirs: list[str], references: list[str], tokenizer: str
+) -> SentenceTest:
+    metric = BLEU(tokenize=tokenizer, references=[references])
+    test = PairedTest([("baseline", theirs), ("norm", ours)], {"BLEU": metric}, None, "bs", _SAMPLES)
+    _, scores = test()
+    baseline, own = scores["BLEU"]
+    same = ours == theirs  # of which sacrebleu says 0.001
+    return SentenceTest(norm, seed, own.score, baseline.score, 1.0 if same else own.p_value)
+
+
+def _texts(cell: Cell) -> dict[str, list[str]] | None:
+    folder = run_folder(cell)
+    paths = {name: Path(folder or "") / f"test_{name}.txt" for name in ("hypothesis", "reference")}
+    if folder is None or not all(path.is_file() for path in paths.values()):
+        return None
+    return {name: path.read_text(encoding="utf-8").split("\n")[:-1] for name, path in paths.items()}
+
+
+def _tokenizer(result: dict[str, Any]) -> str:
+    """The one that the run's own BLEU was made with."""
+    found = re.search(r"tok:([\w-]+)", result["score_signatures"].get("bleu", ""))
+    return found.group(1) if found else "13a"

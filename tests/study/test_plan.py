@@ -1,0 +1,105 @@
+"""A study's YAML: the commands it makes, what changes a cell, and what is refused."""
+
+import shlex
+
+import pytest
+import yaml
+
+from app.errors import InputError
+from app.study.__main__ import main
+from app.study.plan import read_study
+from tests.conftest import ROOT
+
+STUDIES = sorted((ROOT / "configs/studies").glob("*.yaml"))
+
+
+@pytest.fixture
+def write(tmp_path):
+    (tmp_path / "a.yaml").write_text("norm: layernorm\n")
+
+    def write(**changes):
+        content = {"configs": [str(tmp_path / "a.yaml")], "norms": ["layernorm", "adanorm"], "seeds": [1, 2], **changes}
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
+        return path
+
+    return write
+
+
+def test_cells_are_commands_seed_by_seed(write, tmp_path):
+    norms = ["layernorm", {"name": "adanorm", "options": {"k": 0.2}, "sites": ["layer.0", "final"]}]
+    study = read_study(write(norms=norms, overrides={"trainer": {"max_epochs": 3}, "data.source": "a b"}))
+    cells = study.cells(tmp_path / "studies")
+    assert [(cell.norm.name, cell.seed) for cell in cells] == [
+        ("layernorm", 1), ("adanorm", 1), ("layernorm", 2), ("adanorm", 2)
+    ]  # fmt: skip
+    words = shlex.split(cells[1].command)
+    assert words[:3] == ["python", "train.py", "fit"]
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    assert given.pop("--run_root") == str(cells[1].root)
+    assert given == {
+        "--config": str(tmp_path / "a.yaml"), "--norm": "adanorm", "--norm.options.k": "0.2",
+        "--norm.options.scale": "1.0", "--norm.sites": '["layer.0", "final"]', "--seed_everything": "1",
+        "--trainer.max_epochs": "3", "--data.source": "a b",
+    }  # fmt: skip
+    assert len({cell.root for cell in cells}) == 4
+    assert study.baseline.name == "layernorm" and study.name == "study" and study.retries == 1
+
+
+def test_what_changes_a_run_changes_its_folder_and_no_other(write, tmp_path):
+    roots = [cell.root for cell in read_study(write()).cells(tmp_path)]
+    assert [cell.root for cell in read_study(write(seeds=[1, 2, 3])).cells(tmp_path)][:4] == roots
+    changed = [cell.root for cell in read_study(write(overrides={"trainer.max_epochs": 9})).cells(tmp_path)]
+    assert not set(changed) & set(roots)
+    (tmp_path / "a.yaml").write_text("norm: adanorm\n")
+    assert not {cell.root for cell in read_study(write()).cells(tmp_path)} & set(roots)
+
+
+WRONG = {
+    "an unknown key": ({"norm": ["layernorm"]}, "unknown key 'norm'; did you mean norms"),
+    "no seeds": ({"seeds": None}, "seeds is None; allowed: a list"),
+    "an unknown norm": ({"norms": ["layernrom"]}, "layernrom.*did you mean 'layernorm'"),
+    "an unknown option": ({"norms": [{"name": "adanorm", "options": {"c": 1}}]}, "adanorm"),
+    "an unknown part of a norm": ({"norms": [{"name": "adanorm", "option": {}}]}, "option"),
+    "a norm twice": ({"norms": ["layernorm", {"name": "layernorm"}]}, "norms names layernorm twice"),
+    "a baseline that is no norm of it": ({"baseline": "none"}, "baseline none is none of the norms: layern"),
+    "a seed that is no number": ({"seeds": ["x"]}, "seed 'x'; allowed: whole numbers from 0"),
+    "a config that is not there": ({"configs": ["nowhere.yaml"]}, "config nowhere.yaml: no such file"),
+    "an override of what it sets": ({"overrides": {"norm.name": "none"}}, "overrides names norm.name"),
+    "a name that is a path": ({"name": "a/b"}, "name is 'a/b'"),
+    "retries": ({"retries": -1}, "retries is -1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_study_is_answered(wrong, write, capsys):
+    changes, words = WRONG[wrong]
+    with pytest.raises(InputError, match=words):
+        read_study(write(**changes))
+    assert main(["run", str(write(**changes))]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "a: [", "\x00"])
+def test_a_file_that_is_no_study_is_answered(content, tmp_path):
+    (tmp_path / "study.yaml").write_text(content)
+    with pytest.raises(InputError, match="study.yaml: (holds no settings|is no YAML)"):
+        read_study(tmp_path / "study.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_study(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_of_ours_is_sound(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    study = read_study(path)
+    assert study.name == path.stem
+    assert len(study.cells(tmp_path)) == len(study.configs) * len(study.norms) * len(study.seeds)
+
+
+def test_a_dry_run_prints_the_commands_and_runs_nothing(write, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", str(write()), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and all(line.startswith("python train.py fit --config") for line in lines)
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,196 @@
+"""Answers and reports of made-up studies, whose results are known: tables, pairs, claims, files."""
+
+import csv
+import json
+import math
+import shutil
+import subprocess
+
+import pytest
+
+from app.study.__main__ import main
+from app.study.answers import tables
+from app.study.claims import answers
+from app.study.plan import read_study
+from app.study.translations import sentence_tests
+
+FINGERPRINTS = {"data_fingerprint": "d", "plan_fingerprint": "p", "weights_fingerprint": "w"}
+LUCK = {1: 0.0, 2: 1.5, 3: -0.7, 4: 0.4}
+
+
+def result(seed, accuracy, train=0.3, valid=0.5, **changes):
+    """A result.json whose test accuracy, in per cent, is `accuracy` plus the luck of the seed."""
+    return {
+        "status": "finished", "task": "classification", "dataset": "rt", "seed": seed, **FINGERPRINTS,
+        "primary_metric": {"name": "accuracy", "mode": "max"}, "test": {"accuracy": (accuracy + LUCK[seed]) / 100},
+        "final": {"val": {"loss": valid}, "train_probe": {"loss": train}},
+        "gap": {"final": {"loss": valid - train}, "rise": {"loss": 0.1}},
+        "norm_gradients": {"recentring": 0.0, "rescaling": 0.9},
+        "cost": {"elapsed_s": 60.0, "tokens_per_s": 1e4, "peak_rss_bytes": 2**30, "parameters": 1234567},
+        **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A study whose runs were made up: for each norm, the result of each seed."""
+
+    def make(results, seeds=(1, 2, 3, 4), **settings):
+        (tmp_path / "rt.yaml").write_text("norm: layernorm\n")
+        content = {"configs": [str(tmp_path / "rt.yaml")], "norms": list(results), "seeds": list(seeds), **settings}
+        (tmp_path / "study.yaml").write_text(json.dumps(content))
+        study = read_study(tmp_path / "study.yaml")
+        cells = study.cells(tmp_path / "studies")
+        for cell in cells:
+            found = results[cell.norm.name].get(cell.seed)
+            if found is not None:
+                folder = cell.root / "classification/rt" / cell.norm_label / f"seed{cell.seed}"
+                folder.mkdir(parents=True)
+                (folder / "config.yaml").write_text("")
+                (folder / "result.json").write_text(json.dumps(found))
+                events = [
+                    {"step": 10 * e, "epoch": e, "val/loss": 1 / e, "train_probe/loss": 0.5 / e, "val/accuracy": 0.7}
+                    for e in (1, 2)
+                ]
+                (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+        return study, cells
+
+    return make
+
+
+def seeds(accuracy, spread=0.05, **changes):
+    return {seed: result(seed, accuracy + spread * (-1) ** seed, **changes) for seed in LUCK}
+
+
+def test_a_planted_difference_is_shown_and_none_is_not(made):
+    (table,) = tables(*made({"layernorm": seeds(75), "adanorm": seeds(77, 0.1), "none": seeds(75.02, 0.2)}))
+    baseline, ada, none = table.rows
+    assert baseline.difference is None and baseline.test.mean == pytest.approx(75.3, abs=0.01)
+    assert ada.is_shown and ada.words.startswith("difference shown: +2.00, 95 % interval +1.")
+    assert (
+        not none.is_shown and none.words.startswith("no difference shown: +0.02") and "seeds could have" in none.words
+    )
+    assert ada.adjusted > ada.difference.p_value and table.best == ada.norm
+    assert ada.difference.sd == pytest.approx(0.0577, abs=1e-3)  # the seeds' luck, 0.9, is in both and drops out
+
+
+def test_runs_that_are_not_proven_to_be_paired_are_not_compared(made):
+    (table,) = tables(*made({"layernorm": seeds(75), "adanorm": seeds(77, plan_fingerprint="other")}))
+    assert table.rows[1].difference is None and "no run that is paired" in table.rows[1].words
+
+
+def test_below_three_seeds_there_is_no_winner(made):
+    few = {"layernorm": seeds(75), "adanorm": seeds(85)}
+    (table,) = tables(*made({norm: {s: r for s, r in runs.items() if s < 3} for norm, runs in few.items()}, (1, 2)))
+    assert table.best is None and not table.rows[1].is_shown and "2 paired seeds: too few" in table.rows[1].words
+
+
+def test_diverged_runs_are_counted_as_such(made):
+    broken = {s: result(s, 0, status="diverged", test=None) for s in (1, 2)} | {3: result(3, 70)}
+    (table,) = tables(*made({"layernorm": seeds(75), "none": broken}))
+    row = table.rows[1]
+    assert (row.diverged, row.missing, row.test.n) == (2, 1, 1) and math.isnan(row.test.sd)
+
+
+def test_the_claims_are_judged(made):
+    results = {
+        "layernorm": seeds(75, train=0.10, valid=0.60), "layernorm_simple": seeds(75.01, 0.3),
+        "detachnorm": seeds(78), "adanorm": seeds(77, train=0.20, valid=0.50),
+    }  # fmt: skip
+    for number, runs in enumerate(results.values()):  # losses that differ by seed, so that there is something to test
+        for seed, run in runs.items():
+            run["final"]["val"]["loss"] += 0.001 * seed * number
+            run["final"]["train_probe"]["loss"] -= 0.001 * seed * number
+    found = {answer.claim[0]: answer for answer in answers(tables(*made(results)))}
+    assert [found[claim].verdict for claim in "1234"] == ["undecided", "contradicted", "supported", "supported"]
+    assert "adanorm less layernorm: +2.000 (95 % interval" in found["3"].numbers and "shown" in found["3"].numbers
+
+
+def test_claims_without_their_norms_are_left_out(made):
+    assert [a.claim[0] for a in answers(tables(*made({"layernorm": seeds(75), "adanorm": seeds(77)})))] == ["3", "4"]
+
+
+def test_the_report_is_one_file_with_tables_beside_it(made, tmp_path, capsys):
+    made({"layernorm": seeds(75), "adanorm": seeds(77, 0.1), "none": {1: result(1, 70)}}, baseline="layernorm")
+    arguments = [str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]
+    assert main(["report", *arguments]) == 0
+    folder = tmp_path / "studies/study/report"
+    assert capsys.readouterr().out.strip() == str(folder / "report.html")
+    assert {path.name for path in folder.iterdir()} == {
+        "report.html", "report.md", "table.csv", "table.tex", "rt_curves.svg", "rt_curves.pdf", "rt_norms.svg",
+        "rt_norms.pdf",
+    }  # fmt: skip
+    html = (folder / "report.html").read_text()
+    for word in (
+        "The answer",
+        "supported",
+        "77.30",
+        "77.5",
+        "difference shown",
+        "python train.py fit",
+        "<svg",
+        "waiting",
+    ):
+        assert word in html
+    assert not [word for word in ("src=", "@import", "<script", "url(http") if word in html]  # needs no network
+    rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
+    assert [row["norm"] for row in rows] == ["layernorm", "adanorm(k=0.1,scale=1) (best)", "none"]
+    assert rows[1]["mean"] == "77.30" and rows[1]["difference"] == "+2.00*" and rows[1]["paper"] == "77.5"
+    assert r"\textbf{77.30}" in (folder / "table.tex").read_text()
+    assert "| adanorm(k=0.1,scale=1) (best) | 77.30 |" in (folder / "report.md").read_text()
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_it_whole(made, tmp_path, width):
+    made({"layernorm": seeds(75), "adanorm": seeds(77, 0.1)})
+    assert main(["report", str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]) == 0
+    report, picture = tmp_path / "studies/study/report/report.html", tmp_path / "shot.png"
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += [f"--window-size={width},900", f"--screenshot={picture}", f"file://{report}"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert picture.stat().st_size > 10_000
+
+
+def test_a_study_without_results_has_no_report(made, tmp_path, capsys):
+    made({"layernorm": {}, "adanorm": {}})
+    assert main(["report", str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]) == 2
+    assert "no run has ended yet" in capsys.readouterr().err
+    assert not (tmp_path / "studies").exists()
+
+
+def test_status_says_what_is_done_and_how_long_the_rest_takes(made, tmp_path, capsys):
+    made({"layernorm": seeds(75), "adanorm": {1: result(1, 77)}})
+    assert main(["status", str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]) == 0
+    shown = capsys.readouterr().out
+    assert "5 of 8 cells done; the other 3 take about 3 minutes, one at a time" in shown
+    assert shown.count("finished") == 5 and shown.count("waiting") == 3
+
+
+def test_translations_are_compared_across_sentences_by_sacrebleu(made, tmp_path):
+    from sacrebleu import corpus_bleu
+
+    references = [f"this is sentence number {n} of the small set of tests" for n in range(60)]
+    worse = [line.replace("small", "large") if n % 2 else line for n, line in enumerate(references)]
+    signature = {"score_signatures": {"bleu": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"}}
+    metric = {"primary_metric": {"name": "bleu", "mode": "max"}, "task": "translation", "dataset": "pairs", **signature}
+    runs = {
+        norm: {seed: result(seed, 0, **metric, test={"bleu": score}) for seed in (1, 2)}
+        for norm, score in (("layernorm", 100.0), ("adanorm", 80.0), ("none", 100.0))
+    }
+    study, cells = made(runs, (1, 2))
+    for cell in cells:
+        (folder,) = cell.root.glob("*/*/*/seed*")
+        texts = {"hypothesis": worse if cell.norm.name == "adanorm" else references, "reference": references}
+        for name, lines in texts.items():
+            (folder / f"test_{name}.txt").write_text("".join(f"{line}\n" for line in lines))
+    (table,) = tables(study, cells)
+    found = {(test.norm.partition("(")[0], test.seed): test for test in sentence_tests(table, cells, "layernorm")}
+    assert set(found) == {("adanorm", 1), ("adanorm", 2), ("none", 1), ("none", 2)}
+    ada, none = found["adanorm", 1], found["none", 1]
+    assert (ada.bleu, ada.baseline_bleu) == (
+        pytest.approx(corpus_bleu(worse, [references]).score), pytest.approx(100)
+    )  # fmt: skip
+    assert ada.p_value < 0.05 < none.p_value
+    assert main(["report", str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]) == 0
+    assert "paired bootstrap" in (tmp_path / "studies/study/report/report.md").read_text()
