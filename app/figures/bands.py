@@ -66,6 +66,8 @@ def bars(values: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Fig
                 axes.barh(norm, statistics.fmean(of_seeds), color=COLOURS[number % len(COLOURS)], alpha=0.6)
                 axes.plot(of_seeds, [norm] * len(of_seeds), "o", color="black", markersize=3)
         axes.set_title(quantity, fontsize=10)
+        if axes.get_xlim()[1] < 0.001:  # rounding errors look like nothing
+            axes.set_xlim(0, 0.05)
         axes.invert_yaxis()
         axes.locator_params(axis="x", nbins=4)
         axes.tick_params(axis="y", labelsize=9, labelleft=axes is panels[0])

@@ -55,6 +55,8 @@ class NormRow:
             return f"{found.n} paired seed{'s' * (found.n > 1)}: too few to call a difference"
         low, high = found.t_interval
         text = "difference shown" if self.is_shown else "no difference shown"
+        if not self.is_shown and low * high > 0:
+            text += " after Holm's correction"
         needed = f"{found.seeds_needed} seeds" if found.seeds_needed else "more seeds than anybody will run"
         return (
             f"{text}: {found.mean:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}; {found.n} seeds could have shown "

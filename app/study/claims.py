@@ -112,5 +112,5 @@ def _in_words(one: _Comparison, difference: Difference, shown: bool) -> str:
     if difference.n < FEWEST_SEEDS:
         return f"{one.words}: {difference.mean:+.3f} over {difference.n} paired seeds, too few"
     return f"{one.words}: {difference.mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}, {difference.n} seeds), " + (
-        "shown" if shown else "no difference shown"
+        "shown" if shown else "no difference shown after Holm's correction"
     )
