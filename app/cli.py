@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -273,6 +274,8 @@ def main(arguments: Sequence[str]) -> int:
     speak_plainly(next(iter(arguments), None))
     try:
         CLI(fold_norm(arguments, [BASE_CONFIG]))
+        if torch.distributed.is_initialized():  # or its threads may outlive it, and abort a process that is done
+            torch.distributed.destroy_process_group()
     except DivergedError as error:
         print(error, file=sys.stderr)
         return EXIT_DIVERGED

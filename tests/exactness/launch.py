@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import socket
@@ -16,6 +17,7 @@ from tests.conftest import ROOT
 
 SEVERAL = ["--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
 _TIMEOUT = 300
+_ports = itertools.count()
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["app.cli", "app.datamodules", "app.tasks", "transformers", "datasets"])
@@ -35,10 +37,7 @@ def by_torchrun(arguments: list[str], processes: int, log: Path) -> bool:
 
 def by_fork(arguments: list[str], processes: int, log: Path) -> bool:
     """What torchrun gives its processes, without the seconds that each would take to import; whether all succeeded."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(processes)}
     common |= {"LOCAL_WORLD_SIZE": str(processes), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
     started = []
     for rank in range(processes):
@@ -56,6 +55,15 @@ def by_fork(arguments: list[str], processes: int, log: Path) -> bool:
         process.join()
     log.write_text("".join(Path(f"{log}.{rank}").read_text() for rank in range(processes)))
     return all(process.exitcode == 0 for process in started)
+
+
+def _free_port() -> int:
+    """Below those that the system gives to connections, one of which might be first; others for each test process."""
+    while True:
+        port = 20_000 + (os.getpid() * 97 + next(_ports)) % 10_000
+        with socket.socket() as free:
+            if free.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 def _run(arguments: list[str], environment: dict[str, str], log: str) -> None:
