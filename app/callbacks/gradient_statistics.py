@@ -6,7 +6,7 @@ population variance of x plus the norm's eps (with it, the theorem's relations a
     recentring  |mean(dx)| / rms(dx)            0 where mu has its derivative
     rescaling   var(dx) sigma^2 / var(g)        1 where sigma is detached, at most 1 where it has its derivative
 
-The theorem (Xu et al. 2019, section 3.2):
+The theorem (Xu et al. 2019, section 3):
 
     mean(dx) = mean(g) / sigma                  where mu is detached, else 0
     var(dx)  = var(g) / sigma^2                 where sigma is detached, else at most that

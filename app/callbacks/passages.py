@@ -11,6 +11,7 @@ place. Inputs are kept for the backward pass of a watched update, also where a n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -83,7 +84,7 @@ class PassageWatch:
     def _observe(self, site: str, norm: Norm, x: Tensor, version: int, arrived: list[Tensor], dx: Tensor) -> None:
         if not self.is_on or x._version != version:
             return
-        rows = [tensor.reshape(-1, _features(norm)) for tensor in (x, arrived.pop(), dx)]
+        rows = [tensor.reshape(-1, math.prod(norm.normalized_shape)) for tensor in (x, arrived.pop(), dx)]
         reached = rows[1].any(-1)
         if not reached.all():
             rows = [tensor[reached] for tensor in rows]
@@ -100,10 +101,3 @@ def is_due(trainer: Trainer, every_n_steps: int) -> bool:
     """Whether the update in progress is to be looked at: the first, and each whose number is a multiple."""
     number = trainer.global_step + 1
     return number == 1 or number % every_n_steps == 0
-
-
-def _features(norm: Norm) -> int:
-    features = 1
-    for size in norm.normalized_shape:
-        features *= size
-    return features

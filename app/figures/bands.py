@@ -6,13 +6,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from app.figures.drawing import COLOURS, MARKERS, Event, new_figure, plain
+from app.figures.drawing import COLOURS, MARKERS, METRIC_NAMES, Event, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_NAMES = {"loss": "loss (nats)", "bpc": "bits per byte", "uas": "UAS", "las": "LAS", "bleu": "BLEU"}
 
 
 def curve_bands(
@@ -36,7 +34,7 @@ def curve_bands(
             style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
             _band(axes, series, f"train_probe/{metric}", {**style, "linestyle": "--", "label": f"{norm}, train"})
             _band(right, series, f"val/{metric}", {**style, "linestyle": "-", "label": f"{norm}, valid"})
-        name = _NAMES.get(metric, metric)
+        name = METRIC_NAMES.get(metric, metric)
         axes.set_xlabel("epoch")
         axes.set_ylabel(name if right is axes else f"{name}, train")
         if right is not axes:

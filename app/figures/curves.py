@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from app.figures.drawing import COLOURS, MARKERS, Event, new_figure, plain, save
+from app.figures.drawing import COLOURS, MARKERS, METRIC_NAMES, Event, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NAMES = {"loss": "loss (nats)", "bpc": "bits per byte", "uas": "UAS", "las": "LAS", "bleu": "BLEU"}
 _PARTS = (("train_probe", "train"), ("val", "valid"))
 
 
@@ -55,7 +54,7 @@ def draw_curves(
 
 def _draw_metric(axes: Axes, runs: Sequence[CurveRun], metric: str, curve_axes: Literal["one", "two"]) -> None:
     unit = _unit(runs, metric)
-    name = _NAMES.get(metric, metric)
+    name = METRIC_NAMES.get(metric, metric)
     right = axes.twinx() if curve_axes == "two" else axes
     for number, run in enumerate(runs):
         for side, (part, label) in zip((axes, right), _PARTS, strict=True):

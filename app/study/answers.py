@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from app.study.cells import result_of
@@ -94,17 +94,13 @@ def tables(study: Study, cells: Sequence[Cell]) -> list[Table]:
     drafts = [(config, [cell for cell in cells if cell.config == config]) for config in study.configs]
     found = [table for config, own in drafts if (table := _table(study, config, own)) is not None]
     compared = [row for table in found for row in table.rows if row.difference is not None]
-    adjusted = holm([row.difference.p_value if row.difference else math.nan for row in compared])
+    adjusted = holm([row.difference.p_value for row in compared if row.difference is not None])
     by_row = {id(row): p for row, p in zip(compared, adjusted, strict=True)}
-    return [
-        Table(
-            **{
-                **table.__dict__,
-                "rows": [NormRow(**{**r.__dict__, "adjusted": by_row.get(id(r), math.nan)}) for r in table.rows],
-            }
-        )
-        for table in found
-    ]
+
+    def corrected(row: NormRow) -> NormRow:
+        return replace(row, adjusted=by_row.get(id(row), math.nan))
+
+    return [replace(table, rows=[corrected(row) for row in table.rows]) for table in found]
 
 
 def test_score(metric: str) -> Score:

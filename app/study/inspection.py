@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import InputError
+from app.study.plan import TRAIN
 
-TRAIN = Path(__file__).parents[2] / "train.py"
 _LARGE = 1e3  # a factor between the first block and the last that training rarely mends
 
 

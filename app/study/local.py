@@ -10,12 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from app.study.cells import DONE, checkpoint_of, last_words, note_failure, state_of
-from app.study.plan import Cell
+from app.study.plan import TRAIN, Cell
 
-TRAIN = Path(__file__).parents[2] / "train.py"
 _POLL_S = 0.2
 _ENDS = (0, 4)  # exit statuses of a run that came to its end, and of one that diverged
 

@@ -16,6 +16,7 @@ import yaml
 from app.errors import InputError
 from app.norms import NormError, NormSpec
 
+TRAIN = Path(__file__).parents[2] / "train.py"
 _NAMES_OF_RUNS = ("config", "norm", "seed_everything", "run_root", "ckpt_path")  # what a study says itself
 
 
@@ -27,7 +28,7 @@ class Cell:
         config: path of the config.
         norm: the norm, its options and its sites.
         seed: of --seed_everything.
-        root: its --run_root, which no other cell has; it holds the run's folder, cell.json and log.txt.
+        root: its --run_root, which no other cell has; it holds the run's folder, log.txt and what failed.
         arguments: of train.py fit, all of them.
     """
 

@@ -1,4 +1,4 @@
-"""What the paper published (Xu et al. 2019, tables 1 to 4 as its poster gives them), by the names of our datasets."""
+"""What the paper published (Xu et al. 2019, as its poster gives it), by the names of our datasets."""
 
 from __future__ import annotations
 
