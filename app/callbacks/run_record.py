@@ -25,7 +25,7 @@ from app.callbacks.metrics_file import Event, MetricsFile, log_event, read_event
 from app.callbacks.result import build_result, write_result
 from app.callbacks.steps import made_update
 from app.errors import InputError
-from app.figures import CurveRun, draw_curves, draw_norm_gradients, draw_norm_parameters
+from app.figures import draw_curves, draw_norm_gradients, draw_norm_parameters
 
 _KEY = "run_record"  # of a checkpoint
 
@@ -197,8 +197,8 @@ class RunRecord(Callback):
         )
         write_result(folder, self.result)
         title, best = self.result["signature"], self.result["best"]
-        curves = CurveRun(title, events, best["step"] if best else None)
-        draw_curves([curves], pl_module.metrics, title, folder / "curves.svg", pl_module.curve_axes)
+        best_step = best["step"] if best else None
+        draw_curves(events, pl_module.metrics, title, folder / "curves.svg", pl_module.curve_axes, best_step)
         draw_norm_gradients(events, sites, title, folder / "norm_gradients.svg")
         draw_norm_parameters(events, sites, title, folder / "norm_parameters.svg")
 

@@ -1,9 +1,9 @@
 """Pictures drawn from what runs have written: curves, and what norms do to gradients and parameters."""
 
 from app.figures.bands import bars, curve_bands
-from app.figures.curves import CurveRun, draw_curves
+from app.figures.curves import draw_curves
 from app.figures.drawing import save
 from app.figures.norm_gradients import draw_norm_gradients
 from app.figures.norm_parameters import draw_norm_parameters
 
-__all__ = ["CurveRun", "draw_curves", "draw_norm_gradients", "draw_norm_parameters", "bars", "curve_bands", "save"]
+__all__ = ["draw_curves", "draw_norm_gradients", "draw_norm_parameters", "bars", "curve_bands", "save"]

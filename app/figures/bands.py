@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from app.figures.drawing import COLOURS, MARKERS, METRIC_NAMES, Event, new_figure, plain
+from app.figures.drawing import COLOURS, MARKERS, METRIC_NAMES, Event, new_figure, plain, unit_of_time
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,14 +28,16 @@ def curve_bands(
         curve_axes: one axis for train and validation, or two, as in the paper's figures.
     """
     figure, panels = new_figure(len(metrics), title, width=4.8, height=3.8)
+    by_step = any(unit_of_time(events) == "step" for series in runs.values() for events in series)
+    unit = "step" if by_step else "epoch"
     for axes, metric in zip(panels, metrics, strict=True):
         right = axes.twinx() if curve_axes == "two" else axes
         for number, (norm, series) in enumerate(runs.items()):
             style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-            _band(axes, series, f"train_probe/{metric}", {**style, "linestyle": "--", "label": f"{norm}, train"})
-            _band(right, series, f"val/{metric}", {**style, "linestyle": "-", "label": f"{norm}, valid"})
+            _band(axes, series, f"train_probe/{metric}", unit, {**style, "linestyle": "--", "label": f"{norm}, train"})
+            _band(right, series, f"val/{metric}", unit, {**style, "linestyle": "-", "label": f"{norm}, valid"})
         name = METRIC_NAMES.get(metric, metric)
-        axes.set_xlabel("epoch")
+        axes.set_xlabel(unit)
         axes.set_ylabel(name if right is axes else f"{name}, train")
         if right is not axes:
             right.set_ylabel(f"{name}, valid")
@@ -73,19 +75,16 @@ def bars(values: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Fig
     return figure
 
 
-def _band(axes: Axes, series: Sequence[Sequence[Event]], key: str, style: Mapping[str, object]) -> None:
-    by_epoch: dict[float, list[float]] = {}
-    for events in series:
-        validated = [(event["step"], event["epoch"], event[key]) for event in events if event.get(key) is not None]
-        last = validated[-1] if validated else None
-        for step, _, value in validated:
-            assert last is not None
-            by_epoch.setdefault(round(step / last[0] * last[1], 3), []).append(value)
-    if not by_epoch:
+def _band(axes: Axes, series: Sequence[Sequence[Event]], key: str, unit: str, style: Mapping[str, object]) -> None:
+    by_place: dict[int, list[float]] = {}
+    for event in (event for events in series for event in events):
+        if event.get(key) is not None:
+            by_place.setdefault(event[unit], []).append(event[key])
+    if not by_place:
         return
-    places = sorted(by_epoch)
-    means = [statistics.fmean(by_epoch[place]) for place in places]
-    deviations = [statistics.stdev(by_epoch[place]) if len(by_epoch[place]) > 1 else 0.0 for place in places]
+    places = sorted(by_place)
+    means = [statistics.fmean(by_place[place]) for place in places]
+    deviations = [statistics.stdev(by_place[place]) if len(by_place[place]) > 1 else 0.0 for place in places]
     axes.plot(places, means, markersize=4, **style)  # type: ignore[arg-type]
     low = [mean - deviation for mean, deviation in zip(means, deviations, strict=True)]
     high = [mean + deviation for mean, deviation in zip(means, deviations, strict=True)]

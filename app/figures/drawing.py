@@ -50,6 +50,12 @@ def plain(axes: Axes, sides: Sequence[Literal["top", "right"]] = ("top", "right"
     axes.spines[list(sides)].set_visible(False)
 
 
+def unit_of_time(events: Sequence[Event]) -> Literal["epoch", "step"]:
+    """What validations are drawn over: epochs, or steps where an epoch has several."""
+    epochs = [event["epoch"] for event in events if event.get("val/loss") is not None]
+    return "epoch" if len(set(epochs)) == len(epochs) else "step"
+
+
 def by_site(events: Sequence[Event], prefix: str, sites: Sequence[str]) -> dict[int, list[float]]:
     """Values of a statistic by step, in the order of sites; nan where a site has none.
 
