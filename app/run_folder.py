@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import struct
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -47,6 +49,17 @@ def claim(folder: Path) -> IO[str]:
     lock.write(f"process {os.getpid()}")
     lock.flush()
     return lock
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether a process has the folder now; asked without taking it, on Linux alone (elsewhere False)."""
+    path = folder / LOCK
+    if sys.platform != "linux" or not path.is_file():
+        return False
+    layout = "hhqqi4x"  # struct flock: type, whence, start, length, process
+    with open(path, "rb+") as file:
+        answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    return bool(struct.unpack(layout, answer)[0] != fcntl.F_UNLCK)
 
 
 def set_aside(folder: Path) -> Path | None:

@@ -11,7 +11,9 @@ from types import FrameType
 
 from app.errors import InputError
 from app.study.inspection import inspect
-from app.study.local import run_cells
+from app.study.launch import Engine, run_cells
+from app.study.local import LocalEngine
+from app.study.on_ray import RayEngine
 from app.study.plan import read_study
 from app.study.report import write_report
 from app.study.table import Watch, status_lines
@@ -42,7 +44,11 @@ def _parser() -> argparse.ArgumentParser:
         "inspect", help="a model before it is trained: norms, parameters, activations and gradients; arguments of fit"
     )
     run = commands.add_parser("run", help="run all cells of a study that are not done")
-    run.add_argument("--jobs", type=int, default=1, help="cells that run at a time; the cores are divided between them")
+    run.add_argument("--jobs", type=int, help="cells that run at a time (1); the cores are divided between them")
+    run.add_argument("--engine", choices=("local", "ray"), default="local", help="what runs them: this machine, or Ray")
+    run.add_argument("--address", help="of a Ray cluster, or auto; without it Ray is started here")
+    run.add_argument("--cpus", type=int, help="of Ray, whole ones for each cell (1), as many threads")
+    run.add_argument("--gpus", type=float, help="of Ray, for each cell (0); a fraction lets several share one")
     run.add_argument("--dry-run", action="store_true", help="print the cells' commands, and run nothing")
     run.set_defaults(function=_run)
     status = commands.add_parser("status", help="where each cell of a study stands")
@@ -56,24 +62,43 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(known: argparse.Namespace) -> int:
-    if known.jobs < 1:
-        raise InputError(f"--jobs is {known.jobs}; allowed: whole numbers from 1")
+    _check(known)
     study = read_study(known.study)
     cells = study.cells(known.study_root)
     if known.dry_run:
         print("\n".join(cell.command for cell in cells))
         return 0
-    signal.signal(signal.SIGTERM, _end)
+    engine = _engine(known)
+    signal.signal(signal.SIGTERM, _end)  # after the engine: Ray sets a handler of its own
     watch = Watch(study, cells)
     try:
         with watch:
-            run_cells(cells, study.retries, known.jobs, watch.say, watch.look)
+            run_cells(cells, study.retries, engine, watch.say, watch.look)
     except (KeyboardInterrupt, SystemExit) as ended:
         number = signal.SIGINT if isinstance(ended, KeyboardInterrupt) else signal.SIGTERM
         print("stopped; the same command goes on where the cells stand", file=sys.stderr)
         return 128 + number
     print("\n".join(status_lines(study, cells)))
     return EXIT_FAILED if watch.has_failed else 0
+
+
+def _check(known: argparse.Namespace) -> None:
+    for engine, flags in (("local", ("jobs",)), ("ray", ("address", "cpus", "gpus"))):
+        for flag in flags:
+            if engine != known.engine and getattr(known, flag) is not None:
+                raise InputError(f"--{flag} is for --engine {engine}, not for {known.engine}; leave it out")
+    for flag in ("jobs", "cpus"):
+        number = getattr(known, flag)
+        if number is not None and number < 1:
+            raise InputError(f"--{flag} is {number}; allowed: whole numbers from 1")
+    if known.gpus is not None and not 0 <= known.gpus < float("inf"):
+        raise InputError(f"--gpus is {known.gpus}; allowed: 0, and more, also fractions")
+
+
+def _engine(known: argparse.Namespace) -> Engine:
+    if known.engine == "ray":
+        return RayEngine(known.address, known.cpus or 1, known.gpus or 0)
+    return LocalEngine(known.jobs or 1)
 
 
 def _status(known: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from app.run_folder import is_in_use
 from app.study.plan import Cell
 
 State = Literal["waiting", "stopped", "failed", "finished", "diverged"]
@@ -33,6 +34,12 @@ def state_of(cell: Cell, retries: int) -> State:
     if failures(cell) > retries:
         return "failed"
     return "stopped" if checkpoint_of(cell) is not None else "waiting"
+
+
+def is_running(cell: Cell) -> bool:
+    """Whether a process has the cell's run, whoever started it."""
+    folder = run_folder(cell)
+    return folder is not None and is_in_use(folder)
 
 
 def run_folder(cell: Cell) -> Path | None:
@@ -71,9 +78,15 @@ def note_failure(cell: Cell, status: int) -> None:
         file.write(f"exit status {status}\n")
 
 
+def remark(cell: Cell, words: str) -> None:
+    """A line at the end of the cell's log, of what its run can not say itself."""
+    with open(cell.log, "a", encoding="utf-8") as file:
+        file.write(f"{words}\n")
+
+
 def last_words(cell: Cell) -> str:
     """The last line of the cell's log that says something."""
-    lines = [line for line in _tail(cell.root / "log.txt").splitlines() if line.strip()]
+    lines = [line for line in _tail(cell.log).splitlines() if line.strip()]
     return lines[-1].strip() if lines else ""
 
 
@@ -82,7 +95,7 @@ def progress_of(cell: Cell) -> Progress:
     folder = run_folder(cell)
     lines = _tail(folder / "metrics.jsonl").splitlines() if folder else []
     events = [event for event in map(_event, lines) if event is not None]
-    times = _TIME_LEFT.findall(_tail(cell.root / "log.txt"))
+    times = _TIME_LEFT.findall(_tail(cell.log))
     score = None
     for event in events:
         scores = [value for key, value in event.items() if key.startswith("val/") and key != "val/loss"]

@@ -49,6 +49,11 @@ class Cell:
         return f"{Path(self.config).stem} {self.norm_label} seed {self.seed}"
 
     @property
+    def log(self) -> Path:
+        """What its runs print, one after the other."""
+        return self.root / "log.txt"
+
+    @property
     def command(self) -> str:
         """The line to type; also for any batch system."""
         return shlex.join(["python", "train.py", "fit", *self.arguments])

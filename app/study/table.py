@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from app.study.cells import progress_of, result_of, state_of
-from app.study.local import Running
+from app.study.cells import is_running, progress_of, result_of, state_of
+from app.study.launch import Job
 from app.study.plan import Cell, Study
 
 _EVERY_S = 1.0
@@ -58,7 +58,7 @@ class Watch:
         else:
             print(line, flush=True)
 
-    def look(self, running: Sequence[Running]) -> None:
+    def look(self, running: Sequence[Job]) -> None:
         """Draw the table anew, at most once a second."""
         if self._live is None or time.monotonic() - self._looked_at < _EVERY_S:
             return
@@ -101,7 +101,7 @@ def _rows(study: Study, cells: Sequence[Cell], active: set[object]) -> list[list
     rows = []
     for cell in cells:
         progress = progress_of(cell)
-        state = "running" if cell.root in active else state_of(cell, study.retries)
+        state = "running" if cell.root in active or is_running(cell) else state_of(cell, study.retries)
         left = progress.seconds_left if state == "running" else None
         rows.append(
             [

@@ -1,0 +1,129 @@
+"""Run the cells of a study, whatever engine they run on: start, watch, try again, stop."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from app.study.cells import DONE, checkpoint_of, is_running, last_words, note_failure, state_of
+from app.study.plan import Cell
+
+_POLL_S = 0.2
+_ENDS = (0, 4)  # exit statuses of a run that came to its end, and of one that diverged
+
+
+class Job(ABC):
+    """A cell that an engine has taken.
+
+    Args:
+        cell: that is to be run; one that has a checkpoint goes on from it.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.goes_on = checkpoint_of(cell) is not None
+        self.begun_at: float | None = None
+
+    @abstractmethod
+    def has_begun(self) -> bool:
+        """Whether its process runs, or has run; an engine may keep a job until there is room."""
+
+    @abstractmethod
+    def exit_status(self) -> int | None:
+        """Of the run; None until it has ended."""
+
+    @abstractmethod
+    def terminate(self) -> None:
+        """Ask the run to write a checkpoint and end; returns at once."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> None:
+        """Until the run has ended; what still runs after so many seconds is killed."""
+
+
+class Engine(ABC):
+    """Where cells run."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """How many at a time, with what, for the log."""
+
+    @abstractmethod
+    def has_room(self, jobs: int) -> bool:
+        """Whether it takes one more job beside so many."""
+
+    @abstractmethod
+    def start(self, cell: Cell) -> Job:
+        """Take a cell, to be run at once or when there is room."""
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    retries: int,
+    engine: Engine,
+    say: Callable[[str], None],
+    look: Callable[[Sequence[Job]], None] = lambda jobs: None,
+) -> None:
+    """Run what is not done yet; one that fails does not stop the others.
+
+    A SIGTERM or Ctrl-C, passed on, lets the runs write their checkpoints.
+
+    Args:
+        cells: in the order in which they are to be run.
+        retries: how often a cell that failed is tried again.
+        engine: that runs them.
+        say: takes a line for each cell that begins or ends.
+        look: called again and again with the jobs that have begun, for a table.
+    """
+    waiting = [cell for cell in cells if state_of(cell, retries) not in (*DONE, "failed")]
+    jobs: list[Job] = []
+    say(f"{len(waiting)} of {len(cells)} cells to run, {engine.description}")
+    try:
+        while waiting or jobs:
+            while engine.has_room(len(jobs)) and (cell := _next_free(waiting, retries)) is not None:
+                jobs.append(engine.start(cell))
+            time.sleep(_POLL_S)
+            for job in list(jobs):
+                _say_when_begun(job, say)
+                status = job.exit_status()
+                if status is not None:
+                    jobs.remove(job)
+                    if _is_to_be_tried_again(job, status, retries, say):
+                        waiting.insert(0, job.cell)
+            look([job for job in jobs if job.begun_at is not None])
+    finally:
+        for job in jobs:
+            job.terminate()
+        for job in jobs:
+            job.wait(60)
+
+
+def _next_free(waiting: list[Cell], retries: int) -> Cell | None:
+    """Take a cell that no process has: another study may, or the run of a killed one that writes its checkpoint."""
+    for cell in list(waiting):
+        if state_of(cell, retries) in DONE:
+            waiting.remove(cell)
+        elif not is_running(cell):
+            waiting.remove(cell)
+            return cell
+    return None
+
+
+def _say_when_begun(job: Job, say: Callable[[str], None]) -> None:
+    if job.begun_at is None and job.has_begun():
+        job.begun_at = time.monotonic()
+        say(f"{'going on' if job.goes_on else 'started'}: {job.cell.name}; log {job.cell.log}")
+
+
+def _is_to_be_tried_again(job: Job, status: int, retries: int, say: Callable[[str], None]) -> bool:
+    minutes = (time.monotonic() - (job.begun_at or time.monotonic())) / 60
+    if status in _ENDS:
+        say(f"{state_of(job.cell, retries)}: {job.cell.name}, {minutes:.1f} minutes")
+        return False
+    note_failure(job.cell, status)
+    again = state_of(job.cell, retries) != "failed"
+    what = "failed, trying again" if again else "failed"
+    say(f"{what}: {job.cell.name}, exit status {status}: {last_words(job.cell)}")
+    return again
