@@ -13,7 +13,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 def reseed(*key: int) -> None:
     """Seed torch (all devices), numpy and random from a key of non-negative numbers."""
     words = np.random.SeedSequence(key).generate_state(3, dtype=np.uint64)
-    torch.manual_seed(int(words[0]))
+    # torch.manual_seed writes down a stack trace for each kind of device that is not there, every time it is called
+    seed = torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed
+    seed(int(words[0]))
     np.random.seed(int(words[1]) % 2**32)
     random.seed(int(words[2]))
 
