@@ -1,0 +1,139 @@
+"""BareLoop: `fit` against a plain loop over the same batches with the same model and optimizer, in turns.
+
+The turns are blocks of some updates: one by Lightning with all its callbacks, then the same batches again by the loop
+below. So a machine that slows down slows both, and each pair of neighbours gives a ratio of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from app.benchmark.phases import PhaseProfiler
+from app.errors import InputError
+
+FILE_NAME = "bare_loop.json"
+
+
+class BareLoop(Callback):
+    """Writes bare_loop.json into the run folder, and ends the run.
+
+    It holds `pairs` (seconds of a block by fit and by the bare loop), `updates` of a block, `tokens` of each, `phases`
+    (shares of a last block's time by fit), and `first_step_s` (from the command to the first update).
+
+    Args:
+        updates: of a block; the default holds one update in which the norms are measured, as every fifty do.
+        blocks: pairs of blocks that are timed.
+        warmup: updates before the first.
+        launched_at: when the command was given, as time.time() says it.
+        bare: without it fit alone is timed, and a pair holds nan; for several processes, which must not train apart.
+    """
+
+    def __init__(
+        self, updates: int = 50, blocks: int = 5, warmup: int = 10, launched_at: float = 0.0, bare: bool = True
+    ) -> None:
+        self.updates, self.blocks, self.warmup, self.launched_at = updates, blocks, warmup, launched_at
+        self.bare = bare
+        self._first_step_s: float | None = None
+        self._batches: list[Any] = []  # of the block that fit is in; None of them is copied
+        self._began: float | None = None
+        self._began_at_step = 0
+        self._pairs: list[tuple[float, float]] = []
+        self._tokens: list[int] = []
+        self._profiler: PhaseProfiler | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse blocks that no epoch has room for."""
+        most = int(trainer.num_training_batches) // trainer.accumulate_grad_batches
+        if most <= self.updates:
+            raise InputError(f"an epoch has {most} updates; ask for blocks of fewer: --updates {max(1, most // 2)}")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Note when the first one begins."""
+        if self._first_step_s is None:
+            self._first_step_s = time.time() - self.launched_at
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """At the end of a block, the bare loop's turn."""
+        if trainer.global_step < self.warmup:
+            return
+        if self._began is None:
+            self._begin(trainer)
+            return
+        self._batches.append(batch)
+        if trainer.global_step - self._began_at_step < self.updates:
+            return
+        by_fit = _now(pl_module) - self._began
+        if self._profiler is not None:
+            self._write(trainer)
+            trainer.should_stop = True
+            return
+        by_hand = bare_loop(trainer, pl_module, self._batches) if self.bare else math.nan
+        self._pairs.append((by_fit, by_hand))
+        self._tokens.append(sum(part.tokens for part in self._batches))
+        if len(self._pairs) == self.blocks:
+            trainer.profiler = self._profiler = PhaseProfiler()
+        self._begin(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A block with a validation in it would be no block of updates: it begins anew."""
+        self._began = None
+        if self._profiler is not None:
+            trainer.profiler = self._profiler = PhaseProfiler()
+
+    def _begin(self, trainer: Trainer) -> None:
+        self._batches = []
+        self._began_at_step = trainer.global_step
+        self._began = _now(trainer.lightning_module)
+
+    def _write(self, trainer: Trainer) -> None:
+        assert self._profiler is not None
+        found = {
+            "updates": self.updates,
+            "pairs": self._pairs,
+            "tokens": self._tokens,
+            "phases": self._profiler.shares(),
+            "first_step_s": self._first_step_s,
+        }
+        if trainer.is_global_zero:
+            path = Path(trainer.default_root_dir) / FILE_NAME
+            path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def bare_loop(trainer: Trainer, task: Any, batches: list[Any]) -> float:
+    """Train on the batches as one would by hand, and give back the seconds that it took.
+
+    Args:
+        trainer: whose optimizer, schedule, clipping, accumulation and precision are used, and nothing else.
+        task: the model with its loss.
+        batches: on its device.
+    """
+    optimizer, schedule = trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    accumulate = trainer.accumulate_grad_batches
+    began = _now(task)
+    for number, batch in enumerate(batches, 1):
+        with trainer.precision_plugin.forward_context():
+            loss = task.train_loss(batch).objective / batch.update_units
+        loss.backward()
+        if number % accumulate == 0:
+            if trainer.gradient_clip_val:
+                torch.nn.utils.clip_grad_norm_(parameters, trainer.gradient_clip_val)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+    return _now(task) - began
+
+
+def _now(module: LightningModule) -> float:
+    if module.device.type == "cuda":
+        torch.cuda.synchronize(module.device)
+    return time.perf_counter()

@@ -1,0 +1,142 @@
+"""Runs `train.py fit` as a person would, with a callback that times it, and reads what it wrote."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.benchmark import bare_loop
+from app.errors import InputError
+
+TRAIN = Path(__file__).parents[2] / "train.py"
+CLASSIFICATION, *OTHERS = CONFIGS = (
+    "configs/quickstart.yaml",
+    "configs/classification/mnist5k.yaml",
+    "configs/translation/gettext_en_de.yaml",
+    "configs/language_modeling/enwiki_sample.yaml",
+    "configs/parsing/turkish.yaml",
+)
+_QUIET = ("--test_after_fit=false", "--trainer.limit_val_batches=1", "--checkpoint_every_steps=null")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of repeated measurements, and their quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median and quartiles; the extremes of fewer than four values."""
+    if len(values) < 4:
+        return Spread(statistics.median(values), min(values), max(values))
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(middle, low, high)
+
+
+@dataclass(frozen=True)
+class FitFigures:
+    """What a timed run says.
+
+    Args:
+        updates_s: updates a second by fit.
+        tokens_s: tokens (of images: examples) a second by fit.
+        ratio: updates a second by fit over those of the bare loop, block by block; nan without one.
+        phases: shares of fit's time.
+        first_step_s: from the command to the first update.
+        peak_gib: of resident memory, of the process that wrote it.
+    """
+
+    updates_s: Spread
+    tokens_s: Spread
+    ratio: Spread
+    phases: dict[str, float]
+    first_step_s: float
+    peak_gib: float
+
+
+def time_fit(
+    config: str, arguments: Sequence[str], blocks: int, updates: int, bare: bool = True, threads: int | None = None
+) -> FitFigures:
+    """Time a config's fit, beside the bare loop.
+
+    Args:
+        config: its path.
+        arguments: of train.py beside it.
+        blocks: that are timed.
+        updates: of a block.
+        bare: whether the bare loop has its turns.
+        threads: of each process; torch's own choice by default, all cores.
+
+    Raises:
+        InputError: if the run fails, with its last words; also if its epochs are shorter than a block.
+    """
+    values = {"updates": updates, "blocks": blocks, "launched_at": time.time(), "bare": str(bare).lower()}
+    long = "--trainer.max_epochs=1000"  # the callback ends the run
+    with tempfile.TemporaryDirectory() as root:
+        run_fit(config, [*arguments, long], "app.benchmark.bare_loop.BareLoop", values, Path(root), threads)
+        found, cost = read(Path(root), bare_loop.FILE_NAME), read(Path(root), "result.json")
+    assert found is not None and cost is not None, "a run that ends well has written both"
+    return figures(found, cost["cost"])
+
+
+def figures(found: dict[str, Any], cost: dict[str, Any]) -> FitFigures:
+    """From the content of bare_loop.json and the cost of result.json."""
+    ratios = [bare / fit for fit, bare in found["pairs"]]
+    return FitFigures(
+        updates_s=spread([found["updates"] / fit for fit, _ in found["pairs"]]),
+        tokens_s=spread([tokens / fit for tokens, (fit, _) in zip(found["tokens"], found["pairs"], strict=True)]),
+        ratio=Spread(math.nan, math.nan, math.nan) if any(map(math.isnan, ratios)) else spread(ratios),
+        phases=found["phases"],
+        first_step_s=found["first_step_s"],
+        peak_gib=cost["peak_rss_bytes"] / 2**30,
+    )
+
+
+def run_fit(
+    config: str,
+    arguments: Sequence[str],
+    callback: str,
+    values: dict[str, Any],
+    root: Path,
+    threads: int | None = None,
+) -> None:
+    """Run fit with a callback of this room, whose arguments are `values`, into a run root.
+
+    Raises:
+        InputError: if it fails, with its last words.
+    """
+    command = [sys.executable, str(TRAIN), "fit", "--config", config, f"--run_root={root}", *_QUIET, *arguments]
+    command += [f"--trainer.callbacks+={callback}"]
+    command += [f"--trainer.callbacks.{key}={value}" for key, value in values.items()]
+    print(f"{config} {' '.join(arguments)}", file=sys.stderr, flush=True)
+    counts = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} if threads else {}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **counts})
+    if done.returncode:
+        words = [line for line in done.stderr.splitlines() if line.strip()]
+        last = words[-1].removeprefix("error: ") if words else ""
+        raise InputError(f"{config}: fit ended with exit status {done.returncode}: {last}")
+
+
+def read(root: Path, name: str) -> dict[str, Any] | None:
+    """The one file of a name that a run has left under a run root, if there is one."""
+    paths = list(root.rglob(name))
+    if not paths:
+        return None
+    content: dict[str, Any] = json.loads(paths[0].read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,137 @@
+"""How fast each norm is, forward and backward, as a ratio to torch's layer norm in the same round.
+
+A round gives every contender one turn, the order moved on by one from round to round, and each turn is divided by the
+reference's of that round: a machine that slows down slows both. The figure is the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from app.benchmark.contenders import REFERENCE, contenders
+from app.benchmark.fit import Spread, spread
+
+SHAPES = ((32, 64, 128), (32, 128, 512), (16, 256, 768), (8, 512, 1024))
+_TURN_S = 2e-3  # shorter turns would time the clock
+_COMPILED = " (compiled)"
+
+
+def compare(turns: Mapping[str, Callable[[], object]], reference: str, rounds: int) -> dict[str, Spread]:
+    """Time callables in turns, and give each one's ratio to the reference.
+
+    Args:
+        turns: by name.
+        reference: one of the names.
+        rounds: that are timed, after one that is not.
+    """
+    names = list(turns)
+    repeats = _repeats(turns[reference])
+    ratios: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        seconds = {}
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            began = time.perf_counter()
+            for _ in range(repeats):
+                turns[name]()
+            seconds[name] = time.perf_counter() - began
+        if number:
+            for name in names:
+                ratios[name].append(seconds[name] / seconds[reference])
+    return {name: spread(found) for name, found in ratios.items()}
+
+
+def _repeats(turn: Callable[[], object]) -> int:
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        turn()
+        seconds.append(time.perf_counter() - began)
+    return max(1, round(_TURN_S / max(statistics.median(seconds), 1e-9)))
+
+
+def passage(module: nn.Module, call: Callable[[Tensor], Tensor], x: Tensor, g: Tensor) -> Callable[[], object]:
+    """Forward and backward of x, gradients of the parameters included.
+
+    Args:
+        module: whose parameters are meant.
+        call: it, or what it was compiled into.
+        x: the input, a leaf with a gradient.
+        g: the gradient at the output.
+    """
+    leaves = [x, *module.parameters()]
+
+    def turn() -> object:
+        gradients = torch.autograd.grad(call(x), leaves, g)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        return gradients
+
+    return turn
+
+
+def saved_bytes(module: nn.Module, x: Tensor) -> int:
+    """What forward keeps for backward: bytes of all storages, each counted once, parameters left out."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    kept = []  # so that no storage is freed and its address given to another
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or note(tensor), lambda t: t):
+        output = module(x)
+    assert output.shape == x.shape
+    return sum(sizes.values())
+
+
+def table(
+    shape: tuple[int, ...], threads: int, device: str, rounds: int, only: Sequence[str], compiled: bool
+) -> Iterator[str]:
+    """Lines of a table: every contender at a shape.
+
+    Args:
+        shape: of the input, the last dimension normalized.
+        threads: that torch computes with.
+        device: cpu or cuda.
+        rounds: that are timed.
+        only: names of norms; empty for all. What has no such name before a comma is left out with its formulas.
+        compiled: also what torch.compile makes of each.
+    """
+    torch.set_num_threads(threads)
+    torch._dynamo.reset()
+    x = torch.randn(shape, device=device, requires_grad=True)
+    g = torch.randn(shape, device=device)
+    modules = {
+        name: module
+        for name, module in contenders(shape[-1], device).items()
+        if not only or name == REFERENCE or name.partition(",")[0] in only
+    }
+    turns = {name: passage(module, module, x, g) for name, module in modules.items()}
+    for name, module in modules.items() if compiled else ():
+        print(f"compiling {name} for {shape}", file=sys.stderr, flush=True)
+        call = torch.compile(module, fullgraph=True, dynamic=False)
+        turns[name + _COMPILED] = passage(module, call, x, g)
+        turns[name + _COMPILED]()
+    found = compare(turns, REFERENCE, rounds)
+    reference = saved_bytes(modules[REFERENCE], x)
+    yield f"{' x '.join(map(str, shape))}, {threads} thread{'s' if threads > 1 else ''}"
+    yield ""
+    yield "| | eager | quartiles | compiled | quartiles | bytes saved |"
+    yield "|---|---|---|---|---|---|"
+    for name, module in modules.items():
+        cells = [_cells(found[name]), _cells(found.get(name + _COMPILED))]
+        yield f"| {name} | {' | '.join(cells)} | {saved_bytes(module, x) / reference:.2f} |"
+    yield ""
+
+
+def _cells(found: Spread | None) -> str:
+    return " | " if found is None else f"{found.median:.2f} | {found.low:.2f} to {found.high:.2f}"

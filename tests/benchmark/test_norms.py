@@ -1,0 +1,105 @@
+"""The table of the norms' speed: who stands in it, that each computes what it is called, that ratios are ratios."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from app.benchmark.__main__ import main
+from app.benchmark.contenders import REFERENCE, contenders
+from app.benchmark.norms import compare, saved_bytes
+from app.norms import build_norm, norm_names
+from tests.norms.cases import draw, leaf
+
+
+def test_the_whole_registry_stands_in_the_table(capsys):
+    threads = torch.get_num_threads()
+    try:
+        assert main(["norms", "--shapes", "2x3x8", "--threads", "1", "--rounds", "2", "--eager"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines if line.startswith("| ")}
+    assert {REFERENCE, *norm_names(), "adanorm, plain formula", "adanorm, the authors'"} <= set(rows)
+    assert [cell.strip() for cell in rows[REFERENCE]] == ["1.00", "1.00 to 1.00", "", "", "1.00"]
+
+
+def test_one_norm_with_its_formulas(capsys):
+    assert main(["norms", "--norms", "adanorm", "--shapes", "2x8", "--rounds", "1", "--threads", "1", "--eager"]) == 0
+    rows = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert rows[1:] == [REFERENCE, "adanorm", "adanorm, plain formula", "adanorm, the authors'"]
+
+
+@pytest.mark.parametrize("name", ["layernorm_simple", "detachnorm", "adanorm"])
+def test_plain_formulas_are_the_norms(name):
+    x, g = leaf(draw(5, 16)), draw(5, 16, seed=2)
+    norm, plain = build_norm(name, 16), contenders(16, "cpu")[f"{name}, plain formula"]
+    torch.testing.assert_close(plain(x), norm(x))
+    torch.testing.assert_close(torch.autograd.grad(plain(x), x, g), torch.autograd.grad(norm(x), x, g))
+
+
+def test_the_authors_formulas_by_hand():
+    x = torch.tensor([[1.0, 2.0, 3.0, 6.0]], dtype=torch.float64, requires_grad=True)
+    sigma = (14 / 3) ** 0.5 + 1e-5  # sample deviation: squares 4 1 0 9 over 3, eps outside
+    y = torch.tensor([[-2.0, -1.0, 0.0, 3.0]], dtype=torch.float64) / sigma
+    rivals = contenders(4, "cpu")
+    torch.testing.assert_close(rivals["adanorm, the authors'"](x), y * (1 - 0.1 * y))
+    torch.testing.assert_close(rivals["detachnorm, the authors'"](x), y)
+    (gradient,) = torch.autograd.grad(rivals["detachnorm, the authors'"](x).sum(), x)
+    torch.testing.assert_close(gradient, torch.full_like(x, 1 / sigma))
+
+
+def test_a_ratio_is_taken_within_its_round(monkeypatch):
+    now, turns = [0.0], [0]
+
+    def takes(seconds):
+        def turn():
+            turns[0] += 1
+            slow = 1 if turns[0] < 10 else 7  # the machine slows down between rounds: there are two turns in each
+            now[0] += seconds * slow
+
+        return turn
+
+    monkeypatch.setattr("app.benchmark.norms.time.perf_counter", lambda: now[0])
+    found = compare({"one": takes(1), "two": takes(2)}, "one", rounds=5)  # behind five turns to find how many repeats
+    assert (found["one"].median, found["two"].median) == (1, 2)
+    assert (found["two"].low, found["two"].high) == (2, 2)
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return (x * x.exp()).square()  # keeps x, exp(x) (twice) and their product
+
+
+def test_saved_bytes_count_each_storage_once_and_no_parameter():
+    x = torch.ones(4, 8, requires_grad=True)
+    assert saved_bytes(Doubled(), x) == 3 * 4 * 8 * 4
+    linear = nn.Linear(8, 8)
+    assert saved_bytes(linear, x) == 4 * 8 * 4
+    assert saved_bytes(build_norm("layernorm", 8), x) == 4 * 8 * 4 + 2 * 4 * 4  # x, mu and 1 / sigma
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--shapes", "32x"], "shape '32x'; allowed: sizes from 1 with x between them"),
+        (["--rounds", "0"], "--rounds is 0; allowed: whole numbers from 1"),
+        (["--norms", "adanrm"], "did you mean 'adanorm'"),
+        (["--threads", "0"], "--threads is 0; allowed: whole numbers from 1"),
+        (["--fast"], "unknown flag '--fast'"),
+    ],
+)
+def test_bad_input_gets_a_line(flags, words, capsys):
+    assert main(["norms", *flags]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_a_line_says_so(capsys):
+    assert main(["norms", "--device", "cuda"]) == 2
+    assert "--device is cuda, and torch finds no GPU here" in capsys.readouterr().err
+
+
+def test_layer_norm_is_the_reference():
+    x = draw(3, 8)
+    torch.testing.assert_close(contenders(8, "cpu")[REFERENCE].double()(x), F.layer_norm(x, (8,)))
