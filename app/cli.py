@@ -20,6 +20,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.averaging import mean_checkpoint
 from app.callbacks import (
+    CompileModel,
     DivergedError,
     MetricsFile,
     NormGradients,
@@ -117,12 +118,11 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the run folder as its root and what every run needs around it."""
-        trains = self.subcommand == "fit"
-        check_settings(self.settings, self.datamodule.name, len(self.datamodule.plan) if trains else None)
+        is_fit = self.subcommand == "fit"
+        check_settings(self.settings, self.datamodule.name, len(self.datamodule.plan) if is_fit else None)
         settings, primary = self.settings, self.model.primary
         log.info(self.model.norm_report)
         self.folder = self._folder()
-        is_fit = self.subcommand == "fit"
         extra: list[Callback] = []
         if is_fit:
             monitor = f"val/{primary.name}"
@@ -140,9 +140,10 @@ class CLI(LightningCLI):
                 settings.allow_other_processes,
             )
             extra = [Reseed(settings.seed_everything), self.record, StopWhenDiverged(), ValidateLastStep()]
-            if settings.watch_norms_every_steps:
-                every = settings.watch_norms_every_steps
+            if every := settings.watch_norms_every_steps:
                 extra = [NormGradients(every), NormParameters(every), *extra]
+            if settings.compile:
+                extra.append(CompileModel())
             if settings.patience:
                 extra.append(StopEarly(monitor, primary.mode, settings.patience))
             extra.append(

@@ -43,6 +43,12 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         "so many; null for never",
     )
     parser.add_argument(
+        "--compile",
+        type=bool,
+        default=False,
+        help="train with the backbone as torch.compile makes it; on CPUs this takes a C++ compiler",
+    )
+    parser.add_argument(
         "--average_checkpoints",
         type=int | None,
         default=None,

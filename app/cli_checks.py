@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
+import torch
 from jsonargparse import Namespace
 
 from app.errors import InputError
@@ -28,6 +32,9 @@ def check_settings(settings: Namespace, dataset: str, batches: int | None) -> No
         raise InputError(
             f"data.name is {dataset!r}; it names a folder: allowed are names without / that begin with no dot"
         )
+    if settings.compile and not torch.accelerator.is_available():
+        if not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "g++"), "clang++")):
+            raise InputError("compile is true, and torch.compile finds no C++ compiler; install g++, or leave it out")
     if batches is not None:
         _check_validation(settings.trainer, batches)
 

@@ -1,22 +1,25 @@
-"""`python -m app.benchmark norms|training|joeynmt|scaling`: see `python -m app.benchmark --help`."""
+"""`python -m app.benchmark norms|training|predict|joeynmt|scaling`: see `python -m app.benchmark --help`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 
 from app.benchmark.fit import CONFIGS
 from app.benchmark.joeynmt import against_joeynmt
 from app.benchmark.norms import SHAPES, table
+from app.benchmark.predict import predictions
 from app.benchmark.scaling import growth, processes
 from app.benchmark.training import against_bare_loop, against_trainer, machine
 from app.errors import InputError
 from app.norms import NormError, norm_class
 
 EXIT_INPUT = 2
+LICENSE = Path(__file__).parents[2] / "LICENSE"  # the one text that every checkout has
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     joey.add_argument("--python", required=True, help="interpreter of that environment")
     joey.add_argument("--repeats", type=int, default=3, help="runs of both")
     joey.set_defaults(tables=_joeynmt)
+    predict = commands.add_parser("predict", help="words a second of predict, with a run that has been trained")
+    predict.add_argument("run", type=Path, help="its folder")
+    predict.add_argument("--input", type=Path, default=LICENSE, help="a text, one record a line; ours by default")
+    predict.add_argument("--repeats", type=int, default=3)
+    predict.set_defaults(tables=_predict)
     scaling = commands.add_parser("scaling", help="cost by layers, width and batch, and by processes")
     scaling.set_defaults(tables=_scaling)
     for command, blocks in ((training, 5), (scaling, 3)):
@@ -108,6 +116,13 @@ def _training(known: argparse.Namespace, of_train: Sequence[str]) -> Iterator[st
     if known.repeats:
         yield ""
         yield from against_trainer(of_train, known.repeats)
+
+
+def _predict(known: argparse.Namespace, of_train: Sequence[str]) -> Iterator[str]:
+    if not known.repeats:
+        raise InputError("--repeats is 0; allowed: whole numbers from 1")
+    yield f"{machine()}; medians (lowest to highest)\n"
+    yield from predictions(known.run, known.input, of_train, known.repeats)
 
 
 def _joeynmt(known: argparse.Namespace, of_train: Sequence[str]) -> Iterator[str]:

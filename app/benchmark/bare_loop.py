@@ -28,7 +28,8 @@ class BareLoop(Callback):
     (shares of a last block's time by fit), and `first_step_s` (from the command to the first update).
 
     Args:
-        updates: of a block; the default holds one update in which the norms are measured, as every fifty do.
+        updates: of a block, or as many as an epoch has room for; of the default, one measures the norms, as every
+            fifty do.
         blocks: pairs of blocks that are timed.
         warmup: updates before the first.
         launched_at: when the command was given, as time.time() says it.
@@ -49,10 +50,11 @@ class BareLoop(Callback):
         self._profiler: PhaseProfiler | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse blocks that no epoch has room for."""
+        """Fit blocks into an epoch."""
         most = int(trainer.num_training_batches) // trainer.accumulate_grad_batches
-        if most <= self.updates:
-            raise InputError(f"an epoch has {most} updates; ask for blocks of fewer: --updates {max(1, most // 2)}")
+        if most < 2:
+            raise InputError("an epoch has a single update, and no block has room in it; give smaller batches")
+        self.updates = min(self.updates, most - 1)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note when the first one begins."""

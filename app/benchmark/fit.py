@@ -84,7 +84,7 @@ def time_fit(
         threads: of each process; torch's own choice by default, all cores.
 
     Raises:
-        InputError: if the run fails, with its last words; also if its epochs are shorter than a block.
+        InputError: if the run fails, with its last words; also if an epoch has a single update.
     """
     values = {"updates": updates, "blocks": blocks, "launched_at": time.time(), "bare": str(bare).lower()}
     long = "--trainer.max_epochs=1000"  # the callback ends the run

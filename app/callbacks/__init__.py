@@ -1,6 +1,7 @@
 """Watch the run: scores, gap, record, progress. A callback documents the keys that it writes."""
 
 from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError
+from app.callbacks.compile_model import CompileModel
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
 from app.callbacks.inspect_model import InspectModel
 from app.callbacks.last_step import ValidateLastStep
@@ -13,6 +14,7 @@ from app.callbacks.reseed import Reseed
 from app.callbacks.run_record import RunRecord
 
 __all__ = [
+    "CompileModel",
     "DivergedError",
     "InspectModel",
     "MetricsFile",

@@ -48,7 +48,7 @@ class ImageSplit:
             index=torch.tensor(item.indices),
             update_units=item.update_units,
             is_filler=item.is_filler,
-            pixel_values=(pixels.float() / 255 - self.mean) / self.std,
+            pixel_values=pixels.float().div_(255).sub_(self.mean).div_(self.std),
             labels=torch.from_numpy(self.labels[item.indices]),
         )
 

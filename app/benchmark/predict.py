@@ -1,0 +1,67 @@
+"""How fast a trained run answers: words a second of `predict`, its start and end taken off."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from app.benchmark.fit import TRAIN, spread
+from app.errors import InputError
+
+_FEW = 3  # lines, whose prediction takes as long as start and end do
+
+
+def predictions(run: Path, source: Path, arguments: Sequence[str], repeats: int) -> Iterator[str]:
+    """A line: words a second of predict on a file, and the seconds around it.
+
+    Args:
+        run: folder of a finished run.
+        source: a text, one record a line; empty lines are left out.
+        arguments: of train.py predict beside it.
+        repeats: pairs of calls, of the whole file and of its first lines.
+
+    Raises:
+        InputError: for a folder that is no run's, a text that is too short, and what predict refuses.
+    """
+    if not (run / "config.yaml").is_file():
+        raise InputError(f"{run} is no run folder: it has no config.yaml; give the folder that a fit has left")
+    try:
+        lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--input {source}: cannot be read as text; give a file of one record a line") from error
+    if len(lines) <= 2 * _FEW:
+        raise InputError(f"--input {source} has {len(lines)} lines; give more than {2 * _FEW}")
+    task = json.loads((run / "result.json").read_text(encoding="utf-8"))["signature"]
+    words = sum(len(line.split()) for line in lines[_FEW:])
+    rates, around = [], []
+    for _ in range(repeats):
+        whole, few = (_seconds(run, part, arguments) for part in (lines, lines[:_FEW]))
+        if whole <= few:
+            raise InputError(f"--input {source} is answered within the start of predict; give a longer text")
+        rates.append(words / (whole - few))
+        around.append(few)
+    rate = spread(rates)
+    yield (
+        f"{task}: {rate.median:,.0f} words/s ({rate.low:,.0f} to {rate.high:,.0f}; {words:,} words, {repeats} runs), "
+        f"and {spread(around).median:.1f} s to start and end"
+    )
+
+
+def _seconds(run: Path, lines: Sequence[str], arguments: Sequence[str]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        source, output = Path(folder) / "input.txt", Path(folder) / "output"
+        source.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        command = [sys.executable, str(TRAIN), "predict", "--config", str(run / "config.yaml"), *arguments]
+        command += [f"--data.predict_source={source}", f"--output={output}"]
+        began = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True)
+        seconds = time.perf_counter() - began
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            raise InputError(f"predict: {said[-1].removeprefix('error: ') if said else done.returncode}")
+    return seconds
