@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from app.study.local import LocalEngine
 from app.study.on_ray import RayEngine
 from app.study.plan import read_study
 from app.study.report import write_report
-from app.study.table import Watch, status_lines
+from app.study.table import Watch, estimate, status_lines
 
 EXIT_INPUT, EXIT_FAILED = 2, 1
 
@@ -35,6 +36,9 @@ def _answered(command: Callable[[], int]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_INPUT
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,7 +70,8 @@ def _run(known: argparse.Namespace) -> int:
     study = read_study(known.study)
     cells = study.cells(known.study_root)
     if known.dry_run:
-        print("\n".join(cell.command for cell in cells))
+        print("\n".join(cell.command for cell in cells), flush=True)
+        print(estimate(study, cells), file=sys.stderr)  # beside the commands, which another program may read
         return 0
     engine = _engine(known)
     signal.signal(signal.SIGTERM, _end)  # after the engine: Ray sets a handler of its own

@@ -1,6 +1,8 @@
 """A study's YAML: the commands it makes, what changes a cell, and what is refused."""
 
 import shlex
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -100,6 +102,14 @@ def test_every_study_of_ours_is_sound(path, monkeypatch, tmp_path):
 def test_a_dry_run_prints_the_commands_and_runs_nothing(write, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["run", str(write()), "--dry-run"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
     assert len(lines) == 4 and all(line.startswith("python train.py fit --config") for line in lines)
+    assert said.err == "0 of 4 cells done\n"  # and how long the rest takes, once one is
     assert not (tmp_path / "runs").exists()
+
+
+def test_whoever_reads_the_commands_may_stop_reading(write, tmp_path):
+    command = f"{sys.executable} -m app.study run {write(seeds=list(range(500)))} --dry-run | head -1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
