@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import torch
 from jsonargparse import Namespace
@@ -32,11 +33,17 @@ def check_settings(settings: Namespace, dataset: str, batches: int | None) -> No
         raise InputError(
             f"data.name is {dataset!r}; it names a folder: allowed are names without / that begin with no dot"
         )
-    if settings.compile and not torch.accelerator.is_available():
-        if not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "g++"), "clang++")):
-            raise InputError("compile is true, and torch.compile finds no C++ compiler; install g++, or leave it out")
     if batches is not None:
+        _check_compiler(settings.compile)
         _check_validation(settings.trainer, batches)
+
+
+def _check_compiler(is_wanted: bool) -> None:
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if is_wanted and not torch.accelerator.is_available() and shutil.which(compiler) is None:
+        raise InputError(
+            f"compile is true, and its C++ compiler, {compiler}, is not found; install it, or leave it out"
+        )
 
 
 def _check_validation(trainer: Namespace, batches: int) -> None:

@@ -52,13 +52,18 @@ def claim(folder: Path) -> IO[str]:
 
 
 def is_in_use(folder: Path) -> bool:
-    """Whether a process has the folder now; asked without taking it, on Linux alone (elsewhere False)."""
-    path = folder / LOCK
-    if sys.platform != "linux" or not path.is_file():
-        return False
+    """Whether another process has the folder now; asked without taking it, on Linux alone (elsewhere False).
+
+    Not for the process that has it: closing the file again would give the folder back.
+    """
     layout = "hhqqi4x"  # struct flock: type, whence, start, length, process
-    with open(path, "rb+") as file:
-        answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    if sys.platform != "linux":
+        return False
+    try:
+        with open(folder / LOCK, "rb") as file:
+            answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError:  # not there, renamed meanwhile, another user's, on a file system without locks
+        return False
     return bool(struct.unpack(layout, answer)[0] != fcntl.F_UNLCK)
 
 

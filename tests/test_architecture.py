@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "figures": set(),
     "callbacks": {"norms", "errors", "run_folder", "figures"},
     "study": {"errors", "norms", "figures", "run_folder"},
-    "benchmark": {"errors", "norms", "backbones"},
+    "benchmark": {"errors", "norms"},
     "run_folder": {"norms", "errors"},
     "averaging": set(),
     "cli_arguments": {"norms", "cli_norm"},

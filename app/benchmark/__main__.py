@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from app.benchmark.fit import CONFIGS
+from app.benchmark.fit import CLASSIFICATION, CONFIGS
 from app.benchmark.joeynmt import against_joeynmt
 from app.benchmark.norms import SHAPES, table
 from app.benchmark.predict import predictions
 from app.benchmark.scaling import growth, processes
-from app.benchmark.training import against_bare_loop, against_trainer, machine
+from app.benchmark.training import against_bare_loop, against_trainer, check_trainer, machine
 from app.errors import InputError
 from app.norms import NormError, norm_class
 
@@ -53,7 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         "training", help="fit with its callbacks against a bare loop, and against Hugging Face's Trainer"
     )
     training.add_argument("--configs", nargs="+", default=list(CONFIGS), help="that are timed; one for each task")
-    training.add_argument("--repeats", type=int, default=3, help="epochs beside Hugging Face's Trainer; 0 for none")
+    training.add_argument(
+        "--repeats",
+        type=int,
+        default=3,
+        help="epochs beside Hugging Face's Trainer, if the quickstart is timed; 0 for none",
+    )
     training.set_defaults(tables=_training)
     joey = commands.add_parser("joeynmt", help="translation (Multi30k) beside JoeyNMT, which has its own environment")
     joey.add_argument("--python", required=True, help="interpreter of that environment")
@@ -111,9 +116,12 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _training(known: argparse.Namespace, of_train: Sequence[str]) -> Iterator[str]:
-    yield f"{machine()}; {known.blocks} blocks of {known.updates} updates, medians (quartiles)\n"
+    beside_trainer = known.repeats and CLASSIFICATION in known.configs
+    if beside_trainer:
+        check_trainer()
+    yield f"{machine()}; {known.blocks} blocks of updates, medians (quartiles)\n"
     yield from against_bare_loop(known.configs, of_train, known.blocks, known.updates)
-    if known.repeats:
+    if beside_trainer:
         yield ""
         yield from against_trainer(of_train, known.repeats)
 
@@ -128,6 +136,8 @@ def _predict(known: argparse.Namespace, of_train: Sequence[str]) -> Iterator[str
 def _joeynmt(known: argparse.Namespace, of_train: Sequence[str]) -> Iterator[str]:
     if not known.repeats:
         raise InputError("--repeats is 0; allowed: whole numbers from 1")
+    if known.updates % 10:
+        raise InputError(f"--updates is {known.updates}; allowed: multiples of 10, after which JoeyNMT says its speed")
     yield f"{machine()}; medians (lowest to highest)\n"
     yield from against_joeynmt(known.python, of_train, known.updates, known.repeats)
 

@@ -68,7 +68,8 @@ class BareLoop(Callback):
         if trainer.global_step < self.warmup:
             return
         if self._began is None:
-            self._begin(trainer)
+            if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:  # between two updates
+                self._begin(trainer)
             return
         self._batches.append(batch)
         if trainer.global_step - self._began_at_step < self.updates:
@@ -81,19 +82,17 @@ class BareLoop(Callback):
         by_hand = bare_loop(trainer, pl_module, self._batches) if self.bare else math.nan
         self._pairs.append((by_fit, by_hand))
         self._tokens.append(sum(part.tokens for part in self._batches))
-        if len(self._pairs) == self.blocks:
-            trainer.profiler = self._profiler = PhaseProfiler()
         self._begin(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A block with a validation in it would be no block of updates: it begins anew."""
         self._began = None
-        if self._profiler is not None:
-            trainer.profiler = self._profiler = PhaseProfiler()
 
     def _begin(self, trainer: Trainer) -> None:
         self._batches = []
         self._began_at_step = trainer.global_step
+        if len(self._pairs) == self.blocks:
+            trainer.profiler = self._profiler = PhaseProfiler()
         self._began = _now(trainer.lightning_module)
 
     def _write(self, trainer: Trainer) -> None:
@@ -121,6 +120,7 @@ def bare_loop(trainer: Trainer, task: Any, batches: list[Any]) -> float:
     optimizer, schedule = trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     accumulate = trainer.accumulate_grad_batches
+    optimizer.zero_grad()  # fit leaves its last gradients to its next update
     began = _now(task)
     for number, batch in enumerate(batches, 1):
         with trainer.precision_plugin.forward_context():

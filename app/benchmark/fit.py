@@ -54,6 +54,7 @@ class FitFigures:
     """What a timed run says.
 
     Args:
+        updates: of a block.
         updates_s: updates a second by fit.
         tokens_s: tokens (of images: examples) a second by fit.
         ratio: updates a second by fit over those of the bare loop, block by block; nan without one.
@@ -62,6 +63,7 @@ class FitFigures:
         peak_gib: of resident memory, of the process that wrote it.
     """
 
+    updates: int
     updates_s: Spread
     tokens_s: Spread
     ratio: Spread
@@ -84,14 +86,17 @@ def time_fit(
         threads: of each process; torch's own choice by default, all cores.
 
     Raises:
-        InputError: if the run fails, with its last words; also if an epoch has a single update.
+        InputError: if the run fails, with its last words; also if it ends before all blocks.
     """
     values = {"updates": updates, "blocks": blocks, "launched_at": time.time(), "bare": str(bare).lower()}
     long = "--trainer.max_epochs=1000"  # the callback ends the run
     with tempfile.TemporaryDirectory() as root:
         run_fit(config, [*arguments, long], "app.benchmark.bare_loop.BareLoop", values, Path(root), threads)
         found, cost = read(Path(root), bare_loop.FILE_NAME), read(Path(root), "result.json")
-    assert found is not None and cost is not None, "a run that ends well has written both"
+    if found is None or cost is None:
+        raise InputError(
+            f"{config}: the run ended before {blocks + 1} blocks of updates; what ends it is to be left out"
+        )
     return figures(found, cost["cost"])
 
 
@@ -99,6 +104,7 @@ def figures(found: dict[str, Any], cost: dict[str, Any]) -> FitFigures:
     """From the content of bare_loop.json and the cost of result.json."""
     ratios = [bare / fit for fit, bare in found["pairs"]]
     return FitFigures(
+        updates=found["updates"],
         updates_s=spread([found["updates"] / fit for fit, _ in found["pairs"]]),
         tokens_s=spread([tokens / fit for tokens, (fit, _) in zip(found["tokens"], found["pairs"], strict=True)]),
         ratio=Spread(math.nan, math.nan, math.nan) if any(map(math.isnan, ratios)) else spread(ratios),

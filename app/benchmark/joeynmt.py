@@ -7,6 +7,7 @@ every token is a word there, t and its id.
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -27,6 +28,7 @@ CONFIG = "configs/translation/multi30k_en_de.yaml"
 INSTALL = 'pip install joeynmt==2.3.0 "numpy<2" "protobuf<3.21" "setuptools<80" yapf importlib_metadata'
 FILE_NAME = "joeynmt.json"
 _DEV_PAIRS = 50  # JoeyNMT wants some, and is never asked to validate
+_LOGGED = 10  # updates between two lines of its log, the first of which are the warm-up of both
 _RATE = re.compile(r"Tokens per Sec:\s*([\d.]+)")
 
 
@@ -119,7 +121,7 @@ def joeynmt_settings(folder: Path, config: Any, batch_tokens: int, smoothing: fl
             "batch_type": "token",
             "epochs": 100,
             "updates": updates,
-            "logging_freq": 10,
+            "logging_freq": _LOGGED,
             "validation_freq": 10**9,
             "overwrite": True,
         },
@@ -150,17 +152,25 @@ def against_joeynmt(python: str, arguments: Sequence[str], updates: int, repeats
         raise InputError(f"--python {python}: {error.strerror}; give the interpreter of an environment") from error
     if found:
         raise InputError(f"--python {python} has no JoeyNMT; in an environment of its own: {INSTALL}")
+    if os.sep in python:
+        python = os.path.abspath(python)  # it is run in another folder; links stay, an environment's python is one
     ours, theirs = [], []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as root:
             folder = Path(root)
-            values = {"folder": root, "updates": updates, "warmup": 10}
-            run_fit(CONFIG, arguments, "app.benchmark.joeynmt.TargetTokens", values, folder / "runs")
+            values = {"folder": root, "updates": updates, "warmup": _LOGGED}
+            run_fit(
+                CONFIG,
+                [*arguments, "--trainer.max_epochs=1000"],
+                "app.benchmark.joeynmt.TargetTokens",
+                values,
+                folder / "runs",
+            )
             timed = read(folder / "runs", FILE_NAME)
             if timed is None:
-                raise InputError(f"--updates is {updates}, more than the whole run has; ask for fewer")
+                raise InputError("the run ended before all updates; what ends it is to be left out")
             ours.append(timed["tokens_s"])
-            theirs.append(_rate(python, folder))
+            theirs.append(_rate(python, folder, updates))
     ratio = spread([our / their for our, their in zip(ours, theirs, strict=True)])
     yield (
         f"{Path(CONFIG).stem}: fit {_whole(spread(ours))} target tokens/s, JoeyNMT {_whole(spread(theirs))}; fit is "
@@ -168,15 +178,15 @@ def against_joeynmt(python: str, arguments: Sequence[str], updates: int, repeats
     )
 
 
-def _rate(python: str, folder: Path) -> float:
+def _rate(python: str, folder: Path, updates: int) -> float:
     command = [python, "-m", "joeynmt", "train", str(folder / "config.yaml"), "--skip-test"]
     print("JoeyNMT on the same", file=sys.stderr, flush=True)
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     rates = [float(rate) for rate in _RATE.findall(done.stdout + done.stderr)]
-    if len(rates) < 2:
+    if done.returncode or len(rates) != 1 + updates // _LOGGED:
         words = [line for line in done.stderr.splitlines() if line.strip()]
         raise InputError(f"JoeyNMT ended with exit status {done.returncode}: {words[-1] if words else ''}")
-    return statistics.harmonic_mean(rates[1:])  # the first ten updates are its warm-up
+    return statistics.harmonic_mean(rates[1:])
 
 
 def _whole(found: Spread) -> str:

@@ -28,8 +28,8 @@ def predictions(run: Path, source: Path, arguments: Sequence[str], repeats: int)
     Raises:
         InputError: for a folder that is no run's, a text that is too short, and what predict refuses.
     """
-    if not (run / "config.yaml").is_file():
-        raise InputError(f"{run} is no run folder: it has no config.yaml; give the folder that a fit has left")
+    if not (run / "result.json").is_file():
+        raise InputError(f"{run} is no folder of a finished run: it has no result.json; give one that a fit has left")
     try:
         lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -38,12 +38,13 @@ def growth(arguments: Sequence[str], blocks: int, updates: int) -> Iterator[str]
 def processes(arguments: Sequence[str], blocks: int, updates: int) -> Iterator[str]:
     """Lines of a table: the same batches by one process and by two that share each of them (DDP, gloo on CPUs)."""
     cores = len(os.sched_getaffinity(0))
-    two = ["--trainer.accelerator=cpu", "--trainer.strategy=ddp", "--trainer.devices=2"]
+    one = ["--trainer.accelerator=cpu"]
+    two = [*one, "--trainer.strategy=ddp", "--trainer.devices=2"]
     each = max(1, cores // 2)
     yield "| processes | threads each | updates/s | relative |"
     yield "|---|---|---|---|"
     base = 0.0
-    for number, threads, flags in ((1, each, []), (1, cores, []), (2, each, two)):
+    for number, threads, flags in ((1, each, one), (1, cores, one), (2, each, two)):
         found = time_fit(CLASSIFICATION, [*arguments, *flags], blocks, updates, bare=False, threads=threads)
         base = base or found.updates_s.median
         yield f"| {number} | {threads} | {found.updates_s} | {found.updates_s.median / base:.2f} |"

@@ -25,25 +25,35 @@ def machine() -> str:
 
 def against_bare_loop(configs: Sequence[str], arguments: Sequence[str], blocks: int, updates: int) -> Iterator[str]:
     """Lines of a table: each config's fit with default callbacks, beside a bare loop over the same batches."""
-    yield "| config | updates/s | tokens/s | fit / bare loop | " + " | ".join(PHASES) + " | GiB | first update after |"
-    yield "|---" * (6 + len(PHASES)) + "|"
+    yield (
+        "| config | of a block | updates/s | tokens/s | fit / bare loop | "
+        + " | ".join(PHASES)
+        + " | GiB | first update after |"
+    )
+    yield "|---" * (7 + len(PHASES)) + "|"
     for config in configs:
         found = time_fit(config, arguments, blocks, updates)
         shares = " | ".join(f"{100 * found.phases[phase]:.1f} %" for phase in PHASES)
         yield (
-            f"| {Path(config).stem} | {found.updates_s.median:.3g} | {found.tokens_s.median:,.0f} | {found.ratio} | "
-            f"{shares} | {found.peak_gib:.2f} | {found.first_step_s:.1f} s |"
+            f"| {Path(config).stem} | {found.updates} | {found.updates_s.median:.3g} | {found.tokens_s.median:,.0f} | "
+            f"{found.ratio} | {shares} | {found.peak_gib:.2f} | {found.first_step_s:.1f} s |"
+        )
+
+
+def check_trainer() -> None:
+    """Ask for what Hugging Face's Trainer needs before anything is timed.
+
+    Raises:
+        InputError: without accelerate.
+    """
+    if importlib.util.find_spec("accelerate") is None:
+        raise InputError(
+            f"Hugging Face's Trainer needs accelerate: pip install {hf_trainer.REQUIREMENT}; --repeats 0 leaves it out"
         )
 
 
 def against_trainer(arguments: Sequence[str], repeats: int) -> Iterator[str]:
-    """A line: seconds of an epoch of RT by Hugging Face's Trainer over those of fit.
-
-    Raises:
-        InputError: without accelerate, which Trainer needs.
-    """
-    if importlib.util.find_spec("accelerate") is None:
-        raise InputError(f"Hugging Face's Trainer needs accelerate: pip install {hf_trainer.REQUIREMENT}")
+    """A line: seconds of an epoch of RT by Hugging Face's Trainer over those of fit."""
     fits, ratios = [], []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as root:

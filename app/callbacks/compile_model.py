@@ -16,6 +16,8 @@ class CompileModel(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compile, which takes place at the first updates."""
         torch._inductor.config.fallback_random = True
+        torch._dynamo.config.skip_nnmodule_hook_guards = False  # norms are watched by hooks that come and go
+        torch.compiler.set_stance("default")
         pl_module.model.compile(dynamic=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -26,15 +28,16 @@ class CompileModel(Callback):
         """Train on compiled."""
         torch.compiler.set_stance("default")
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What follows a fit is evaluation."""
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate uncompiled."""
         torch.compiler.set_stance("force_eager")
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave torch as it was."""
         torch.compiler.set_stance("default")
+        torch._inductor.config.fallback_random = False
+        torch._dynamo.config.skip_nnmodule_hook_guards = True
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Likewise, when the test behind a fit is done."""
-        if stage == "test":
-            torch.compiler.set_stance("default")
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Likewise."""
+        self.teardown(trainer, pl_module, "exception")

@@ -73,10 +73,10 @@ def _run(known: argparse.Namespace) -> int:
         print("\n".join(cell.command for cell in cells), flush=True)
         print(estimate(study, cells), file=sys.stderr)  # beside the commands, which another program may read
         return 0
-    engine = _engine(known)
-    signal.signal(signal.SIGTERM, _end)  # after the engine: Ray sets a handler of its own
     watch = Watch(study, cells)
     try:
+        engine = _engine(known)
+        signal.signal(signal.SIGTERM, _end)  # after the engine: Ray sets a handler of its own
         with watch:
             run_cells(cells, study.retries, engine, watch.say, watch.look)
     except (KeyboardInterrupt, SystemExit) as ended:
@@ -96,8 +96,9 @@ def _check(known: argparse.Namespace) -> None:
         number = getattr(known, flag)
         if number is not None and number < 1:
             raise InputError(f"--{flag} is {number}; allowed: whole numbers from 1")
-    if known.gpus is not None and not 0 <= known.gpus < float("inf"):
-        raise InputError(f"--gpus is {known.gpus}; allowed: 0, and more, also fractions")
+    gpus = known.gpus or 0.0
+    if not (gpus == 0 or 0.001 <= gpus < 1 or (gpus >= 1 and gpus.is_integer())):
+        raise InputError(f"--gpus is {gpus:g}; allowed: whole numbers from 0, and fractions of one from 0.001")
 
 
 def _engine(known: argparse.Namespace) -> Engine:

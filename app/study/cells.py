@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from app.run_folder import is_in_use
+from app.run_folder import LOCK, is_in_use
 from app.study.plan import Cell
 
 State = Literal["waiting", "stopped", "failed", "finished", "diverged"]
@@ -38,8 +38,7 @@ def state_of(cell: Cell, retries: int) -> State:
 
 def is_running(cell: Cell) -> bool:
     """Whether a process has the cell's run, whoever started it."""
-    folder = run_folder(cell)
-    return folder is not None and is_in_use(folder)
+    return any(is_in_use(path.parent) for path in cell.root.glob(f"*/*/*/seed{cell.seed}/{LOCK}"))
 
 
 def run_folder(cell: Cell) -> Path | None:

@@ -10,6 +10,7 @@ from app.study.cells import DONE, checkpoint_of, is_running, last_words, note_fa
 from app.study.plan import Cell
 
 _POLL_S = 0.2
+_STOP_S = 75  # for all runs together to write their checkpoints
 _ENDS = (0, 4)  # exit statuses of a run that came to its end, and of one that diverged
 
 
@@ -17,13 +18,13 @@ class Job(ABC):
     """A cell that an engine has taken.
 
     Args:
-        cell: that is to be run; one that has a checkpoint goes on from it.
+        cell: that is to be run; its folder is made, in which its log and its failures are written.
     """
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self.goes_on = checkpoint_of(cell) is not None
         self.begun_at: float | None = None
+        cell.root.mkdir(parents=True, exist_ok=True)
 
     @abstractmethod
     def has_begun(self) -> bool:
@@ -79,11 +80,15 @@ def run_cells(
     """
     waiting = [cell for cell in cells if state_of(cell, retries) not in (*DONE, "failed")]
     jobs: list[Job] = []
+    elsewhere: set[str] = set()  # cells that another process had when nothing else was left to do
     say(f"{len(waiting)} of {len(cells)} cells to run, {engine.description}")
     try:
         while waiting or jobs:
             while engine.has_room(len(jobs)) and (cell := _next_free(waiting, retries)) is not None:
                 jobs.append(engine.start(cell))
+            if not jobs and (held := {cell.name for cell in waiting}) - elsewhere:
+                elsewhere |= held
+                say(f"waiting for what other processes run: {', '.join(sorted(held))}")
             time.sleep(_POLL_S)
             for job in list(jobs):
                 _say_when_begun(job, say)
@@ -96,14 +101,15 @@ def run_cells(
     finally:
         for job in jobs:
             job.terminate()
+        deadline = time.monotonic() + _STOP_S
         for job in jobs:
-            job.wait(60)
+            job.wait(max(0.0, deadline - time.monotonic()))
 
 
 def _next_free(waiting: list[Cell], retries: int) -> Cell | None:
     """Take a cell that no process has: another study may, or the run of a killed one that writes its checkpoint."""
     for cell in list(waiting):
-        if state_of(cell, retries) in DONE:
+        if state_of(cell, retries) in (*DONE, "failed"):
             waiting.remove(cell)
         elif not is_running(cell):
             waiting.remove(cell)
@@ -114,7 +120,8 @@ def _next_free(waiting: list[Cell], retries: int) -> Cell | None:
 def _say_when_begun(job: Job, say: Callable[[str], None]) -> None:
     if job.begun_at is None and job.has_begun():
         job.begun_at = time.monotonic()
-        say(f"{'going on' if job.goes_on else 'started'}: {job.cell.name}; log {job.cell.log}")
+        goes_on = checkpoint_of(job.cell) is not None
+        say(f"{'going on' if goes_on else 'started'}: {job.cell.name}; log {job.cell.log}")
 
 
 def _is_to_be_tried_again(job: Job, status: int, retries: int, say: Callable[[str], None]) -> bool:

@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
+from app.study.cells import checkpoint_of
 from app.study.launch import Engine, Job
 from app.study.plan import TRAIN, Cell
 
@@ -41,7 +41,7 @@ class LocalEngine(Engine):
 class _LocalJob(Job):
     def __init__(self, cell: Cell, threads: int) -> None:
         super().__init__(cell)
-        self._process = start_process(cell, threads, self.goes_on, Path.cwd())
+        self._process = start_process(cell, threads)
 
     def has_begun(self) -> bool:
         return True
@@ -56,20 +56,17 @@ class _LocalJob(Job):
         end_process(self._process, seconds)
 
 
-def start_process(cell: Cell, threads: int, goes_on: bool, folder: Path) -> subprocess.Popen[bytes]:
-    """Run a cell; the process that calls takes it along when it dies (Linux).
+def start_process(cell: Cell, threads: int) -> subprocess.Popen[bytes]:
+    """Run a cell, from its last checkpoint if it has one; the process that calls takes it along when it dies (Linux).
 
     Args:
         cell: its output goes to the cell's log.
         threads: that it computes with.
-        goes_on: from its last checkpoint.
-        folder: in which the study was started; paths in it count from there.
     """
-    log = folder / cell.log
-    log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(TRAIN), "fit", *cell.arguments, *(["--ckpt_path", "last"] if goes_on else [])]
+    goes_on = ["--ckpt_path", "last"] if checkpoint_of(cell) is not None else []
+    command = [sys.executable, str(TRAIN), "fit", *cell.arguments, *goes_on]
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    with open(log, "ab") as file:
+    with open(cell.log, "ab") as file:
         file.write(f"$ {cell.command}\n".encode())
         file.flush()
         return subprocess.Popen(
@@ -77,7 +74,6 @@ def start_process(cell: Cell, threads: int, goes_on: bool, folder: Path) -> subp
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            cwd=folder,
             env={**os.environ, **counts},
             preexec_fn=_die_with_parent,
             process_group=0,  # Ctrl-C reaches the study alone, which passes it on

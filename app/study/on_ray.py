@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from app.errors import InputError
-from app.study.cells import remark
+from app.study.cells import DONE, is_running, remark, state_of
 from app.study.launch import Engine, Job
 from app.study.local import end_process, start_process
 from app.study.plan import TRAIN, Cell
@@ -47,30 +48,35 @@ class RayEngine(Engine):
         self._ray = ray
         if address is not None:
             _reach(address)
-        paths = os.pathsep.join([str(TRAIN.parent), os.environ.get("PYTHONPATH", "")])
+        # where workers find this module; and a GPU that was not asked for would be shared by all cells unreserved
+        variables = {"PYTHONPATH": os.pathsep.join([str(TRAIN.parent), os.environ.get("PYTHONPATH", "")])}
+        variables |= {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
         try:
             ray.init(
                 address or "local",
-                runtime_env={"env_vars": {"PYTHONPATH": paths}},  # where workers find this module
+                runtime_env={"env_vars": variables},
                 include_dashboard=None if address else False,
                 log_to_driver=False,
                 logging_level="error",
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"--address {address}: no Ray cluster ({first}); start one with ray start --head"
-            ) from error
+            why = " ".join(str(error).split()) or type(error).__name__
+            if address is None:
+                raise InputError(f"Ray cannot be started here: {why}") from error
+            raise InputError(f"--address {address}: no Ray ({why}); ray start --head starts one") from error
         self._check()
         self._run = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_run)
 
     def _check(self) -> None:
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         for name, kind, asked in (("--cpus", "CPU", self.cpus), ("--gpus", "GPU", self.gpus)):
-            most = max(machine.get(kind, 0) for machine in machines)
+            most = max((machine.get(kind, 0) for machine in machines), default=0)
             if asked > most:
                 self._ray.shutdown()
                 raise InputError(f"{name} is {asked:g}; no machine of this Ray has more than {most:g}: ask for less")
+        if not any(machine.get("CPU", 0) >= self.cpus and machine.get("GPU", 0) >= self.gpus for machine in machines):
+            self._ray.shutdown()
+            raise InputError(f"no machine of this Ray has {self.cpus} CPUs and {self.gpus:g} GPUs: ask for less")
 
     @property
     def description(self) -> str:
@@ -92,7 +98,7 @@ class _RayJob(Job):
         super().__init__(cell)
         self._ray = ray
         self._before = _size(cell.log)
-        self._task = run.remote(cell, threads, self.goes_on, Path.cwd())
+        self._task = run.remote(cell, threads, Path.cwd())
 
     def has_begun(self) -> bool:
         return _size(self.cell.log) > self._before  # a cell's first act is a line in its log
@@ -105,22 +111,44 @@ class _RayJob(Job):
         self._ray.cancel(self._task)
 
     def wait(self, seconds: float) -> None:
-        self._ray.wait([self._task], timeout=seconds)
+        ready, _ = self._ray.wait([self._task], timeout=seconds)
+        if not ready:
+            self._ray.cancel(self._task, force=True)
 
     def _status(self) -> int:
         try:
             status: int = self._ray.get(self._task)
         except self._ray.exceptions.TaskCancelledError:
             return _STOPPED
+        except self._ray.exceptions.RayTaskError as error:  # the worker's own: its last line says what
+            remark(self.cell, f"failed on its machine: {str(error).strip().splitlines()[-1]}")
+            return _KILLED
         except self._ray.exceptions.RayError as error:
             remark(self.cell, f"lost by Ray: {str(error).strip().splitlines()[0]}")
             return _KILLED
         return status
 
 
-def _run(cell: Cell, threads: int, goes_on: bool, folder: Path) -> int:
-    """What a worker of Ray does: the cell's process, and its exit status. Cancelling raises KeyboardInterrupt here."""
-    process = start_process(cell, threads, goes_on, folder)
+def _run(cell: Cell, threads: int, folder: Path) -> int:
+    """What a worker of Ray does: the cell's process, and its exit status. Cancelling raises KeyboardInterrupt here.
+
+    Where the cell stands is looked at here, because it may have waited for room for hours.
+
+    Args:
+        cell: that is to be run.
+        threads: that it computes with.
+        folder: in which the study was started; all paths count from there.
+    """
+    if not (folder / cell.root).is_dir():
+        raise FileNotFoundError(
+            f"{folder / cell.root} is not there: the machines of a cluster share the study's folder"
+        )
+    os.chdir(folder)
+    while is_running(cell):  # by another study, or a run of a killed one that writes its checkpoint
+        time.sleep(1.0)
+    if state_of(cell, retries=sys.maxsize) in DONE:
+        return 0
+    process = start_process(cell, threads)
     try:
         while process.poll() is None:
             time.sleep(0.1)  # not process.wait(): an interrupt would not get through

@@ -86,12 +86,13 @@ def test_figures_of_what_a_run_wrote():
 
 def test_a_table_of_a_tiny_run_beside_hugging_face_s_trainer(tiny_texts, capfd, monkeypatch):
     tiny = [*CASES["classification"].arguments(tiny_texts)]
-    monkeypatch.setattr("app.benchmark.training.CLASSIFICATION", QUICK)
+    for room in ("training", "__main__"):
+        monkeypatch.setattr(f"app.benchmark.{room}.CLASSIFICATION", QUICK)
     assert main(["training", "--configs", QUICK, "--blocks", "2", "--updates", "50", "--repeats", "1", *tiny]) == 0
     lines = capfd.readouterr().out.splitlines()
     (row,) = [line for line in lines if line.startswith("| quickstart |")]
     shares = [float(cell.split("%")[0]) for cell in row.split("|") if "%" in cell]
-    assert len(shares) == 6 and sum(shares) == pytest.approx(100, abs=0.6)
+    assert len(shares) == 6 and min(shares[1:4]) > 1  # forward, backward and optimizer all take time
     assert "Hugging Face's Trainer, by default, takes" in lines[-1]
 
 
@@ -102,7 +103,7 @@ def test_growth_and_processes_change_one_thing_a_line(monkeypatch):
         asked.append((arguments, threads))
         speed = Spread(*[100.0 / len(asked)] * 3)
         return figures({"updates": 1, "pairs": [[1, 1]], "tokens": [1], "phases": {}, "first_step_s": 1}, {
-            "peak_rss_bytes": 1}).__class__(speed, speed, speed, {}, 1.0, 1.0)  # fmt: skip
+            "peak_rss_bytes": 1}).__class__(1, speed, speed, speed, {}, 1.0, 1.0)  # fmt: skip
 
     monkeypatch.setattr(scaling, "time_fit", time_fit)
     lines = list(scaling.growth(["--norm=none"], 1, 1))

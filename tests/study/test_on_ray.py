@@ -70,7 +70,11 @@ def test_flags_of_the_other_engine_are_refused(study, capsys):
         (["--engine", "ray", "--jobs", "2"], "--jobs is for --engine local, not for ray; leave it out"),
         (["--cpus", "2"], "--cpus is for --engine ray, not for local; leave it out"),
         (["--engine", "ray", "--cpus", "0"], "--cpus is 0; allowed: whole numbers from 1"),
-        (["--engine", "ray", "--gpus", "-1"], "--gpus is -1.0; allowed: 0, and more, also fractions"),
+        (
+            ["--engine", "ray", "--gpus", "-1"],
+            "--gpus is -1; allowed: whole numbers from 0, and fractions of one from 0.001",
+        ),
+        (["--engine", "ray", "--gpus", "1.5"], "--gpus is 1.5; allowed: whole numbers from 0, and fractions of one"),
         (["--jobs", "0"], "--jobs is 0; allowed: whole numbers from 1"),
     ):
         assert main(["run", str(study()), *flags]) == 2
