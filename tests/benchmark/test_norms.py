@@ -55,7 +55,7 @@ def test_a_ratio_is_taken_within_its_round(monkeypatch):
     def takes(seconds):
         def turn():
             turns[0] += 1
-            slow = 1 + (turns[0] - 6) // 2  # the machine slows down from round to round: there are two turns in each
+            slow = max(1, turns[0] // 2 - 2)  # the machine slows down from round to round: there are two turns in each
             now[0] += seconds * slow
 
         return turn
