@@ -1,1 +1,1 @@
-"""Speed, measured beside other code in the same run: python -m app.benchmark norms|training|scaling."""
+"""Speed, measured beside other code in the same run: python -m app.benchmark norms|training|predict|joeynmt|scaling."""

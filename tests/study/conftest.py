@@ -11,7 +11,7 @@ CASE = CASES["classification"]
 
 @pytest.fixture
 def study(tmp_path, tiny_texts):
-    """Two norms on one seed, and a third that fails: its option is one that only the model finds wrong."""
+    """Writes a study of two norms on one seed; what is given changes it."""
 
     def write(**changes):
         settings = dict(argument.removeprefix("--").split("=", 1) for argument in CASE.arguments(tiny_texts))
