@@ -23,6 +23,8 @@ from torch import Tensor
 
 _FORWARD = torch.ops.aten.native_layer_norm.default
 _BACKWARD = torch.ops.aten.native_layer_norm_backward.default
+_BATCH_NORM_BACKWARD = torch.ops.aten.native_batch_norm_backward.default
+_WIDE = 512  # features from which on batch norm's kernel is the faster one; at 128 it is not
 
 Shape = tuple[int, ...]
 
@@ -123,7 +125,8 @@ class _DetachMean(torch.autograd.Function):
         x, mean, rstd = ctx.saved_tensors
         if torch.is_grad_enabled():  # aten's own double backward would differentiate mu
             return _rms_gradient(g, x - mean, ctx.shape, ctx.eps)[0].to(x.dtype), None, None
-        return _add_row_mean(_layer_norm_gradient(g, x, ctx.shape, mean, rstd), g, rstd, ctx.shape), None, None
+        dx, g_sum = _layer_norm_gradient_and_sum(g, x, ctx.shape, mean, rstd)
+        return _undo_centring(dx, g_sum, rstd, ctx.shape), None, None
 
 
 class _AdaNorm(torch.autograd.Function):
@@ -163,7 +166,7 @@ class _RMSNorm(torch.autograd.Function):
         else:  # rms norm is layer norm around 0, but that its backward does not re-centre
             zeros = torch.zeros_like(rstd)
             dx, dweight, _ = _BACKWARD(g, wide, ctx.shape, zeros, rstd, gain, None, [True, True, False])
-            _add_row_mean(dx, g * gain, rstd, ctx.shape)
+            _undo_centring(dx, _row_sum(g * gain, ctx.shape), rstd, ctx.shape)
         return dx.to(x.dtype), None, dweight.to(weight.dtype), None
 
 
@@ -216,9 +219,27 @@ def _layer_norm_gradient(g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd:
     return _BACKWARD(g, x, shape, mean, rstd, ones, None, [True, False, False])[0]
 
 
-def _add_row_mean(dx: Tensor, g: Tensor, rstd: Tensor, shape: Shape) -> Tensor:
-    """Undo a re-centring in place: dx + mean(g) / sigma."""
-    return dx.add_(_row_sum(g, shape).mul_(rstd), alpha=1 / math.prod(shape))
+def _layer_norm_gradient_and_sum(
+    g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same, and the sum of g over each row.
+
+    On CPU, wide rows are given to the kernel of batch norm, each row a channel: it takes both in one passage over g.
+    """
+    width = math.prod(shape)
+    if not x.is_cpu or x.dtype != mean.dtype or width < _WIDE or not x.numel():
+        return _layer_norm_gradient(g, x, shape, mean, rstd), _row_sum(g, shape)
+    rows = (1, mean.numel(), width)
+    statistics = (mean.reshape(-1), rstd.reshape(-1))
+    dx, _, g_sum = _BATCH_NORM_BACKWARD(
+        g.reshape(rows), x.reshape(rows), None, None, None, *statistics, True, 0.0, [True, False, True]
+    )
+    return dx.view(x.shape), g_sum.view(mean.shape)
+
+
+def _undo_centring(dx: Tensor, g_sum: Tensor, rstd: Tensor, shape: Shape) -> Tensor:
+    """In place: dx + mean(g) / sigma."""
+    return dx.add_(g_sum * rstd, alpha=1 / math.prod(shape))
 
 
 def _rms_gradient(g: Tensor, x: Tensor, shape: Shape, eps: float) -> tuple[Tensor, Tensor]:
