@@ -19,23 +19,11 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.averaging import mean_checkpoint
-from app.callbacks import (
-    CompileModel,
-    DivergedError,
-    MetricsFile,
-    NormGradients,
-    NormParameters,
-    Reseed,
-    RunCheckpoint,
-    RunRecord,
-    StopEarly,
-    StoppedError,
-    StopWhenDiverged,
-    ValidateLastStep,
-)
+from app.callbacks import DivergedError, MetricsFile, StoppedError
 from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
 from app.cli_arguments import add_run_arguments
+from app.cli_callbacks import fit_callbacks, run_record
 from app.cli_checks import check_settings
 from app.cli_errors import explain
 from app.cli_norm import fold_norm
@@ -120,41 +108,12 @@ class CLI(LightningCLI):
         """The trainer, with the run folder as its root and what every run needs around it."""
         is_fit = self.subcommand == "fit"
         check_settings(self.settings, self.datamodule.name, len(self.datamodule.plan) if is_fit else None)
-        settings, primary = self.settings, self.model.primary
         log.info(self.model.norm_report)
         self.folder = self._folder()
         extra: list[Callback] = []
         if is_fit:
-            monitor = f"val/{primary.name}"
-            self.record = RunRecord(
-                self._config_text(),
-                {
-                    "task": self.model.name,
-                    "dataset": self.datamodule.name,
-                    "norm_signature": self.model.norm.signature,
-                    "sites_label": self.model.norm.sites_label,
-                    "seed": settings.seed_everything,
-                },
-                self.datamodule.fingerprint,
-                self.datamodule.plan.fingerprint,
-                settings.allow_other_processes,
-            )
-            extra = [Reseed(settings.seed_everything), self.record, StopWhenDiverged(), ValidateLastStep()]
-            if every := settings.watch_norms_every_steps:
-                extra = [NormGradients(every), NormParameters(every), *extra]
-            if settings.compile:
-                extra.append(CompileModel())
-            if settings.patience:
-                extra.append(StopEarly(monitor, primary.mode, settings.patience))
-            extra.append(
-                RunCheckpoint(
-                    monitor,
-                    primary.mode,
-                    settings.checkpoint_every_steps,
-                    settings.checkpoint_every_minutes,
-                    settings.average_checkpoints,
-                )
-            )
+            self.record = run_record(self.settings, self._config_text(), self.model, self.datamodule)
+            extra = fit_callbacks(self.settings, self.record, self.model)
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         config.update(_torchrun_size())
         if self.subcommand == "predict":

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "cli_errors": {"norms", "errors"},
     "cli_output": {"errors"},
     "cli_checks": {"errors"},
+    "cli_callbacks": {"callbacks", "datamodules", "tasks"},
 }
 COMMAND_LINE = {"cli"}  # may import everything
 
