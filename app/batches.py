@@ -58,6 +58,7 @@ class TextBatch(Batch):
     attention_mask: Tensor  # (B, T) int64, 1 at real tokens
     labels: Tensor  # (B,) int64
     real_tokens: int  # sum of attention_mask, known without asking the device
+    texts: list[str] = field(default_factory=list)  # B, as they were read, to predict for; empty in training
 
     @property
     def tokens(self) -> int:
@@ -134,6 +135,7 @@ class ParsingBatch(Batch):
     scored: Tensor  # (B, W, G) bool, words that count in each of the G further scores
     writers: list[WritesTree]  # B; they write predictions into the sentences that were read; empty in training
     real_words: int  # sum of lengths, known without asking the device
+    forms: list[tuple[str, ...]] = field(default_factory=list)  # B; the words, to predict for; empty in training
 
     @property
     def tokens(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -27,7 +28,8 @@ from app.cli_callbacks import fit_callbacks, run_record
 from app.cli_checks import check_settings
 from app.cli_errors import explain
 from app.cli_norm import fold_norm
-from app.cli_output import output_stream, speak_plainly
+from app.cli_output import speak_plainly
+from app.cli_predict import predict
 from app.datamodules.base import DataModule
 from app.errors import InputError
 from app.run_folder import (
@@ -166,14 +168,7 @@ class CLI(LightningCLI):
     ) -> None:
         """Write one record for each one read, in order; from standard input to standard output as they come."""
         weights, _ = self._weights(model, ckpt_path)
-        datamodule.workers = 0  # for a line at a time, loader processes would take longer to start than they save
-        with output_stream(self.settings.output) as write:
-            for split in datamodule.predict_splits():
-                loader = datamodule.eval_loader(split)
-                batches = self.trainer.predict(model, loader, ckpt_path=weights, weights_only=True)
-                weights = None  # they are in the model now
-                records = sorted((item for batch in batches or [] for item in batch), key=lambda item: item[0])
-                write(model.format_prediction(record) + "\n" for _, record in records)
+        predict(self.trainer, model, datamodule, weights, self.settings.output, self.settings.output_format)
 
     def _score(self, evaluate: Any, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
         weights, label = self._weights(model, ckpt_path)
@@ -242,6 +237,9 @@ def main(arguments: Sequence[str]) -> int:
     except StoppedError as error:
         print(error, file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:  # before a command listens for it, or in one that has nothing to bring in order
+        print("stopped by SIGINT", file=sys.stderr)
+        return 128 + signal.SIGINT
     except Exception as error:
         message = explain(error)
         if message is None:

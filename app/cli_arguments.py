@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from jsonargparse import ArgumentParser
 
 from app.cli_norm import DEFAULT
@@ -20,6 +22,13 @@ def add_run_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--run_root", type=str, default="runs", help="folder under which run folders are made")
     parser.add_argument("--test_after_fit", type=bool, default=True, help="end fit by testing the best checkpoint")
     parser.add_argument("--output", type=str, default="-", help="file that predict writes; - is standard output")
+    parser.add_argument(
+        "--output_format",
+        type=Literal["jsonl", "tsv", "plain"] | None,
+        default=None,
+        help="what predict writes: jsonl, an object a record with all that is known; tsv, the same in columns under a "
+        "header; plain, the bare answer a line (a parser's is CoNLL-U); null for the task's own form",
+    )
     parser.add_argument(
         "--patience",
         type=int | None,

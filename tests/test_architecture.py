@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "cli_output": {"errors"},
     "cli_checks": {"errors"},
     "cli_callbacks": {"callbacks", "datamodules", "tasks"},
+    "cli_predict": {"callbacks", "cli_output", "datamodules", "tasks"},
 }
 COMMAND_LINE = {"cli"}  # may import everything
 

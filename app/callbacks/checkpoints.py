@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 
 class StoppedError(RuntimeError):
-    """A signal asked the run to stop; its state is in last.ckpt."""
+    """A signal asked the run to stop; of a fit, the state is in last.ckpt."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}; go on with --ckpt_path last")
+    def __init__(self, number: int, what_now: str = "go on with --ckpt_path last") -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}; {what_now}")
         self.exit_status = 128 + number
 
 

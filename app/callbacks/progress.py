@@ -5,6 +5,7 @@ A line at each validation, and, where there is no terminal for a progress bar, o
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.utilities import rank_zero_only
+
+log = logging.getLogger(__name__)
 
 
 class ProgressLines(Callback):
@@ -74,12 +77,61 @@ class ProgressLines(Callback):
         else:
             return ""
         seconds = (now - self._started_at) / max(1, done - self._first_batch) * max(0, share_left)
-        return f"[{int(seconds) // 60}:{int(seconds) % 60:02d} left]"
+        return f"[{minutes(seconds)} left]"
+
+
+class PredictProgress(Callback):
+    """Says how far predict is, every so many seconds, and at the end how it went.
+
+    Args:
+        total: records that are to be read; None where they are still to come: then nothing is said in between.
+        every_s: seconds between two lines.
+    """
+
+    def __init__(self, total: int | None, every_s: float = 30.0) -> None:
+        self.total, self.every_s = total, every_s
+        self.done = 0
+        self._started_at = self._last_line_at = time.monotonic()
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count, and say so if it is time."""
+        self.done += len(batch.index)
+        now = time.monotonic()
+        if self.total is None or now - self._last_line_at < self.every_s:
+            return
+        self._last_line_at = now
+        rate = self.done / (now - self._started_at)
+        left = minutes((self.total - self.done) / rate)
+        log.info("%s of %s records  %s a second  [%s left]", f"{self.done:,}", f"{self.total:,}", _rate(rate), left)
+
+    def summary(self) -> str:
+        """The last line: records, seconds, records a second."""
+        seconds = time.monotonic() - self._started_at
+        count = "1 record" if self.done == 1 else f"{self.done:,} records"
+        return f"{count} in {seconds:.1f} s, {_rate(self.done / seconds)} a second"
+
+
+def minutes(seconds: float) -> str:
+    """Seconds as minutes:seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def progress_bar_wanted() -> bool:
     """Whether there is a terminal to draw a progress bar on."""
     return sys.stderr.isatty() and sys.stdout.isatty()
+
+
+def _rate(rate: float) -> str:
+    """Three digits at least, so that slow ones tell something."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _batches_done(trainer: Trainer) -> int:

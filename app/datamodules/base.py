@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator
 from functools import cached_property
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from app.batches import Batch, DataFacts
 from app.datamodules.batch_plan import BatchPlan, Plan, PlanItem, PlanSampler
+from app.datamodules.pieces import Pieces
 from app.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class PlannedDataset(torch.utils.data.Dataset[Batch]):
 class DataModule(LightningDataModule):
     """Base of all datamodules.
 
-    Subclasses give `splits()` and `facts`; both may be expensive and are asked for once.
+    Subclasses give `splits`, `facts` and `predict_splits`, and take `predict_source` among their arguments.
 
     Args:
         name: short name of the dataset, part of the run folder.
@@ -68,6 +68,9 @@ class DataModule(LightningDataModule):
     Raises:
         InputError: unless exactly one of batch_tokens and batch_size is given, and both are positive.
     """
+
+    predict_piece: ClassVar[int] = 20_000  # records of a file that are in work at a time, at most
+    predict_source: str | None
 
     def __init__(
         self,
@@ -112,8 +115,22 @@ class DataModule(LightningDataModule):
         """The parts train, val and test, read and tokenised."""
 
     @abstractmethod
-    def predict_splits(self) -> Iterator[Split]:
-        """The examples of `predict_source`, without labels: a file in one piece, standard input as it comes."""
+    def predict_splits(self) -> Pieces[Any]:
+        """The examples of `predict_source`, without labels, as splits of `predict_piece`; standard input as it comes.
+
+        Raises:
+            InputError: without a source, and for one that cannot be read; for a line of it, when its piece comes.
+        """
+
+    def given_predict_source(self) -> str:
+        """`predict_source`.
+
+        Raises:
+            InputError: if there is none.
+        """
+        if self.predict_source is None:
+            raise InputError("predict has nothing to read; give --data.predict_source FILE, or - for standard input")
+        return self.predict_source
 
     @cached_property
     def plan(self) -> Plan:

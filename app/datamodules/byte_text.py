@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from app.datamodules.batch_plan import BatchPlan, Plan
 from app.datamodules.byte_corpus import BytePart, read_byte_parts
 from app.datamodules.byte_windows import PromptSplit, StreamSplit, WindowSplit
 from app.datamodules.labelled_texts import texts_to_predict
+from app.datamodules.pieces import Pieces
 from app.datamodules.stream_plan import StreamPlan
 from app.errors import InputError
 
@@ -53,6 +54,8 @@ class ByteData(DataModule):
             column text, or - for standard input.
         seed: seeds the batch plan; train.py gives it --seed_everything.
     """
+
+    predict_piece = 20  # one a batch: nothing is won by waiting
 
     def __init__(
         self,
@@ -164,14 +167,10 @@ class ByteData(DataModule):
         size = min(len(windows.lengths), len(val.lengths))
         return windows.subset(np.arange(size) * len(windows.lengths) // size)
 
-    def predict_splits(self) -> Iterator[PromptSplit]:
+    def predict_splits(self) -> Pieces[PromptSplit]:
         """The prompts of `predict_source`, those of standard input as they come; an empty line stays one."""
-        if self.predict_source is None:
-            raise InputError("predict has nothing to read; give --data.predict_source FILE, or - for standard input")
-        first = 0
-        for texts in texts_to_predict(self.predict_source, "text", strip=False):
-            yield PromptSplit(texts, first)
-            first += len(texts)
+        pieces = texts_to_predict(self.given_predict_source(), "text", strip=False, most=self.predict_piece)
+        return Pieces(_numbered(pieces), pieces.total)
 
     def baselines(self) -> dict[str, float]:
         """Bits per byte of general compressors, gzip and bzip2, on the bytes of the test part."""
@@ -184,3 +183,10 @@ class ByteData(DataModule):
         if isinstance(split, PromptSplit):
             size = 1
         return BatchPlan(np.ones_like(split.lengths), size, seed, split.units)
+
+
+def _numbered(pieces: Iterable[Sequence[str]]) -> Iterator[PromptSplit]:
+    first = 0
+    for texts in pieces:
+        yield PromptSplit(texts, first)
+        first += len(texts)

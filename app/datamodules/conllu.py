@@ -84,11 +84,19 @@ def read_conllu(path: Path, *, trees: bool = True) -> list[Sentence]:
     Raises:
         InputError: for a file that cannot be read or unpacked, and as `parse_conllu` does.
     """
+    return list(parse_conllu(conllu_lines(path), str(path), trees=trees))
+
+
+def conllu_lines(path: Path) -> list[str]:
+    """The lines of a file for `parse_conllu`, with bytes that are no utf-8 as halves of surrogate pairs.
+
+    Raises:
+        InputError: for a file that cannot be read or unpacked.
+    """
     if os.path.isdir(path):
         raise InputError(f"{path}: is a folder; give a file in CoNLL-U")
-    # what is no utf-8 comes through as halves of surrogate pairs, for the parser to find: it knows line and sentence
-    text = read_bytes(path).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
-    return list(parse_conllu(split_lines(text), str(path), trees=trees))
+    # what is no utf-8 comes through, for the parser to find: it knows line and sentence
+    return split_lines(read_bytes(path).decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
 
 
 def parse_conllu(lines: Iterable[str], file: str, *, trees: bool) -> Iterator[Sentence]:

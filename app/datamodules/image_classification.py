@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import torch
 from app.batches import DataFacts, ImageBatch
 from app.datamodules.base import DataModule
 from app.datamodules.batch_plan import PlanItem
-from app.datamodules.images import LabelledImages, read_images, read_labelled_images
+from app.datamodules.images import LabelledImages, images_to_predict, read_labelled_images
 from app.datamodules.labels import class_names, label_ids
+from app.datamodules.pieces import Pieces
 from app.datamodules.source import fetch
 from app.datamodules.splitting import complete_splits
 from app.errors import InputError
@@ -31,12 +32,13 @@ class ImageSplit:
         labels: (N,) class ids.
         mean: of the training part's pixels, in 0..1.
         std: likewise.
+        first: number of the first one among all that were read, for predictions.
     """
 
-    def __init__(self, pixels: np.ndarray, labels: np.ndarray, mean: float, std: float) -> None:
+    def __init__(self, pixels: np.ndarray, labels: np.ndarray, mean: float, std: float, first: int = 0) -> None:
         self.pixels = pixels
         self.labels = labels
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.first = mean, std, first
         self.lengths = np.ones(len(labels), dtype=np.int64)
         self.units = np.ones(len(labels), dtype=np.int64)
 
@@ -45,7 +47,7 @@ class ImageSplit:
         pixels = torch.from_numpy(self.pixels[item.indices])  # (B, H, W) or (B, H, W, C)
         pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)  # (B, C, H, W)
         return ImageBatch(
-            index=torch.tensor(item.indices),
+            index=torch.tensor(item.indices) + self.first,
             update_units=item.update_units,
             is_filler=item.is_filler,
             pixel_values=pixels.float().div_(255).sub_(self.mean).div_(self.std),
@@ -80,7 +82,7 @@ class ImageClassificationData(DataModule):
         train_probe: score a fixed part of the training set, as large as the validation set, beside it.
         workers: loader processes; 0 makes batches in the training process.
         cache_dir: where downloads are kept.
-        predict_source: what predict reads: an idx file of images, or a csv of pixels.
+        predict_source: what predict reads: an idx file of images, a csv of pixels, or - for a csv from standard input.
         seed: seeds the batch plan; train.py gives it --seed_everything.
     """
 
@@ -135,25 +137,29 @@ class ImageClassificationData(DataModule):
         """The classes in the order of their ids."""
         return class_names(self.images["train"].labels, self.given_labels, self.source)
 
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W) of grey images, (H, W, C) of coloured ones."""
+        return self.images["train"].pixels.shape[1:]
+
     @property
     def facts(self) -> DataFacts:
         """Size of the images, channels and classes."""
-        shape = self.images["train"].pixels.shape  # (N, H, W) or (N, H, W, C)
-        channels = shape[3] if len(shape) == 4 else 1
-        if shape[1] != shape[2]:
-            raise InputError(f"{self.source}: images are {shape[1]}x{shape[2]}; the models here take square ones")
-        return DataFacts({"image_size": shape[1], "num_channels": channels}, self.labels)
+        height, width, channels = (*self.shape, 1)[:3]
+        if height != width:
+            raise InputError(f"{self.source}: images are {height}x{width}; the models here take square ones")
+        return DataFacts({"image_size": height, "num_channels": channels}, self.labels)
 
     @cached_property
     def splits(self) -> dict[str, ImageSplit]:
         """The parts as arrays."""
         return {
-            part: ImageSplit(images.pixels, label_ids(images, self.labels), *self._mean_and_std)
+            part: ImageSplit(images.pixels, label_ids(images, self.labels), *self.mean_and_std)
             for part, images in self.images.items()
         }
 
     @cached_property
-    def _mean_and_std(self) -> tuple[float, float]:
+    def mean_and_std(self) -> tuple[float, float]:
         """Of the training part's pixels, in 0..1; from the counts of the 256 values, so exact and quick."""
         counts = np.bincount(self.images["train"].pixels.reshape(-1), minlength=256)
         values = np.arange(256) / 255
@@ -161,10 +167,13 @@ class ImageClassificationData(DataModule):
         std = float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))
         return mean, std or 1.0
 
-    def predict_splits(self) -> Iterator[ImageSplit]:
+    def predict_splits(self) -> Pieces[ImageSplit]:
         """The images of `predict_source`."""
-        if self.predict_source is None:
-            raise InputError("predict has nothing to read; give --data.predict_source FILE")
-        shape: Sequence[int] = self.images["train"].pixels.shape[1:]
-        pixels = read_images(self.predict_source, image_shape=shape)
-        yield ImageSplit(pixels, np.zeros(len(pixels), dtype=np.int64), *self._mean_and_std)
+        pieces = images_to_predict(self.given_predict_source(), self.shape, most=self.predict_piece)
+        return Pieces(self._numbered(pieces), pieces.total)
+
+    def _numbered(self, pieces: Iterable[np.ndarray]) -> Iterator[ImageSplit]:
+        first = 0
+        for pixels in pieces:
+            yield ImageSplit(pixels, np.zeros(len(pixels), dtype=np.int64), *self.mean_and_std, first)
+            first += len(pixels)

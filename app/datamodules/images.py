@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.datamodules.files import by_split, data_suffix, decode, read_bytes, split_lines, visible_files
+from app.datamodules.files import (
+    by_split,
+    data_suffix,
+    decode,
+    lines_as_they_come,
+    read_bytes,
+    split_lines,
+    visible_files,
+)
 from app.datamodules.hub import check_columns, named_splits, split_labels
+from app.datamodules.pieces import Pieces, cut
 from app.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 
 _IDX_NAME = re.compile(r"(^|[^a-z])(images|labels)[.-]idx\d-ubyte(\.gz|\.bz2)?$", re.IGNORECASE)
 _ALLOWED = "idx files (train-images-idx3-ubyte beside train-labels-idx1-ubyte, t10k-...) or csv without header"
+_NO_LABEL = "; a label column must be left out here"
 _PIXEL_CHARACTERS = frozenset("0123456789, ")
 
 
@@ -103,6 +113,31 @@ def read_labelled_images(
     return splits
 
 
+def images_to_predict(source: str, image_shape: Sequence[int], most: int) -> Pieces[np.ndarray]:
+    """Images to predict a class for, `most` at a time.
+
+    Args:
+        source: what `read_images` takes, or - for standard input: a csv, whose lines come in pieces, as they arrive.
+        image_shape: (H, W) or (H, W, C) that the images must have.
+        most: images of a piece.
+
+    Raises:
+        InputError: as `read_images` does; for a line of standard input, when its piece comes.
+    """
+    if source != "-":
+        return cut(read_images(source, image_shape=image_shape), most)
+    return Pieces(_images_as_they_come(image_shape), None)
+
+
+def _images_as_they_come(image_shape: Sequence[int]) -> Iterator[np.ndarray]:
+    name, first = "standard input", 1
+    for lines in lines_as_they_come():
+        yield _pixel_rows(name, lines, image_shape, _NO_LABEL, first)
+        first += len(lines)
+    if first == 1:
+        raise InputError(f"{name}: is empty; each line is an image")
+
+
 def read_images(path: Path | str, *, image_shape: Sequence[int] | None = None) -> np.ndarray:
     """Images to predict a class for, from an idx file or a csv of pixels alone.
 
@@ -119,7 +154,7 @@ def read_images(path: Path | str, *, image_shape: Sequence[int] | None = None) -
     path = Path(path)
     if data_suffix(path) == ".csv":
         lines = split_lines(decode(read_bytes(path), path))
-        return _pixel_rows(path, lines, image_shape, beside="; a label column must be left out here")
+        return _pixel_rows(path, lines, image_shape, _NO_LABEL)
     pixels = _read_idx(path, dimensions=(3, 4))
     if image_shape is not None and pixels.shape[1:] != tuple(image_shape):
         raise InputError(f"{path}: images are {pixels.shape[1:]}, not {tuple(image_shape)}; give images of that shape")
@@ -142,8 +177,13 @@ def _all_of(pixels: np.ndarray, labels: list[str], origin: str) -> LabelledImage
     return LabelledImages(pixels, labels, origin, np.arange(1, len(labels) + 1))
 
 
-def _pixel_rows(path: Path, lines: list[str], image_shape: Sequence[int] | None, beside: str) -> np.ndarray:
-    """(N, H, W) or (N, H, W, C) from lines of H * W * C numbers each; `beside` ends an error about their count."""
+def _pixel_rows(
+    path: Path | str, lines: list[str], image_shape: Sequence[int] | None, beside: str, first: int = 1
+) -> np.ndarray:
+    """(N, H, W) or (N, H, W, C) from lines of H * W * C numbers each, of which the file has the first as line `first`.
+
+    `beside` ends an error about their count.
+    """
     if not lines:
         raise InputError(f"{path}: is empty; each line is an image")
     count = lines[0].count(",") + 1
@@ -151,16 +191,16 @@ def _pixel_rows(path: Path, lines: list[str], image_shape: Sequence[int] | None,
     shape = tuple(image_shape) if image_shape is not None else (side, side)
     if math.prod(shape) != count:
         wanted = f"{shape}, {math.prod(shape)}" if image_shape is not None else "a square number of"
-        raise InputError(f"{path}:1: {count} pixels where an image has {wanted} pixels{beside}; set image_shape")
+        raise InputError(f"{path}:{first}: {count} pixels where an image has {wanted} pixels{beside}; set image_shape")
     pixels = np.empty((len(lines), count), np.uint8)
-    for line, record in enumerate(lines, start=1):
+    for line, record in enumerate(lines, start=first):
         fields = record.split(",")
         if len(fields) != count:
             raise InputError(f"{path}:{line}: {len(fields)} pixels where the first line has {count}; correct this line")
         try:
             if not _PIXEL_CHARACTERS.issuperset(record):  # int() takes 1_0 and other alphabets' digits too
                 raise ValueError
-            pixels[line - 1] = np.frombuffer(bytes(map(int, fields)), np.uint8)  # bytes() refuses numbers over 255
+            pixels[line - first] = np.frombuffer(bytes(map(int, fields)), np.uint8)  # bytes() refuses numbers over 255
         except ValueError as error:
             bad = next(place for place, field in enumerate(fields) if not _is_pixel(field))
             message = f"{path}:{line}: pixel {bad + 1} is {fields[bad][:20]!r}; allowed: 0 to 255, and no header"

@@ -22,6 +22,7 @@ from app.datamodules.files import (
     visible_files,
 )
 from app.datamodules.hub import check_columns, named_splits, split_labels
+from app.datamodules.pieces import Pieces, cut
 from app.datamodules.tables import TABLE_SUFFIXES, label_value, read_rows, text_value
 from app.errors import InputError
 
@@ -127,33 +128,53 @@ def read_labelled_texts(
 
 
 def texts_to_predict(
-    source: str, text_column: str, encoding: str | None = None, strip: bool = True
-) -> Iterator[list[str]]:
-    """Texts to predict something for, one for each record, in order; an empty one is kept.
+    source: str,
+    text_column: str,
+    encoding: str | None = None,
+    *,
+    most: int,
+    strip: bool = True,
+    keep_empty: bool = True,
+) -> Pieces[Sequence[str]]:
+    """Texts to predict something for, one for each record, in order.
+
+    A file is read and checked whole, so that its last line is no surprise after hours, and handed out in pieces.
 
     Args:
         source: `-` for standard input, whose lines come in pieces, as they arrive; a csv, tsv, jsonl or parquet file,
             whose text column is read; any other file has one sentence a line.
         text_column: see `read_labelled_texts`, as is `encoding`.
         encoding: by default utf-8.
+        most: records of a piece.
         strip: without the white space around a line, which is no part of a sentence.
+        keep_empty: an empty text is a record.
 
     Raises:
-        InputError: for a file or line that cannot be read, or a source that holds nothing.
+        InputError: for a file or line that cannot be read; when it comes to that, for a line of standard input, or a
+            source that holds nothing.
     """
+
+    def clean(texts: Iterable[str]) -> list[str]:
+        cleaned = [text.strip() for text in texts] if strip else list(texts)
+        return cleaned if keep_empty else [text for text in cleaned if text]
+
     if source == "-":
-        pieces = lines_as_they_come(encoding or "utf-8")
-    elif data_suffix(Path(source)) in TABLE_SUFFIXES:
+        return Pieces(_some(map(clean, lines_as_they_come(encoding or "utf-8")), source), None)
+    if data_suffix(Path(source)) in TABLE_SUFFIXES:
         rows = read_rows(Path(source), [text_column], encoding=encoding)
-        pieces = iter([[text_value(text, f"{source}:{line}", allow_empty=True) for line, (text,) in rows]])
+        texts = clean(text_value(text, f"{source}:{line}", allow_empty=True) for line, (text,) in rows)
     else:
-        pieces = iter([split_lines(decode(read_bytes(Path(source)), source, encoding or "utf-8"))])
-    count = 0
-    for texts in pieces:
-        count += len(texts)
-        if texts:
-            yield [text.strip() for text in texts] if strip else texts
-    if count == 0:
+        texts = clean(split_lines(decode(read_bytes(Path(source)), source, encoding or "utf-8")))
+    pieces = cut(texts, most)
+    return Pieces(_some(pieces, source), pieces.total)
+
+
+def _some(pieces: Iterable[Sequence[str]], source: str) -> Iterator[Sequence[str]]:
+    """The pieces that are not empty, of which there must be one."""
+    piece: Sequence[str] = ()
+    for piece in filter(None, pieces):
+        yield piece
+    if not piece:
         raise InputError(f"predict_source {source}: holds nothing to predict for; give at least one line")
 
 

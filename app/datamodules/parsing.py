@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from app.batches import DataFacts
 from app.datamodules.base import DataModule
 from app.datamodules.conllu import Sentence
 from app.datamodules.parsing_split import ParsingSplit
+from app.datamodules.pieces import Pieces
 from app.datamodules.projectivity import is_projective
 from app.datamodules.sentences_to_parse import sentences_to_parse
 from app.datamodules.tokenizers import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
@@ -63,6 +64,8 @@ class ParsingData(DataModule):
         predict_format: of predict_source; auto goes by the file's name, and takes standard input for text.
         seed: seeds the batch plan; train.py gives it --seed_everything.
     """
+
+    predict_piece = 5_000  # words and subwords of a sentence take some kilobytes
 
     def __init__(
         self,
@@ -206,12 +209,15 @@ class ParsingData(DataModule):
         log.info("%s: kept sentences %s", self.name, counts)
         return splits
 
-    def predict_splits(self) -> Iterator[ParsingSplit]:
+    def predict_splits(self) -> Pieces[ParsingSplit]:
         """The sentences of `predict_source`, those of standard input as they come."""
-        if self.predict_source is None:
-            raise InputError("predict has nothing to read; give --data.predict_source FILE, or - for standard input")
+        source = self.given_predict_source()
+        pieces = sentences_to_parse(source, self.predict_format, self.language, self.predict_piece)
+        return Pieces(self._splits_to_predict(pieces), pieces.total)
+
+    def _splits_to_predict(self, pieces: Iterable[list[Sentence]]) -> Iterator[ParsingSplit]:
         warned = False
-        for sentences in sentences_to_parse(self.predict_source, self.predict_format, self.language):
+        for sentences in pieces:
             untagged = self.tags is not None and all(t == "_" for s in sentences for t in getattr(s, self.tags))
             if untagged and not warned:
                 warned = True

@@ -76,6 +76,7 @@ class ParsingSplit:
             scored=_padded([row.scored for row in rows], 0).bool(),
             writers=[] if self.sentences is None else [self.sentences[i].with_tree for i in item.indices],
             real_words=int(self.units[item.indices].sum()),
+            forms=[] if self.sentences is None else [self.sentences[i].forms for i in item.indices],
         )
 
     def subset(self, indices: np.ndarray) -> ParsingSplit:

@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import Literal
 
-from app.datamodules.conllu import Sentence, parse_conllu, read_conllu
+from app.datamodules.conllu import Sentence, conllu_lines, parse_conllu
 from app.datamodules.files import data_suffix, lines_as_they_come
 from app.datamodules.labelled_texts import texts_to_predict
+from app.datamodules.pieces import Pieces
 from app.datamodules.plain_sentences import sentence_of_text
-from app.errors import InputError
 
 _SUFFIXES = (".conllu", ".conll")
-_PIECE = 256  # sentences of standard input that are parsed at a time, at most
+_MOST_AT_ONCE = 256  # sentences of standard input that are parsed at a time, at most
 
 
-def sentences_to_parse(source: str, form: Literal["auto", "conllu", "text"], language: str) -> Iterator[list[Sentence]]:
+def sentences_to_parse(
+    source: str, form: Literal["auto", "conllu", "text"], language: str, most: int
+) -> Pieces[list[Sentence]]:
     """Sentences in their order; a blank line of text is none.
 
     Args:
-        source: a file, or `-` for standard input, whose sentences come in pieces, as they arrive.
+        source: a file, which is read and checked whole, or `-` for standard input, whose sentences come in pieces, as
+            they arrive.
         form: conllu, text, or auto: conllu for a file that is called .conllu or .conll, text otherwise.
         language: code of the language that text is cut into words by.
+        most: sentences of a piece.
 
     Raises:
-        InputError: for a file or line that cannot be read, or a source that holds no sentence.
+        InputError: for a file or line that cannot be read; when it comes to that, for a line of standard input, or a
+            source that holds no sentence.
     """
     if form == "auto":
         form = "conllu" if data_suffix(Path(source)) in _SUFFIXES else "text"
-    count = 0
-    for sentences in _conllu(source) if form == "conllu" else _text(source, language):
-        count += len(sentences)
-        if sentences:
-            yield sentences
-    if count == 0:
-        raise InputError(f"predict_source {source}: holds no sentence; give at least one")
+    if form == "conllu":
+        if source == "-":
+            return Pieces(_conllu_as_it_comes(), None)
+        lines = conllu_lines(Path(source))
+        total = sum(1 for _ in parse_conllu(lines, source, trees=False))  # twice, for parsed sentences take much room
+        return Pieces(_in_pieces(parse_conllu(lines, source, trees=False), most), total)
+    texts = texts_to_predict(source, "text", most=most, keep_empty=False)
+    return Pieces(_of_texts(texts, language), texts.total)
 
 
-def _conllu(source: str) -> Iterable[list[Sentence]]:
-    if source != "-":
-        yield read_conllu(Path(source), trees=False)
-        return
+def _in_pieces(sentences: Iterable[Sentence], most: int) -> Iterator[list[Sentence]]:
+    rest = iter(sentences)
+    while piece := list(islice(rest, most)):
+        yield piece
+
+
+def _conllu_as_it_comes() -> Iterator[list[Sentence]]:
     piece: list[Sentence] = []
     waits = False  # whether the line read last is the last one that has come
 
@@ -54,19 +64,15 @@ def _conllu(source: str) -> Iterable[list[Sentence]]:
 
     for sentence in parse_conllu(lines(), "standard input", trees=False):
         piece.append(sentence)
-        if waits or len(piece) == _PIECE:
+        if waits or len(piece) == _MOST_AT_ONCE:
             yield piece
             piece = []
-    yield piece
+    if piece:
+        yield piece
 
 
-def _text(source: str, language: str) -> Iterable[list[Sentence]]:
-    number = 0
-    for texts in texts_to_predict(source, "text"):
-        sentences = []
-        for text in texts:
-            sentence = sentence_of_text(text, number + 1, language)
-            if sentence is not None:
-                number += 1
-                sentences.append(sentence)
-        yield sentences
+def _of_texts(pieces: Iterable[Sequence[str]], language: str) -> Iterator[list[Sentence]]:
+    number = count(1)
+    for texts in pieces:
+        sentences = [sentence_of_text(text, next(number), language) for text in texts]
+        yield [sentence for sentence in sentences if sentence is not None]  # none is: no text is empty

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from app.datamodules.base import DataModule
 from app.datamodules.batch_plan import PlanItem
 from app.datamodules.labelled_texts import LabelledTexts, read_labelled_texts, texts_to_predict
 from app.datamodules.labels import class_names, label_ids
+from app.datamodules.pieces import Pieces
 from app.datamodules.source import fetch
 from app.datamodules.splitting import complete_splits
 from app.datamodules.tokenizers import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
@@ -32,12 +33,16 @@ class TextSplit:
         ids: token ids of each sentence.
         labels: (N,) class ids.
         pad_id: id that fills short sentences up.
+        texts: as they were read, where predictions are to stand beside them.
     """
 
-    def __init__(self, ids: Sequence[np.ndarray], labels: np.ndarray, pad_id: int) -> None:
+    def __init__(
+        self, ids: Sequence[np.ndarray], labels: np.ndarray, pad_id: int, texts: Sequence[str] | None = None
+    ) -> None:
         self.ids = list(ids)
         self.labels = labels
         self.pad_id = pad_id
+        self.texts = texts
         self.lengths = np.array([len(sentence) for sentence in ids], dtype=np.int64)
         self.units = np.ones(len(self.ids), dtype=np.int64)
 
@@ -56,11 +61,13 @@ class TextSplit:
             attention_mask=torch.from_numpy(mask.astype(np.int64)),
             labels=torch.from_numpy(self.labels[item.indices]),
             real_tokens=int(lengths.sum()),
+            texts=[] if self.texts is None else [self.texts[i] for i in item.indices],
         )
 
     def subset(self, indices: np.ndarray) -> TextSplit:
         """The sentences at `indices`."""
-        return TextSplit([self.ids[i] for i in indices], self.labels[indices], self.pad_id)
+        texts = None if self.texts is None else [self.texts[i] for i in indices]
+        return TextSplit([self.ids[i] for i in indices], self.labels[indices], self.pad_id, texts)
 
     def fingerprint(self) -> str:
         """Digest of ids and labels."""
@@ -185,12 +192,11 @@ class TextClassificationData(DataModule):
             part: self._encode(texts.texts, label_ids(texts, self.labels), part) for part, texts in self.texts.items()
         }
 
-    def predict_splits(self) -> Iterator[TextSplit]:
+    def predict_splits(self) -> Pieces[TextSplit]:
         """The sentences of `predict_source`; an empty line is an empty sentence."""
-        if self.predict_source is None:
-            raise InputError("predict has nothing to read; give --data.predict_source FILE, or - for standard input")
-        for texts in texts_to_predict(self.predict_source, self.text_column, self.encoding):
-            yield self._encode(texts, np.zeros(len(texts), dtype=np.int64), "predict")
+        source = self.given_predict_source()
+        pieces = texts_to_predict(source, self.text_column, self.encoding, most=self.predict_piece)
+        return pieces.map(lambda texts: self._encode(texts, np.zeros(len(texts), dtype=np.int64), "predict"))
 
     def _count_common(self, parts: dict[str, LabelledTexts]) -> None:
         """Say how many texts of published parts stand in the training part too; they are left as published."""
@@ -206,4 +212,5 @@ class TextClassificationData(DataModule):
             log.info(
                 "%s: %d of %d %s sentences were cut to %d tokens", self.name, truncated, len(ids), part, self.max_length
             )
-        return TextSplit([np.array(sentence, dtype=np.int32) for sentence in ids], labels, self.tokenizer.pad_id)
+        rows = [np.array(sentence, dtype=np.int32) for sentence in ids]
+        return TextSplit(rows, labels, self.tokenizer.pad_id, texts if part == "predict" else None)

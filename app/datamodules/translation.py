@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from app.datamodules.files import only_part
 from app.datamodules.labelled_texts import texts_to_predict
 from app.datamodules.parallel_split import Side, TranslationSplit
 from app.datamodules.parallel_texts import ParallelTexts, is_prefix, read_parallel_texts
+from app.datamodules.pieces import Pieces
 from app.datamodules.source import fetch
 from app.datamodules.splitting import complete_splits
 from app.datamodules.tokenizers import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
@@ -62,6 +63,8 @@ class TranslationData(DataModule):
             read as the corpus is, so with `detokenize` tokenised text is due there too.
         seed: seeds the batch plan; train.py gives it --seed_everything.
     """
+
+    predict_piece = 2_000  # enough to sort by length, and a fast reader does not wait for long
 
     def __init__(
         self,
@@ -172,16 +175,17 @@ class TranslationData(DataModule):
         self._check_round_trip(splits["val"].target)
         return splits
 
-    def predict_splits(self) -> Iterator[TranslationSplit]:
+    def predict_splits(self) -> Pieces[TranslationSplit]:
         """The sentences of `predict_source`, those of standard input as they come; an empty line stays one."""
-        if self.predict_source is None:
-            raise InputError("predict has nothing to read; give --data.predict_source FILE, or - for standard input")
-        for texts in texts_to_predict(self.predict_source, self.columns[0] or self.languages[0], self.encoding):
-            sources = self._prepare(texts, self.languages[0])
-            nothing = [""] * len(sources)
-            yield TranslationSplit(
-                self._side(sources, self.max_length, "predict"), self._side(nothing, None), self.tokenizer.pad_id
-            )
+        source, column = self.given_predict_source(), self.columns[0] or self.languages[0]
+        return texts_to_predict(source, column, self.encoding, most=self.predict_piece).map(self._split_to_predict)
+
+    def _split_to_predict(self, texts: Sequence[str]) -> TranslationSplit:
+        sources = self._prepare(texts, self.languages[0])
+        nothing = [""] * len(sources)
+        return TranslationSplit(
+            self._side(sources, self.max_length, "predict"), self._side(nothing, None), self.tokenizer.pad_id
+        )
 
     def _read(self, source: str) -> dict[str, ParallelTexts]:
         """Read one source, say what was left out, and drop pairs of which a side is empty."""

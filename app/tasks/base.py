@@ -23,6 +23,7 @@ from app.errors import InputError
 from app.metrics import Ratio
 from app.norms import NormSpec
 from app.tasks.optimization import OptimizerConfig, build_optimizer
+from app.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,6 +73,7 @@ class Task(LightningModule):
     metrics: ClassVar[tuple[str, ...]]  # what lines and curves show of an evaluation, "loss" first
     counted: ClassVar[tuple[str, ...]]  # what `evaluate` counts
     curve_axes: ClassVar[Literal["one", "two"]] = "one"  # two: train left, validation right, as the paper draws them
+    own_keys: ClassVar[tuple[str, ...]] = ()  # of a prediction's json line, by default; without any, the plain answer
     smooths_labels: bool = False  # whether the training objective is another loss than the one that is compared
 
     def __init__(
@@ -129,8 +131,8 @@ class Task(LightningModule):
         return {}
 
     @abstractmethod
-    def format_prediction(self, record: Any) -> str:
-        """One record of `predict_step` as the text that predict writes, without the line end."""
+    def predict_step(self, batch: Any, batch_idx: int) -> list[Prediction]:
+        """A prediction for each record of a batch."""
 
     @property
     def site_rows(self) -> list[dict[str, str]]:

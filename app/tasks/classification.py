@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 import torch
@@ -14,6 +13,7 @@ from app.norms import NormSpec
 from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
 from app.tasks.losses import smoothed_cross_entropy, summed_nats
 from app.tasks.optimization import OptimizerConfig
+from app.tasks.prediction import Prediction
 
 
 class Classification(Task):
@@ -33,6 +33,7 @@ class Classification(Task):
     name = "classification"
     primary = PrimaryMetric("accuracy", "max")
     metrics = counted = ("loss", "accuracy")
+    own_keys = ("label", "probabilities")
 
     def __init__(
         self,
@@ -81,21 +82,13 @@ class Classification(Task):
             "accuracy": ((logits.argmax(-1) == batch.labels).sum(), examples),
         }
 
-    def format_prediction(self, record: dict[str, object]) -> str:
-        """A json line {"label", "probabilities"}."""
-        return json.dumps(record, ensure_ascii=False)
-
-    def predict_step(self, batch: TextBatch | ImageBatch, batch_idx: int) -> list[tuple[int, dict[str, object]]]:
-        """(position, {"label", "probabilities"}) of each example."""
-        probabilities = torch.softmax(self(batch).double(), dim=-1).cpu()
-        return [
-            (
-                int(index),
-                {
-                    "label": self.facts.labels[int(row.argmax())],
-                    "probabilities": dict(zip(self.facts.labels, (round(float(p), 6) for p in row), strict=True)),
-                },
-            )
-            for index, row in zip(batch.index, probabilities, strict=True)
-            if not batch.is_filler
-        ]
+    def predict_step(self, batch: TextBatch | ImageBatch, batch_idx: int) -> list[Prediction]:
+        """The likeliest class of each example, and the probabilities of all."""
+        probabilities = torch.softmax(self(batch).double(), dim=-1).tolist()
+        predictions = []
+        for place, (index, row) in enumerate(zip(batch.index.tolist(), probabilities, strict=True)):
+            label = self.facts.labels[max(range(len(row)), key=row.__getitem__)]
+            shares = {name: round(share, 6) for name, share in zip(self.facts.labels, row, strict=True)}
+            read = {"text": batch.texts[place]} if isinstance(batch, TextBatch) else {"position": index}
+            predictions.append(Prediction(index, {**read, "label": label, "probabilities": shares}, label))
+        return predictions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -16,6 +15,7 @@ from app.tasks.base import PARTS, Counts, PrimaryMetric, Task, TrainLoss
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
 from app.tasks.memory import StreamMemory
 from app.tasks.optimization import OptimizerConfig
+from app.tasks.prediction import Prediction
 from app.tasks.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
 
 
@@ -42,6 +42,7 @@ class LanguageModeling(Task):
     primary = PrimaryMetric("bpc", "min")
     metrics = ("loss", "bpc")
     counted = ("loss",)
+    own_keys = ("prompt", "continuation")
     curve_axes = "two"
 
     def __init__(
@@ -100,18 +101,15 @@ class LanguageModeling(Task):
             derived.update({f"bpc_of_{name}": bits for name, bits in self.facts.baselines.items()})
         return derived
 
-    def format_prediction(self, record: dict[str, str]) -> str:
-        """A json line {"prompt", "continuation"}; bytes that are no utf-8 stand as U+FFFD."""
-        return json.dumps(record, ensure_ascii=False)
-
-    def predict_step(self, batch: ByteBatch, batch_idx: int) -> list[tuple[int, dict[str, str]]]:
-        """(position, {"prompt", "continuation"}) of each prompt; all of a batch have the same length."""
-        records = []
+    def predict_step(self, batch: ByteBatch, batch_idx: int) -> list[Prediction]:
+        """The continuation of each prompt; all of a batch have the same length. Bytes that are no utf-8 are U+FFFD."""
+        predictions = []
         for index, ids in zip(batch.index.tolist(), batch.input_ids, strict=True):
             added = continue_prompt(self.model, ids, self.sampling, index, self.facts.has_streams)
             prompt = bytes(ids[1:].tolist())  # without the line break that stands before every text
-            records.append((index, {"prompt": _text(prompt), "continuation": _text(bytes(added))}))
-        return records
+            continuation = _text(bytes(added))
+            predictions.append(Prediction(index, {"prompt": _text(prompt), "continuation": continuation}, continuation))
+        return predictions
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Also the memory of the training streams, of all processes, unless weights alone are saved."""

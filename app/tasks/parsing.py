@@ -13,6 +13,7 @@ from app.norms import NormSpec
 from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
 from app.tasks.biaffine import BiaffineConfig, BiaffineParser
 from app.tasks.optimization import OptimizerConfig
+from app.tasks.prediction import Prediction
 from app.tasks.transition_parser import TransitionConfig, TransitionParser, state_size
 from app.tasks.word_features import FeatureConfig
 
@@ -115,18 +116,16 @@ class DependencyParsing(Task):
         sizes = self.transition if self.parser_kind == "mlp" else self.biaffine
         return {**super()._identity(), "parser": f"{self.parser_kind} {self.features} {sizes}"}
 
-    def format_prediction(self, record: str) -> str:
-        """The sentence in CoNLL-U; a blank line follows it."""
-        return record
-
-    def predict_step(self, batch: ParsingBatch, batch_idx: int) -> list[tuple[int, str]]:
-        """(position, CoNLL-U) of each sentence."""
+    def predict_step(self, batch: ParsingBatch, batch_idx: int) -> list[Prediction]:
+        """The tree of each sentence; its relations are None where none were learned."""
         parsed = self.parser.parse(self.model, batch, with_loss=False)
-        records = []
-        for row, (index, write) in enumerate(zip(batch.index.tolist(), batch.writers, strict=True)):
-            length = int(batch.lengths[row])
-            names = ["_"] * length  # without relations of its own: those of the input belong to another tree
+        predictions = []
+        for row, (index, forms, write) in enumerate(zip(batch.index.tolist(), batch.forms, batch.writers, strict=True)):
+            length = len(forms)
+            heads, relations = parsed.heads[row, :length].tolist(), None
             if self.facts.labels:
-                names = [self.facts.labels[relation] for relation in parsed.relations[row, :length].tolist()]
-            records.append((index, write(parsed.heads[row, :length].tolist(), names)))
-        return records
+                relations = [self.facts.labels[relation] for relation in parsed.relations[row, :length].tolist()]
+            known = {"words": forms, "heads": heads, "relations": relations}
+            conllu = write(heads, relations or ["_"] * length)  # the relations of the input belong to another tree
+            predictions.append(Prediction(index, known, conllu, is_block=True))
+        return predictions

@@ -14,6 +14,7 @@ from app.tasks.base import PARTS, Counts, PrimaryMetric, Task, TrainLoss
 from app.tasks.decoding import DecodingConfig, start_token, translate
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
 from app.tasks.optimization import OptimizerConfig
+from app.tasks.prediction import Prediction
 
 
 class Translation(Task):
@@ -123,17 +124,16 @@ class Translation(Task):
             self.test_texts = {"source": sources, "hypothesis": hypotheses, "reference": references}
         return derived
 
-    def format_prediction(self, record: str) -> str:
-        """The translation, which is one line."""
-        return record
-
-    def predict_step(self, batch: TranslationBatch, batch_idx: int) -> list[tuple[int, str]]:
-        """(position, translation) of each source; of an empty one, nothing."""
+    def predict_step(self, batch: TranslationBatch, batch_idx: int) -> list[Prediction]:
+        """The translation of each source, which is one line; of an empty one, nothing."""
         rows = [row for row, source in enumerate(batch.sources) if source]
         texts = [""] * len(batch.sources)
         for row, text in zip(rows, self._translate(batch, rows, self.decoding) if rows else [], strict=True):
             texts[row] = text
-        return list(zip(batch.index.tolist(), texts, strict=True))
+        return [
+            Prediction(index, {"source": source, "translation": text}, text)
+            for index, source, text in zip(batch.index.tolist(), batch.sources, texts, strict=True)
+        ]
 
     def _translate(self, batch: TranslationBatch, rows: list[int], how: DecodingConfig) -> list[str]:
         assert self.facts.decode is not None, "translations are text"

@@ -112,9 +112,9 @@ def test_for_one_seed_every_norm_starts_from_the_same_weights(family, norm):
 @torch.no_grad()
 def test_predictions_are_prompt_and_continuation():
     model = task().eval()
-    (index, record), *_ = model.predict_step(batch(TEXT), 0)
-    assert index == 0 and record["prompt"] == "the old house and the do" and record["continuation"]
-    assert '"prompt": "the old house' in model.format_prediction(record)
+    prediction, *_ = model.predict_step(batch(TEXT), 0)
+    assert prediction.index == 0 and prediction.known["prompt"] == "the old house and the do"
+    assert prediction.answer == prediction.known["continuation"] != ""
 
 
 def test_a_model_that_looks_ahead_is_refused():

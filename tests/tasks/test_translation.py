@@ -140,11 +140,12 @@ def test_without_a_share_the_loss_chooses_the_best():
 def test_predictions_keep_their_places_and_nothing_stays_nothing():
     model = task().eval()
     sources = batch([[7, END], [END], [8, 9, END]], [[END]] * 3)
-    records = model.predict_step(sources, 0)
-    assert [index for index, _ in records] == [0, 1, 2] and records[1][1] == ""
-    alone = model.predict_step(batch([[8, 9, END]], [[END]]), 0)
-    assert alone[0][1] == records[2][1]
-    assert model.predict_step(batch([[END]], [[END]]), 0) == [(0, "")]
+    found = model.predict_step(sources, 0)
+    assert [prediction.index for prediction in found] == [0, 1, 2] and found[1].answer == ""
+    (alone,) = model.predict_step(batch([[8, 9, END]], [[END]]), 0)
+    assert alone.answer == found[2].answer == alone.known["translation"]
+    (nothing,) = model.predict_step(batch([[END]], [[END]]), 0)
+    assert (nothing.index, nothing.answer) == (0, "")
 
 
 def test_a_model_too_short_for_the_data_is_refused():
