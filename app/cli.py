@@ -20,6 +20,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.averaging import mean_checkpoint
+from app.batches import DataFacts
 from app.callbacks import DivergedError, MetricsFile, StoppedError
 from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
@@ -29,7 +30,7 @@ from app.cli_checks import check_settings
 from app.cli_errors import explain
 from app.cli_norm import fold_norm
 from app.cli_output import speak_plainly
-from app.cli_predict import predict
+from app.cli_predict import predict, take_facts
 from app.datamodules.base import DataModule
 from app.errors import InputError
 from app.run_folder import (
@@ -99,7 +100,7 @@ class CLI(LightningCLI):
         parser.link_arguments("norm", "model.init_args.norm")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
-        parser.link_arguments("data.facts", "model.init_args.facts", apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.facts", compute_fn=self._facts, apply_on="instantiate")
 
     @property
     def settings(self) -> Namespace:
@@ -198,12 +199,21 @@ class CLI(LightningCLI):
         model.load_state_dict(mean["state_dict"])
         return None, f"mean of the weights of the last {len(files)} validations"
 
+    def _facts(self, datamodule: DataModule) -> DataFacts:
+        """What the data dictates to the model; predict has it from the run, if that kept it, and reads no data."""
+        if self.subcommand == "predict" and (folder := self._own_folder()) is not None:
+            take_facts(datamodule, folder)
+        return datamodule.facts
+
+    def _own_folder(self) -> Path | None:
+        """The run folder in which a config.yaml of the command line lies, unless the command begins a run."""
+        folders = [Path(str(path)).parent for path in reversed(self.settings.config or [])]
+        return next((f for f in folders if self.subcommand != "fit" and (f / CHECKPOINTS).is_dir()), None)
+
     def _folder(self) -> Path:
         """The run folder: where a run's own config.yaml lies, or where the names of the run say."""
-        for path in reversed(self.settings.config or []):
-            folder = Path(str(path)).parent
-            if self.subcommand != "fit" and (folder / CHECKPOINTS).is_dir():
-                return folder
+        if (folder := self._own_folder()) is not None:
+            return folder
         root = Path(self.settings.run_root)
         return run_folder(root, self.model.name, self.datamodule.name, self.model.norm, self.settings.seed_everything)
 

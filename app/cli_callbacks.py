@@ -66,4 +66,4 @@ def run_record(settings: Namespace, config_text: str, model: Task, datamodule: D
         "seed": settings.seed_everything,
     }
     fingerprints = (datamodule.fingerprint, datamodule.plan.fingerprint)
-    return RunRecord(config_text, names, *fingerprints, settings.allow_other_processes)
+    return RunRecord(config_text, datamodule.kept_facts(), names, *fingerprints, settings.allow_other_processes)

@@ -19,10 +19,32 @@ from app.callbacks import StoppedError
 from app.callbacks.progress import PredictProgress
 from app.cli_output import output_stream
 from app.datamodules.base import DataModule
+from app.errors import InputError
+from app.run_folder import FACTS, read_facts
 from app.tasks import Task
 from app.tasks.prediction import Format, PredictionLines
 
 log = logging.getLogger(__name__)
+
+
+def take_facts(datamodule: DataModule, folder: Path) -> None:
+    """Have the facts that a run kept, so that its training data need not be there; of an older run there are none.
+
+    Raises:
+        InputError: for facts that are no longer what the run wrote.
+    """
+    try:
+        kept = read_facts(folder)
+        if kept is not None:
+            datamodule.take_facts(kept)
+    except InputError:
+        raise
+    except Exception as error:  # a person may have changed anything in it
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"{folder / FACTS}: is not what the run wrote ({reason}); copy it again, or remove it: then the training "
+            "data is read instead"
+        ) from error
 
 
 def predict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import struct
@@ -10,13 +11,14 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from app.errors import InputError
 from app.norms import NormSpec
 
 LOCK = "run.lock"
 CHECKPOINTS = "checkpoints"
+FACTS = "facts.json"  # what predict must know of the training data
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,19 @@ def find_checkpoint(folder: Path, which: str) -> Path:
     if not zipfile.is_zipfile(path):  # the directory of a zip stands at its end, so one cut short is none
         raise InputError(f"--ckpt_path {which}: {path} is no whole checkpoint; give another .ckpt file, or begin anew")
     return path
+
+
+def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """Keep what predict must know of the training data; whole or not at all, for a predict may read it meanwhile."""
+    part = folder / f".{FACTS}.part"
+    part.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+    part.replace(folder / FACTS)
+
+
+def read_facts(folder: Path) -> dict[str, Any] | None:
+    """What `write_facts` wrote; None in the folder of a run that kept none."""
+    path = folder / FACTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def weights_name(step: int) -> str:

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "cli_output": {"errors"},
     "cli_checks": {"errors"},
     "cli_callbacks": {"callbacks", "datamodules", "tasks"},
-    "cli_predict": {"callbacks", "cli_output", "datamodules", "tasks"},
+    "cli_predict": {"callbacks", "cli_output", "datamodules", "errors", "run_folder", "tasks"},
 }
 COMMAND_LINE = {"cli"}  # may import everything
 

@@ -1,7 +1,7 @@
 """RunRecord: the run folder's account of the run.
 
-Writes config.yaml and norm_sites.csv at the start; train/loss, lr, tokens_per_s, elapsed_s and the scores of each
-validation to metrics.jsonl while it runs; result.json and the pictures at the end, however it ends.
+Writes config.yaml, facts.json and norm_sites.csv at the start; train/loss, lr, tokens_per_s, elapsed_s and the scores
+of each validation to metrics.jsonl while it runs; result.json and the pictures at the end, however it ends.
 
 Keys written: `train/loss` (nats per unit, mean since the last such line, without label smoothing),
 `train/smoothed_loss` (with it, where there is some), `lr`, `tokens_per_s`, `elapsed_s`, and the scores of the task
@@ -26,6 +26,7 @@ from app.callbacks.result import build_result, write_result
 from app.callbacks.steps import made_update
 from app.errors import InputError
 from app.figures import draw_curves, draw_norm_gradients, draw_norm_parameters
+from app.run_folder import write_facts
 
 _KEY = "run_record"  # of a checkpoint
 
@@ -35,6 +36,7 @@ class RunRecord(Callback):
 
     Args:
         config: text of config.yaml, with which the same run can be made again.
+        facts: what predict must know of the training data.
         identity: task, dataset, norm and seed, as result.json gives them.
         data_fingerprint: digest of the examples.
         plan_fingerprint: digest of the batch plan.
@@ -45,12 +47,13 @@ class RunRecord(Callback):
     def __init__(
         self,
         config: str,
+        facts: dict[str, Any],
         identity: dict[str, Any],
         data_fingerprint: str,
         plan_fingerprint: str,
         allow_other_processes: bool = False,
     ) -> None:
-        self.config = config
+        self.config, self.facts = config, facts
         self.allow_other_processes = allow_other_processes
         self.identity = identity
         self.fingerprints = {"data": data_fingerprint, "plan": plan_fingerprint}
@@ -115,6 +118,7 @@ class RunRecord(Callback):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "result.json").unlink(missing_ok=True)  # of an attempt that this one goes on from
             (folder / "config.yaml").write_text(self.config, encoding="utf-8")
+            write_facts(folder, self.facts)
             with open(folder / "norm_sites.csv", "w", encoding="utf-8", newline="") as file:
                 writer = csv.DictWriter(file, list(pl_module.site_rows[0]) if pl_module.site_rows else ["path"])
                 writer.writeheader()

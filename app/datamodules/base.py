@@ -115,6 +115,14 @@ class DataModule(LightningDataModule):
         """The parts train, val and test, read and tokenised."""
 
     @abstractmethod
+    def kept_facts(self) -> dict[str, Any]:
+        """What `facts` and `predict_splits` are made of, in plain types: the run folder keeps it for predict."""
+
+    @abstractmethod
+    def take_facts(self, kept: dict[str, Any]) -> None:
+        """Have what `kept_facts` gave, and read no training data for it."""
+
+    @abstractmethod
     def predict_splits(self) -> Pieces[Any]:
         """The examples of `predict_source`, without labels, as splits of `predict_piece`; standard input as it comes.
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -125,14 +126,27 @@ class ByteData(DataModule):
         return parts
 
     @cached_property
+    def baselines(self) -> dict[str, float]:
+        """Bits per byte of general compressors, gzip and bzip2, on the bytes of the test part."""
+        return self.parts["test"].compressed_bits()
+
+    @cached_property
     def facts(self) -> DataFacts:
         """The 256 bytes, the longest row of what has no memory, and what compressors make of the test part."""
         return DataFacts(
             {"vocab_size": 256},
             max_length=None if self.memory else max(self.segment, self.window),
             has_streams=self.memory,
-            baselines=self.baselines(),
+            baselines=self.baselines,
         )
+
+    def kept_facts(self) -> dict[str, Any]:
+        """What compressors make of the test part; for the rest, bytes are bytes."""
+        return {"baselines": self.baselines}
+
+    def take_facts(self, kept: dict[str, Any]) -> None:
+        """Have that of a run."""
+        self.baselines = dict(kept["baselines"])
 
     @cached_property
     def splits(self) -> dict[str, WindowSplit | StreamSplit]:
@@ -171,10 +185,6 @@ class ByteData(DataModule):
         """The prompts of `predict_source`, those of standard input as they come; an empty line stays one."""
         pieces = texts_to_predict(self.given_predict_source(), "text", strip=False, most=self.predict_piece)
         return Pieces(_numbered(pieces), pieces.total)
-
-    def baselines(self) -> dict[str, float]:
-        """Bits per byte of general compressors, gzip and bzip2, on the bytes of the test part."""
-        return self.parts["test"].compressed_bits()
 
     def _plan(self, split: Split, seed: int | None) -> Plan:
         size = self.eval_batch_size if seed is None else self.streams

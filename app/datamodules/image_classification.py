@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -149,6 +150,16 @@ class ImageClassificationData(DataModule):
         if height != width:
             raise InputError(f"{self.source}: images are {height}x{width}; the models here take square ones")
         return DataFacts({"image_size": height, "num_channels": channels}, self.labels)
+
+    def kept_facts(self) -> dict[str, Any]:
+        """Classes, shape, mean and standard deviation."""
+        return {"labels": list(self.labels), "shape": list(self.shape), "mean_and_std": list(self.mean_and_std)}
+
+    def take_facts(self, kept: dict[str, Any]) -> None:
+        """Have those of a run."""
+        self.labels, self.shape = tuple(kept["labels"]), tuple(kept["shape"])
+        mean, std = kept["mean_and_std"]
+        self.mean_and_std = (mean, std)
 
     @cached_property
     def splits(self) -> dict[str, ImageSplit]:

@@ -7,19 +7,21 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from app.batches import DataFacts
 from app.datamodules.base import DataModule
 from app.datamodules.conllu import Sentence
+from app.datamodules.kept_tokenizer import kept_tokenizer, tokenizer_of
 from app.datamodules.parsing_split import ParsingSplit
 from app.datamodules.pieces import Pieces
 from app.datamodules.projectivity import is_projective
 from app.datamodules.sentences_to_parse import sentences_to_parse
 from app.datamodules.tokenizers import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
-from app.datamodules.treebank_encoding import PUNCTUATION, Tags, TreebankEncoder
+from app.datamodules.treebank_encoding import PUNCTUATION, TreebankEncoder
+from app.datamodules.treebank_vocabularies import Reading, Tags, TreebankVocabularies
 from app.datamodules.treebanks import Treebank, read_treebank
 from app.errors import InputError
 
@@ -106,8 +108,8 @@ class ParsingData(DataModule):
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.tokenizer_config, self.max_length = tokenizer, max_length
         self.tags, self.characters = tags, characters
-        self.min_frequency, self.lowercase = min_frequency, lowercase
-        self.nonprojective, self.subtypes = nonprojective, subtypes
+        self.reading = Reading(tags, lowercase, subtypes)
+        self.min_frequency, self.nonprojective = min_frequency, nonprojective
         self.score_without = [PUNCTUATION] if score_without is None else score_without
         self.language = language
         self.cache_dir = Path(cache_dir)
@@ -168,21 +170,22 @@ class ParsingData(DataModule):
         return train_or_load_tokenizer(texts, self.tokenizer_config, self.cache_dir)
 
     @cached_property
-    def encoder(self) -> TreebankEncoder:
+    def vocabularies(self) -> TreebankVocabularies:
         """Vocabularies and relations of the training part."""
-        encoder = TreebankEncoder(
+        return TreebankVocabularies.count(
             self.treebank["train"].sentences,
-            tags=self.tags,
+            self.reading,
             characters=self.characters,
             min_frequency=self.min_frequency,
-            lowercase=self.lowercase,
             has_relations=self.has_relations,
-            subtypes=self.subtypes,
-            score_without=self.score_without,
-            tokenizer=self.tokenizer,
         )
+
+    @cached_property
+    def encoder(self) -> TreebankEncoder:
+        """Sentences in the terms of the training part."""
+        encoder = TreebankEncoder(self.vocabularies, self.reading, self.score_without, self.tokenizer)
         sizes = ", ".join(f"{size} {name}" for name, size in encoder.features.items())
-        log.info("%s: vocabularies of %s; %d relations", self.name, sizes, len(encoder.relations))
+        log.info("%s: vocabularies of %s; %d relations", self.name, sizes, len(self.vocabularies.relations))
         return encoder
 
     @property
@@ -193,13 +196,25 @@ class ParsingData(DataModule):
             options = {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id}
         return DataFacts(
             options,
-            labels=self.encoder.relations,
+            labels=self.vocabularies.relations,
             max_length=self.max_length if self.tokenizer is not None else None,
             vocabulary=self.encoder.digest,
             features=self.encoder.features,
-            root_labels=self.encoder.root_relations,
+            root_labels=self.vocabularies.root_relations,
             score_groups=tuple(re.sub(r"[^\w:-]", "_", name) for name in self.encoder.score_without),  # parts of keys
         )
+
+    def kept_facts(self) -> dict[str, Any]:
+        """Tokenizer, vocabularies and relations."""
+        config = self.tokenizer_config
+        tokenizer = None if self.tokenizer is None or config is None else kept_tokenizer(self.tokenizer, config)
+        return {"tokenizer": tokenizer, "vocabularies": self.vocabularies.to_dict()}
+
+    def take_facts(self, kept: dict[str, Any]) -> None:
+        """Have those of a run."""
+        self.vocabularies = TreebankVocabularies.from_dict(kept["vocabularies"])
+        if self.tokenizer_config is not None:
+            self.tokenizer = tokenizer_of(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, ParsingSplit]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ import torch
 from app.batches import DataFacts, TextBatch
 from app.datamodules.base import DataModule
 from app.datamodules.batch_plan import PlanItem
+from app.datamodules.kept_tokenizer import kept_tokenizer, tokenizer_of
 from app.datamodules.labelled_texts import LabelledTexts, read_labelled_texts, texts_to_predict
 from app.datamodules.labels import class_names, label_ids
 from app.datamodules.pieces import Pieces
@@ -184,6 +186,15 @@ class TextClassificationData(DataModule):
             {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id},
             self.labels,
         )
+
+    def kept_facts(self) -> dict[str, Any]:
+        """Classes and tokenizer."""
+        return {"labels": list(self.labels), "tokenizer": kept_tokenizer(self.tokenizer, self.tokenizer_config)}
+
+    def take_facts(self, kept: dict[str, Any]) -> None:
+        """Have those of a run."""
+        self.labels = tuple(kept["labels"])
+        self.tokenizer = tokenizer_of(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, TextSplit]:

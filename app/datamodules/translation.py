@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from app.batches import DataFacts
 from app.datamodules.base import DataModule
 from app.datamodules.detokenize import detokenize
 from app.datamodules.files import only_part
+from app.datamodules.kept_tokenizer import kept_tokenizer, tokenizer_of
 from app.datamodules.labelled_texts import texts_to_predict
 from app.datamodules.parallel_split import Side, TranslationSplit
 from app.datamodules.parallel_texts import ParallelTexts, is_prefix, read_parallel_texts
@@ -147,6 +149,14 @@ class TranslationData(DataModule):
             decode=self.tokenizer.decode,
             target_language=self.languages[1],
         )
+
+    def kept_facts(self) -> dict[str, Any]:
+        """The tokenizer."""
+        return {"tokenizer": kept_tokenizer(self.tokenizer, self.tokenizer_config)}
+
+    def take_facts(self, kept: dict[str, Any]) -> None:
+        """Have that of a run."""
+        self.tokenizer = tokenizer_of(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, TranslationSplit]:

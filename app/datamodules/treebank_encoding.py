@@ -1,9 +1,8 @@
-"""Sentences of a treebank to ids: which words, tags, letters and relations there are, and which words are scored."""
+"""Sentences of a treebank to ids, and which words are scored."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -12,92 +11,72 @@ from app.datamodules.conllu import Sentence
 from app.datamodules.parsing_split import EncodedSentence
 from app.datamodules.projectivity import projectivize
 from app.datamodules.tokenizers import TextTokenizer
+from app.datamodules.treebank_vocabularies import Reading, TreebankVocabularies
 from app.datamodules.word_alignment import encode_words
-from app.datamodules.word_vocabulary import WordVocabulary
 from app.errors import InputError
 
 PUNCTUATION = "punct"
 _PTB_PUNCTUATION = frozenset(("``", "''", ":", ",", "."))  # the five tags that Penn Treebank scores leave out
 _MOST_LETTERS = 20  # of a word; the first ten and the last ten of a longer one
-Tags = Literal["upos", "xpos"]
 
 
 class TreebankEncoder:
-    """What the training part dictates, and sentences in its terms.
+    """Sentences in the terms of a training part.
 
     Args:
-        train: sentences of the training part, with trees.
-        tags: the column that tags are read from; None for none.
-        characters: whether letters are encoded.
-        min_frequency: rarer words of the training part are unknown words.
-        lowercase: fold upper case of words; letters and subwords keep it.
-        has_relations: whether relations are learned and scored.
-        subtypes: keep what follows the colon of a relation (nsubj:pass).
+        vocabularies: what the training part dictates.
+        reading: how sentences are read, as they were for the vocabularies.
         score_without: names of further scores: `punct` leaves punctuation out, any other name the words with that
             relation.
         tokenizer: gives subwords; None for none.
 
     Raises:
-        InputError: for tags that the training part lacks, or a relation in score_without that it does not have.
+        InputError: for a relation in score_without that the training part does not have.
     """
 
     def __init__(
         self,
-        train: Sequence[Sentence],
-        *,
-        tags: Tags | None,
-        characters: bool,
-        min_frequency: int,
-        lowercase: bool,
-        has_relations: bool,
-        subtypes: bool,
+        vocabularies: TreebankVocabularies,
+        reading: Reading,
         score_without: Sequence[str],
         tokenizer: TextTokenizer | None,
     ) -> None:
-        self.tags, self.lowercase, self.subtypes, self.tokenizer = tags, lowercase, subtypes, tokenizer
+        self.vocabularies, self.reading, self.tokenizer = vocabularies, reading, tokenizer
         self.score_without = tuple(score_without)
-        self.has_upos = any(tag == "PUNCT" for sentence in train for tag in sentence.upos)
-        self.words = WordVocabulary((word for s in train for word in self._folded(s)), min_frequency)
-        self.tag_ids = WordVocabulary(tag for s in train for tag in self._tags_of(s)) if tags else None
-        self.letters = (
-            WordVocabulary((letter for s in train for w in s.forms for letter in w), 2) if characters else None
-        )
-        if tags and all(tag == "_" for sentence in train for tag in self._tags_of(sentence)):
-            raise InputError(
-                f"data.tags is {tags}, and the training part has none of them; allowed: null, or the other"
-            )
-        self.relations, self.root_relations = self._relations_of(train) if has_relations else ((), ())
-        self._relation_ids = {relation: number for number, relation in enumerate(self.relations)}
+        self._relation_ids = {relation: number for number, relation in enumerate(vocabularies.relations)}
         for name in self.score_without:
-            if name != PUNCTUATION and name not in self.relations:
+            if name != PUNCTUATION and name not in vocabularies.relations:
                 raise InputError(
                     f"data.score_without names {name!r}; allowed: punct and the relations of the training part: "
-                    f"{', '.join(self.relations) or 'none'}"
+                    f"{', '.join(vocabularies.relations) or 'none'}"
                 )
 
     @property
     def features(self) -> dict[str, int]:
         """Entries of each vocabulary, for embeddings."""
-        sizes = {"words": self.words, "tags": self.tag_ids, "characters": self.letters}
+        known = self.vocabularies
+        sizes = {"words": known.words, "tags": known.tags, "characters": known.letters}
         return {name: len(vocabulary) for name, vocabulary in sizes.items() if vocabulary is not None}
 
     @property
     def digest(self) -> str:
         """Equal where subwords, words, tags and letters have the same ids."""
-        parts = [self.tokenizer, self.words, self.tag_ids, self.letters]
+        known = self.vocabularies
+        parts = [self.tokenizer, known.words, known.tags, known.letters]
         return "-".join(part.digest for part in parts if part is not None)
 
     def encode(self, sentences: Sequence[Sentence]) -> list[EncodedSentence]:
         """The sentences as ids; those without a tree have each word under the root, which nothing is to read."""
+        known, reading = self.vocabularies, self.reading
         subwords = encode_words(self.tokenizer, [s.forms for s in sentences]) if self.tokenizer is not None else None
         encoded = []
         for number, sentence in enumerate(sentences):
             heads = sentence.heads or (0,) * len(sentence.forms)
             encoded.append(
                 EncodedSentence(
-                    words=_behind_root(self.words.encode(self._folded(sentence))),
-                    tags=_behind_root(self.tag_ids.encode(self._tags_of(sentence))) if self.tag_ids else None,
-                    characters=self._letters_of(sentence) if self.letters else None,
+                    words=_behind_root(known.words.encode(reading.words(sentence))),
+                    tags=_behind_root(known.tags.encode(reading.tags_of(sentence))) if known.tags else None,
+                    characters=self._letters_of(sentence) if known.letters else None,
                     subwords=subwords[number] if subwords is not None else None,
                     heads=np.array(heads, dtype=np.int32),
                     relations=self._encode_relations(sentence),
@@ -107,41 +86,22 @@ class TreebankEncoder:
             )
         return encoded
 
-    def _folded(self, sentence: Sentence) -> list[str]:
-        return [word.lower() for word in sentence.forms] if self.lowercase else list(sentence.forms)
-
-    def _tags_of(self, sentence: Sentence) -> tuple[str, ...]:
-        return sentence.upos if self.tags == "upos" else sentence.xpos
-
     def _letters_of(self, sentence: Sentence) -> np.ndarray:
         """(W + 1, C): the letters of each word, the longest word's number of columns."""
-        assert self.letters is not None
+        assert self.vocabularies.letters is not None
         half = _MOST_LETTERS // 2
         words = [word if len(word) <= _MOST_LETTERS else word[:half] + word[-half:] for word in sentence.forms]
         ids = np.full((len(words) + 1, max(map(len, words))), ParsingBatch.PAD, dtype=np.int32)
         ids[0, 0] = ParsingBatch.ROOT
         for row, word in enumerate(words, start=1):
-            ids[row, : len(word)] = self.letters.encode(word)
+            ids[row, : len(word)] = self.vocabularies.letters.encode(word)
         return ids
-
-    def _relation(self, relation: str) -> str:
-        return relation if self.subtypes else relation.partition(":")[0]
-
-    def _relations_of(self, train: Sequence[Sentence]) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-        """All relations in order, and for each whether it marks roots; nothing where one marks roots and others."""
-        of_roots: set[str] = set()
-        of_others: set[str] = set()
-        for sentence in train:
-            for head, relation in zip(sentence.heads or (), sentence.relations or (), strict=True):
-                (of_others if head else of_roots).add(self._relation(relation))
-        names = tuple(sorted(of_roots | of_others))
-        return names, () if of_roots & of_others else tuple(name in of_roots for name in names)
 
     def _encode_relations(self, sentence: Sentence) -> np.ndarray:
         """(W,) ids; zeros where relations are not learned, IGNORED for one that the training part does not have."""
-        if not self.relations or sentence.relations is None:
+        if not self.vocabularies.relations or sentence.relations is None:
             return np.zeros(len(sentence.forms), dtype=np.int32)
-        ids = [self._relation_ids.get(self._relation(r), ParsingBatch.IGNORED) for r in sentence.relations]
+        ids = [self._relation_ids.get(self.reading.relation(r), ParsingBatch.IGNORED) for r in sentence.relations]
         return np.array(ids, dtype=np.int32)
 
     def _scored(self, sentence: Sentence) -> np.ndarray:
@@ -150,8 +110,8 @@ class TreebankEncoder:
         for column, name in enumerate(self.score_without):
             if name != PUNCTUATION:
                 relations = sentence.relations or ("",) * len(sentence.forms)
-                scored[:, column] = [self._relation(relation) != name for relation in relations]
-            elif self.has_upos:
+                scored[:, column] = [self.reading.relation(relation) != name for relation in relations]
+            elif self.vocabularies.has_upos:
                 scored[:, column] = [tag != "PUNCT" for tag in sentence.upos]
             else:
                 scored[:, column] = [tag not in _PTB_PUNCTUATION for tag in sentence.xpos]

@@ -14,17 +14,30 @@ _SPECIAL = 3  # ids that are the same in every vocabulary: ParsingBatch.PAD, UNK
 
 
 class WordVocabulary:
-    """Entries with ids from 3 on, the most frequent first, ties in the order of their names.
+    """Entries with ids from 3 on.
 
     Args:
-        entries: every occurrence in the training part.
-        min_frequency: rarer entries get no id of their own; UNKNOWN learns from their occurrences.
+        entries: all different.
     """
 
-    def __init__(self, entries: Iterable[str], min_frequency: int = 1) -> None:
-        counts = Counter(entries)
-        kept = sorted((entry for entry in counts if counts[entry] >= min_frequency), key=lambda e: (-counts[e], e))
-        self._ids = {entry: number for number, entry in enumerate(kept, start=_SPECIAL)}
+    def __init__(self, entries: Iterable[str]) -> None:
+        self._ids = {entry: number for number, entry in enumerate(entries, start=_SPECIAL)}
+
+    @classmethod
+    def count(cls, occurrences: Iterable[str], min_frequency: int = 1) -> WordVocabulary:
+        """The vocabulary of a training part, the most frequent entry first, ties in the order of their names.
+
+        Args:
+            occurrences: all of them.
+            min_frequency: rarer entries get no id of their own; UNKNOWN learns from their occurrences.
+        """
+        counts = Counter(occurrences)
+        return cls(sorted((e for e in counts if counts[e] >= min_frequency), key=lambda e: (-counts[e], e)))
+
+    @property
+    def entries(self) -> list[str]:
+        """All that have ids, in the order of these."""
+        return list(self._ids)
 
     def __len__(self) -> int:
         """Rows that an embedding needs."""

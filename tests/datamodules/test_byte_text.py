@@ -110,7 +110,7 @@ def test_facts_tell_the_model_what_it_needs(data):
     assert data(window=25).facts.max_length == 25 and data(window=5).facts.max_length == 10
     with_memory = data(memory=True).facts
     assert with_memory.max_length is None and with_memory.has_streams
-    assert facts.baselines == with_memory.baselines == data().baselines()
+    assert facts.baselines == with_memory.baselines == data().baselines
     assert list(facts.baselines) == ["gzip", "bzip2"] and all(4 < bits < 12 for bits in facts.baselines.values())
 
 

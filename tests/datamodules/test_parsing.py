@@ -65,7 +65,7 @@ def test_a_batch_holds_the_trees_that_were_read(folder, tmp_path):
 
 
 def test_vocabularies_are_those_of_the_training_part():
-    vocabulary = WordVocabulary("b a b c c c".split(), min_frequency=2)
+    vocabulary = WordVocabulary.count("b a b c c c".split(), min_frequency=2)
     assert len(vocabulary) == 5 and vocabulary.encode(["c", "b", "a", "z"]).tolist() == [3, 4, 1, 1]
 
 
