@@ -1,7 +1,6 @@
-"""train.py from one end to the other: the run folder, its files, test, predict, and runs that go wrong."""
+"""train.py from one end to the other: the run folder, its files, test, and runs that go wrong."""
 
 import csv
-import io
 import json
 
 import pytest
@@ -105,38 +104,6 @@ def test_test_scores_the_best_checkpoint_as_fit_did(run, train, capsys):
     assert scores == {f"test/{metric}": value for metric, value in expected.items()}
 
 
-def test_predict_writes_one_record_a_line_in_order(run, train, tmp_path, capsys, tiny_texts):
-    lines = [
-        "a warm funny film", "", "a dull tired flat stupid mess without any charm or sense at all", "clever",
-    ]  # fmt: skip
-    (tmp_path / "in.txt").write_text("\n".join(lines) + "\n")
-    arguments = ["--data.predict_source", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl"]
-    assert train("predict", run / "config.yaml", *arguments) == 0
-    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert len(records) == len(lines)
-    for record in records:
-        assert record["probabilities"].keys() == {"neg", "pos"}
-        assert record["label"] == max(record["probabilities"], key=record["probabilities"].get)
-        assert sum(record["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    # one at a time gives what all together gave: order and padding do not matter
-    (tmp_path / "one.txt").write_text(lines[2] + "\n")
-    capsys.readouterr()
-    assert train("predict", run / "config.yaml", "--data.predict_source", tmp_path / "one.txt") == 0
-    alone = json.loads(capsys.readouterr().out)
-    assert alone["label"] == records[2]["label"]
-    assert alone["probabilities"]["pos"] == pytest.approx(records[2]["probabilities"]["pos"], abs=1e-5)
-
-
-def test_predict_reads_standard_input(run, train, capsys, monkeypatch):
-    class Stdin:
-        buffer = io.BytesIO(b"a warm film\na dull film\n")
-
-    monkeypatch.setattr("sys.stdin", Stdin())
-    capsys.readouterr()
-    assert train("predict", run / "config.yaml", "--data.predict_source", "-") == 0
-    assert len([json.loads(line) for line in capsys.readouterr().out.splitlines()]) == 2
-
-
 def test_divergence_is_recorded_and_has_its_own_exit_status(train, short, tmp_path, capsys):
     wild = ["--model.optimizer.lr", 1e30, "--model.optimizer.warmup_steps", 0, "--trainer.gradient_clip_val", "null"]
     assert train("fit", QUICK, *short, *wild, "--norm", "none") == 4
@@ -178,20 +145,6 @@ def test_a_run_ended_by_max_steps_has_scores(train, short, tmp_path):
     assert train("fit", QUICK, *short, "--trainer.max_steps", 2) == 0
     result = read_result(only_run(tmp_path / "runs"))
     assert result["final"]["step"] == 2 and result["test"] is not None
-
-
-def test_predict_writes_all_records_whatever_the_devices(run, train, tmp_path):
-    (tmp_path / "in.txt").write_text("a warm film\na dull film\na film\n")
-    several = ["--trainer.devices", 2, "--trainer.strategy", "ddp", "--output", tmp_path / "out.jsonl"]
-    assert train("predict", run / "config.yaml", "--data.predict_source", tmp_path / "in.txt", *several) == 0
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
-
-
-def test_predict_into_a_folder_that_is_not_there_is_answered(run, train, tmp_path, capsys):
-    (tmp_path / "in.txt").write_text("a warm film\n")
-    arguments = ["--data.predict_source", tmp_path / "in.txt", "--output", tmp_path / "no/out.jsonl"]
-    assert train("predict", run / "config.yaml", *arguments) == 2
-    assert "no folder" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_checkpoint_of_another_width_is_answered(run, train, capsys):

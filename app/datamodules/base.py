@@ -104,6 +104,10 @@ class DataModule(LightningDataModule):
         self.workers = workers
         self.seed = seed
 
+    def __str__(self) -> str:
+        """Its name; Lightning would read all data to say how much there is, also in the middle of an error."""
+        return f"{type(self).__name__} {self.name}"
+
     @property
     @abstractmethod
     def facts(self) -> DataFacts:

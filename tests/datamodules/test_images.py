@@ -4,6 +4,7 @@ import gzip
 import struct
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image as PilImage
 
-from app.datamodules.images import read_images, read_labelled_images
+from app.datamodules.images import images_to_predict, read_images, read_labelled_images
 from app.errors import InputError
 
 PIXELS = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 14
@@ -178,6 +179,25 @@ def test_images_to_predict(tmp_path):
         read_images(tmp_path / "labelled.csv", image_shape=(3, 3))
     with pytest.raises(InputError, match="has 1 dimensions"):
         read_images(tmp_path / "labels")
+
+
+def test_images_to_predict_come_in_pieces_and_from_standard_input(tmp_path, monkeypatch):
+    rows = csv_rows(PIXELS).encode()
+    write(tmp_path, {"x.csv": rows})
+    pieces = images_to_predict(str(tmp_path / "x.csv"), (3, 3), most=1)
+    assert pieces.total == 2 and [piece.tolist() for piece in pieces] == [[image.tolist()] for image in PIXELS]
+
+    def comes(*pieces):
+        read = iter([*pieces, b""])
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=SimpleNamespace(read1=lambda size: next(read))))
+        return images_to_predict("-", (3, 3), most=1)
+
+    first, second = rows.splitlines(keepends=True)
+    assert [piece.tolist() for piece in comes(first, second)] == [[image.tolist()] for image in PIXELS]
+    with pytest.raises(InputError, match="standard input:2: pixel 1 is 'x126'"):
+        list(comes(first, b"x" + second))
+    with pytest.raises(InputError, match="standard input: is empty"):
+        list(comes())
 
 
 def test_subsets_remember_their_rows(tmp_path):

@@ -158,6 +158,13 @@ def test_predict_reads_conllu_text_and_standard_input(folder, tmp_path, monkeypa
     (split,) = data(folder, tmp_path, predict_source=str(folder / "x-test.conllu")).predict_splits()
     assert len(split.sentences) == 15 and split.subset(np.array([3])).sentences == [split.sentences[3]]
 
+    monkeypatch.setattr(ParsingData, "predict_piece", 4)
+    pieces = data(folder, tmp_path, predict_source=str(folder / "x-test.conllu")).predict_splits()
+    cut = list(pieces)
+    assert [len(part.sentences) for part in cut] == [4, 4, 4, 3] and pieces.total == 15
+    assert [s for part in cut for s in part.sentences] == split.sentences
+    assert data(folder, tmp_path, predict_source=str(text)).predict_splits().total == 2
+
     def comes(*pieces):
         read = iter([*pieces, b""])
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=SimpleNamespace(read1=lambda size: next(read))))
