@@ -89,6 +89,8 @@ def _stops_at_signals(output: str) -> Iterator[None]:
     """SIGINT and SIGTERM as an exception, by which no file is left half-written; Lightning's own exit status is 1."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        for each in former:  # a second one must not get in the way of cleaning up
+            signal.signal(each, signal.SIG_IGN)
         raise StoppedError(number, "not all was written" if output == "-" else f"{output} is not written")
 
     if threading.current_thread() is not threading.main_thread():
