@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -65,14 +66,21 @@ def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
         raise InputError(f"--output {output}: there is no folder {path.parent}; make it first")
     if path.is_dir():
         raise InputError(f"--output {output}: is a folder; give a file in it")
+    if path.exists() and not path.is_file():  # a device or a pipe, such as /dev/null, whose place no file may take
+        with _opened(path, output) as stream:
+            yield stream.writelines
+        return
     part = path.with_name(f".{path.name}.part")
     try:
-        try:
-            stream = part.open("w", encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise InputError(f"--output {output}: cannot be written ({error.strerror}); give another file") from error
-        with stream:
+        with _opened(part, output) as stream:
             yield stream.writelines
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _opened(path: Path, output: str) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise InputError(f"--output {output}: cannot be written ({error.strerror}); give another file") from error

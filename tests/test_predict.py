@@ -12,6 +12,7 @@ import pytest
 
 from app.callbacks.progress import PredictProgress
 from app.cli import main
+from app.cli_output import output_stream
 from app.datamodules import TextClassificationData
 from app.tasks import Classification
 from tests.conftest import ROOT, only_run
@@ -141,6 +142,15 @@ def test_a_reader_that_has_had_enough_is_no_fault(predict, capsys, monkeypatch):
         assert predict() == 128 + signal.SIGPIPE
     error = capsys.readouterr().err
     assert "nobody reads" in error.splitlines()[-1] and "Traceback" not in error
+
+
+def test_a_pipe_or_a_device_is_written_to_and_stays_what_it_is(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    with output_stream(str(tmp_path / "pipe")) as write:
+        write(["a line\n"])
+    assert os.read(reading, 100) == b"a line\n" and (tmp_path / "pipe").is_fifo() and files(tmp_path) == {"pipe"}
+    os.close(reading)
 
 
 def test_an_older_run_reads_its_data(fitted, predict, tiny_texts, tmp_path, capsys):
