@@ -162,19 +162,29 @@ class TextTokenizer:
         texts = self.core.decode_batch([list(row) for row in ids], skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
 
-    def save(self, folder: Path, max_length: int | None = None) -> None:
+    def save(self, folder: Path, max_length: int | None = None, framed: bool = True) -> None:
         """Write tokenizer.json and tokenizer_config.json, which `AutoTokenizer.from_pretrained(folder)` reads.
 
         Args:
             folder: made if it is not there.
             max_length: most ids that the model takes; those who load the tokenizer may cut to it.
+            framed: as in `encode`, whose ids it gives.
         """
         from transformers import PreTrainedTokenizerFast  # here, because it takes seconds to import
 
         saved = self._loaded
         if saved is None:
+            core = self.core
+            if not framed:
+                core = Tokenizer.from_str(core.to_str())
+                core.post_processor = _template(f"$A {SEP}", f"$A {SEP} $B:1 {SEP}:1")
             names = {"pad_token": PAD, "unk_token": UNK, "cls_token": CLS, "sep_token": SEP, "mask_token": MASK}
-            saved = PreTrainedTokenizerFast(tokenizer_object=self.core, split_special_tokens=True, **names)
+            saved = PreTrainedTokenizerFast(
+                tokenizer_object=core,
+                split_special_tokens=True,
+                model_input_names=["input_ids", "attention_mask"],  # all that our tasks give a model
+                **names,
+            )
         if max_length is not None:
             saved.model_max_length = max_length
         saved.save_pretrained(folder)
@@ -237,12 +247,13 @@ def _train(texts: list[str], config: TokenizerConfig) -> Tokenizer:
             alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
             trainer = trainers.BpeTrainer(special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, **options)
         core.train_from_iterator(texts, trainer)
-    core.post_processor = processors.TemplateProcessing(
-        single=f"{CLS} $A {SEP}",
-        pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
-        special_tokens=[(token, SPECIAL_TOKENS.index(token)) for token in (CLS, SEP)],
-    )
+    core.post_processor = _template(f"{CLS} $A {SEP}", f"{CLS} $A {SEP} $B:1 {SEP}:1")
     return core
+
+
+def _template(single: str, pair: str) -> processors.PostProcessor:
+    tokens = [(token, SPECIAL_TOKENS.index(token)) for token in (CLS, SEP)]
+    return processors.TemplateProcessing(single=single, pair=pair, special_tokens=tokens)
 
 
 def _word_splitter() -> pre_tokenizers.PreTokenizer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -74,6 +74,41 @@ class TreebankEncoder:
                     f"data.score_without names {name!r}; allowed: punct and the relations of the training part: "
                     f"{', '.join(self.relations) or 'none'}"
                 )
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], tokenizer: TextTokenizer | None) -> TreebankEncoder:
+        """The encoder whose `state` this is, for sentences that are to be parsed.
+
+        Raises:
+            InputError: for a state that lacks something.
+        """
+        encoder = cls.__new__(cls)
+        try:
+            encoder.tags, encoder.lowercase, encoder.subtypes = state["tags"], state["lowercase"], state["subtypes"]
+            encoder.words, encoder.tag_ids, encoder.letters = (
+                None if state[name] is None else WordVocabulary.of_kept(state[name])
+                for name in ("words", "tag_ids", "letters")
+            )
+            encoder.relations = tuple(state["relations"])
+            encoder.root_relations = tuple(state["root_relations"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"the vocabulary of a parser lacks {error}; export the run again") from error
+        encoder.tokenizer, encoder.score_without, encoder.has_upos = tokenizer, (), False
+        encoder._relation_ids = {relation: number for number, relation in enumerate(encoder.relations)}
+        return encoder
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What encodes a sentence, beside the tokenizer, in plain types."""
+        vocabularies = {"words": self.words, "tag_ids": self.tag_ids, "letters": self.letters}
+        return {
+            "tags": self.tags,
+            "lowercase": self.lowercase,
+            "subtypes": self.subtypes,
+            **{name: None if entries is None else entries.kept for name, entries in vocabularies.items()},
+            "relations": list(self.relations),
+            "root_relations": list(self.root_relations),
+        }
 
     @property
     def features(self) -> dict[str, int]:

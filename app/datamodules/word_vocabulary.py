@@ -26,6 +26,18 @@ class WordVocabulary:
         kept = sorted((entry for entry in counts if counts[entry] >= min_frequency), key=lambda e: (-counts[e], e))
         self._ids = {entry: number for number, entry in enumerate(kept, start=_SPECIAL)}
 
+    @classmethod
+    def of_kept(cls, kept: Sequence[str]) -> WordVocabulary:
+        """The vocabulary whose `kept` these are."""
+        vocabulary = cls(())
+        vocabulary._ids = {entry: number for number, entry in enumerate(kept, start=_SPECIAL)}
+        return vocabulary
+
+    @property
+    def kept(self) -> list[str]:
+        """The entries in the order of their ids."""
+        return list(self._ids)
+
     def __len__(self) -> int:
         """Rows that an embedding needs."""
         return len(self._ids) + _SPECIAL

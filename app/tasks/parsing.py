@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from app.backbones import BackboneConfig
@@ -11,7 +12,7 @@ from app.errors import InputError
 from app.metrics import attachments, heads_of_next
 from app.norms import NormSpec
 from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
-from app.tasks.biaffine import BiaffineConfig, BiaffineParser
+from app.tasks.biaffine import BiaffineConfig, BiaffineParser, Parsed
 from app.tasks.optimization import OptimizerConfig
 from app.tasks.transition_parser import TransitionConfig, TransitionParser, state_size
 from app.tasks.word_features import FeatureConfig
@@ -122,11 +123,22 @@ class DependencyParsing(Task):
     def predict_step(self, batch: ParsingBatch, batch_idx: int) -> list[tuple[int, str]]:
         """(position, CoNLL-U) of each sentence."""
         parsed = self.parser.parse(self.model, batch, with_loss=False)
-        records = []
-        for row, (index, write) in enumerate(zip(batch.index.tolist(), batch.writers, strict=True)):
-            length = int(batch.lengths[row])
-            names = ["_"] * length  # without relations of its own: those of the input belong to another tree
-            if self.facts.labels:
-                names = [self.facts.labels[relation] for relation in parsed.relations[row, :length].tolist()]
-            records.append((index, write(parsed.heads[row, :length].tolist(), names)))
-        return records
+        return list(zip(batch.index.tolist(), write_trees(parsed, batch, self.facts.labels), strict=True))
+
+
+def write_trees(parsed: Parsed, batch: ParsingBatch, relations: Sequence[str]) -> list[str]:
+    """The sentences of a batch with their trees, in CoNLL-U.
+
+    Args:
+        parsed: their trees.
+        batch: with the sentences' writers.
+        relations: names of the relations; without any, those of the input are left out: they are of another tree.
+    """
+    texts = []
+    for row, write in enumerate(batch.writers):
+        length = int(batch.lengths[row])
+        names = ["_"] * length
+        if relations:
+            names = [relations[relation] for relation in parsed.relations[row, :length].tolist()]
+        texts.append(write(parsed.heads[row, :length].tolist(), names))
+    return texts
