@@ -27,7 +27,7 @@ class ForwardPass:
     Args:
         module: takes the inputs in their order, and gives a tuple of outputs.
         inputs: made-up ones by name.
-        other_inputs: the same of other sizes.
+        other_inputs: the same of other sizes, a batch of one.
         dims: for each input, the names of its dimensions that may be of any size, by their number.
         output_names: of the outputs.
     """
@@ -82,7 +82,7 @@ def _of_texts(task: Classification) -> ForwardPass:
         return {"input_ids": ids, "attention_mask": _mask(rows, tokens)}
 
     dims = dict.fromkeys(("input_ids", "attention_mask"), _BATCH_TOKENS)
-    return ForwardPass(_Texts(task), inputs(2, 7), inputs(3, 12), dims, ("logits",))
+    return ForwardPass(_Texts(task), inputs(2, 7), inputs(1, 12), dims, ("logits",))
 
 
 class _Images(nn.Module):
@@ -100,7 +100,7 @@ def _of_images(task: Classification) -> ForwardPass:
     def inputs(rows: int) -> dict[str, Tensor]:
         return {"pixel_values": torch.randn(rows, channels, size, size, generator=torch.Generator().manual_seed(0))}
 
-    return ForwardPass(_Images(task), inputs(2), inputs(5), {"pixel_values": {0: "batch"}}, ("logits",))
+    return ForwardPass(_Images(task), inputs(2), inputs(1), {"pixel_values": {0: "batch"}}, ("logits",))
 
 
 class _Bytes(nn.Module):
@@ -116,7 +116,7 @@ def _of_bytes(task: LanguageModeling) -> ForwardPass:
     def inputs(rows: int, tokens: int) -> dict[str, Tensor]:
         return {"input_ids": _ids(rows, tokens, 256)}
 
-    return ForwardPass(_Bytes(task), inputs(2, 7), inputs(3, 12), {"input_ids": _BATCH_TOKENS}, ("logits",))
+    return ForwardPass(_Bytes(task), inputs(2, 7), inputs(1, 12), {"input_ids": _BATCH_TOKENS}, ("logits",))
 
 
 class _Pairs(nn.Module):
@@ -142,7 +142,7 @@ def _of_pairs(task: Translation) -> ForwardPass:
 
     dims = dict.fromkeys(("input_ids", "attention_mask"), _BATCH_TOKENS)
     dims["decoder_input_ids"] = {0: "batch", 1: "target_tokens"}
-    return ForwardPass(_Pairs(task), inputs(2, 7, 5), inputs(3, 12, 9), dims, ("logits",))
+    return ForwardPass(_Pairs(task), inputs(2, 7, 5), inputs(1, 12, 9), dims, ("logits",))
 
 
 class _Parsing(nn.Module):
@@ -212,7 +212,7 @@ def _of_trees(task: DependencyParsing, parser: BiaffineParser) -> ForwardPass:
     dims |= {"lengths": {0: "batch"}, "heads": {0: "batch", 1: "words"}}
     made = inputs(2, 5, 4)
     outputs = ("arcs", "relations") if parser.labels else ("arcs",)
-    return ForwardPass(_Trees(task, list(made)), made, inputs(3, 8, 6), dims, outputs)
+    return ForwardPass(_Trees(task, list(made)), made, inputs(1, 8, 6), dims, outputs)
 
 
 def _of_transitions(task: DependencyParsing, parser: TransitionParser) -> ForwardPass:
@@ -229,7 +229,7 @@ def _of_transitions(task: DependencyParsing, parser: TransitionParser) -> Forwar
     dims = {**_WORD_DIMS, **dict.fromkeys(("positions", "labels", "sentence"), {0: "states"})}
     made = inputs(2, 5, 4, 7)
     names = [name for name in made if name in _WORD_DIMS]
-    return ForwardPass(_Transitions(task, names), made, inputs(3, 8, 6, 11), dims, ("actions",))
+    return ForwardPass(_Transitions(task, names), made, inputs(1, 8, 6, 11), dims, ("actions",))
 
 
 def _ids(rows: int, tokens: int, size: int) -> Tensor:
