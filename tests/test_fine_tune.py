@@ -33,7 +33,8 @@ def encoder(tmp_path_factory):
 
 
 def _sentences():
-    texts = [f"a {first} and {second} film" for words in (GOOD, BAD) for first, second in zip(words, words[1:])]
+    pairs = [(words, number) for words in (GOOD, BAD) for number in range(len(words) - 1)]
+    texts = [f"a {words[number]} and {words[number + 1]} film" for words, number in pairs]
     return texts, torch.tensor([0] * (len(GOOD) - 1) + [1] * (len(BAD) - 1))
 
 

@@ -1,4 +1,4 @@
-"""Which injected norms are ordinary ones, told by what they compute; and that plain transformers then loads the same."""
+"""Which injected norms are ordinary ones, told by what they compute; plain transformers then loads the same."""
 
 import pytest
 import torch
