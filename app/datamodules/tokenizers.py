@@ -230,12 +230,17 @@ def _train(texts: list[str], config: TokenizerConfig) -> Tokenizer:
 
 def _load_pretrained(name: str) -> TextTokenizer:
     from transformers import AutoTokenizer  # here, because it takes seconds to import
+    from transformers.utils import logging as theirs
 
+    verbosity = theirs.get_verbosity()
+    theirs.set_verbosity_error()  # it warns of a config.json beside it whose model has norms of ours
     try:
         loaded = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # from the hub, the library and the files of the folder comes almost any kind
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"tokenizer {name!r}: cannot be loaded ({reason}); check name and network") from error
+    finally:
+        theirs.set_verbosity(verbosity)
     core = getattr(loaded, "backend_tokenizer", None)
     if core is None:
         raise InputError(f"tokenizer {name!r}: has no tokenizer.json; allowed: tokenizers of the tokenizers library")

@@ -46,8 +46,8 @@ class ForwardPass:
 
 
 def forward_pass(run: Run) -> ForwardPass:
-    """The forward pass of a run's task."""
-    task = run.task.eval()
+    """The forward pass of a run's task, in float32 whatever its weights are kept in."""
+    task = run.task.float().eval()
     match task:
         case Classification() if task.model.main_input_name == "pixel_values":
             return _of_images(task)

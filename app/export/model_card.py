@@ -91,6 +91,8 @@ def _notes(run: Run, is_ordinary: bool) -> list[str]:
         )
         if run.data.detokenize:
             notes.append("Sources are plain text; the corpus was published tokenised, and was made plain.")
+    if not is_ordinary and getattr(run.data, "tokenizer", None) is not None:
+        notes.append("AutoTokenizer says that it does not know this `model_type`; its ids are right all the same.")
     return [" ".join(notes)] if notes else []
 
 
@@ -108,7 +110,11 @@ def _scores(run: Run) -> list[str]:
     gap = run.result["gap"]
     if gap["best"]:
         at = {"at the best epoch": gap["best"], "at the last": gap["final"]}
-        told = "; ".join(f"{when} {', '.join(f'{k} {v:.4f}' for k, v in of.items())}" for when, of in at.items() if of)
+        told = "; ".join(
+            f"{when} {', '.join(f'{name} {of[name]:.4f}' for name in run.task.metrics if name in of)}"
+            for when, of in at.items()
+            if of
+        )
         parts.append(f"Gap between train probe and validation, of the run: {told}.")
     return parts
 

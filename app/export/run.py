@@ -17,8 +17,11 @@ from app.errors import InputError
 from app.run_folder import find_checkpoint, weights_to_average
 from app.tasks import Task
 
-# Where it was trained does not matter: it is read on this machine, in one process.
-_HERE = ("accelerator=cpu", "devices=1", "num_nodes=1", "strategy=auto", "logger=null", "fast_dev_run=false")
+# How and where it was trained does not matter: it is read on this machine, in one process, in the weights' own dtype.
+_HERE = (
+    "accelerator=cpu", "devices=1", "num_nodes=1", "strategy=auto", "precision=null", "plugins=null", "logger=null",
+    "fast_dev_run=false",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ def read_run(folder: Path, which: str | None, average: int | None) -> Run:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     read = _read_settings(folder)
     read.model.on_load_checkpoint(checkpoint)
-    read.model.load_state_dict(checkpoint["state_dict"])
+    weights = checkpoint["state_dict"]
+    read.model.to(next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point()))
+    read.model.load_state_dict(weights)
     step = None if average is not None else int(checkpoint["global_step"])
     is_own = average is not None or folder.resolve() in path.resolve().parents
     scores = _scores(result, step, label) if is_own else {}

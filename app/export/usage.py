@@ -53,7 +53,7 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 model = {load}
 head = load_file(f"{{folder}}/head.safetensors")
 
-texts = ["a warm and clever film", "a dull and tired mess"]
+texts = ["a warm and clever film", "a dull and tired mess"]  # yours
 inputs = tokenizer(texts, truncation=True, max_length={data.max_length}, padding=True, return_tensors="pt")
 ids, mask = inputs["input_ids"], inputs["attention_mask"]
 with torch.no_grad():
@@ -83,7 +83,7 @@ model = {load}
 head = load_file(f"{{folder}}/head.safetensors")
 
 images = torch.zeros(1, {shape}, dtype=torch.uint8)  # yours, 0 to 255
-pixels = ({channels_first} / 255 - {split.mean!r}) / {split.std!r}
+pixels = (({channels_first} / 255 - {split.mean!r}) / {split.std!r}).to(model.dtype)
 with torch.no_grad():
     hidden = model(pixel_values=pixels).last_hidden_state  # (images, positions, features)
 pooled = {pooled}
@@ -108,7 +108,7 @@ folder = {str(folder)!r}
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = {load}
 
-for text in ["The red house sees the old tree."]:  # one at a time: the limit is of a sentence
+for text in ["The red house sees the old tree."]:  # yours, one at a time: each has a limit of its own
     inputs = tokenizer(text, truncation=True, max_length={data.max_length}, return_tensors="pt")
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     with torch.no_grad():
