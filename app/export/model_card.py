@@ -28,8 +28,7 @@ def model_card(run: Run, folder: Path, is_ordinary: bool) -> str:
         f"---\n{yaml.safe_dump(_metadata(run), sort_keys=False, allow_unicode=True)}---",
         f"# {run.task.name}, {run.data.name}: {run.task.norm.signature}",
         f"`{signature}`",
-        f"A run of Norm workbench, exported by `python -m app.export`. Weights: {run.weights}"
-        f"{f' (after {run.step} updates)' if run.step is not None else ''}. The run: {run.result['status']}.",
+        _what(run),
         "## Use",
         *_how_to_load(run, is_ordinary),
         f"```python\n{usage(run, folder, is_ordinary)}```",
@@ -42,6 +41,14 @@ def model_card(run: Run, folder: Path, is_ordinary: bool) -> str:
         *_origin(run),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _what(run: Run) -> str:
+    status, step = run.result["status"], run.step
+    return (
+        f"A run of Norm workbench{'' if status == 'finished' else f', which {status}'}, exported by `python -m "
+        f"app.export`. Weights: {run.weights}{f', after {step} updates' if step is not None else ''}."
+    )
 
 
 def _metadata(run: Run) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from tests.conftest import ROOT, only_run, read_result
 from tests.exactness.cases import CASES
 from tests.test_errors import one_answer
 
-QUICK = ("--trainer.max_epochs=1", "--watch_norms_every_steps=null")
+QUICK = (
+    "--trainer.max_epochs=1", "--watch_norms_every_steps=null", "--test_after_fit=false", "--data.train_probe=false",
+)  # fmt: skip
 GPT2 = "{model_type: gpt2, options: {n_embd: 32, n_layer: 2, n_head: 4, n_positions: 128}}"
 BYTES = "configs/language_modeling/tiny.yaml"
 TASKS = {  # config, its data, arguments of fit; arguments of predict, what it reads
@@ -50,6 +52,7 @@ TASKS = {  # config, its data, arguments of fit; arguments of predict, what it r
         ",".join(["0"] * 784) + "\n",
     ),
 }  # fmt: skip
+SCORED = ("--average_checkpoints=2", "--test_after_fit=true", "--data.train_probe=true")
 LOADS_PLAINLY = {"images", "windows", "classification", "translation", "language_modeling", "parsing_biaffine"}
 
 
@@ -111,7 +114,7 @@ def test_the_lines_of_the_card_give_what_predict_gives(name, tmp_path, monkeypat
 
 @pytest.fixture(scope="module")
 def adanorm_run(tmp_path_factory, sources):
-    return fit("classification", "adanorm", tmp_path_factory.mktemp("adanorm"), sources, "--average_checkpoints=2")
+    return fit("classification", "adanorm", tmp_path_factory.mktemp("adanorm"), sources, *SCORED)
 
 
 def test_another_norm_is_loaded_by_us_and_refused_by_plain_transformers(adanorm_run, tmp_path, capsys):
