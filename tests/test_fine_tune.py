@@ -10,6 +10,7 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
 from app.backbones import inject_norms, load_model, save_model
+from app.datamodules.tokenizers import TokenizerConfig, train_or_load_tokenizer
 from app.export.__main__ import main
 from tests.conftest import BAD, GOOD, only_run, read_result
 
@@ -78,5 +79,5 @@ def test_train_starts_from_a_pretrained_folder_with_its_tokenizer(encoder, train
     assert main([str(only_run(tmp_path / "runs")), "--to", "exported"]) == 0
     assert AutoModel.from_pretrained("exported").config.num_hidden_layers == 6
     texts = ["A warm film.", "[PAD] it's not"]
-    ours, theirs = (AutoTokenizer.from_pretrained(folder)(texts).input_ids for folder in ("exported", encoder))
-    assert ours == theirs
+    tokenizer = train_or_load_tokenizer((), TokenizerConfig("pretrained", pretrained=str(encoder)))
+    assert AutoTokenizer.from_pretrained("exported")(texts).input_ids == tokenizer.encode(texts)[0]

@@ -235,7 +235,7 @@ def _load_pretrained(name: str) -> TextTokenizer:
     verbosity = theirs.get_verbosity()
     theirs.set_verbosity_error()  # it warns of a config.json beside it whose model has norms of ours
     try:
-        loaded = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        loaded = AutoTokenizer.from_pretrained(name, trust_remote_code=False, split_special_tokens=True)  # as `encode`
     except Exception as error:  # from the hub, the library and the files of the folder comes almost any kind
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"tokenizer {name!r}: cannot be loaded ({reason}); check name and network") from error

@@ -68,12 +68,12 @@ def _describe(model: PreTrainedModel, run: Run) -> None:
         config.label2id = {label: number for number, label in enumerate(task.facts.labels)}
         config.norm_workbench["pooling"] = task.pooling
     if isinstance(task, Translation):
-        longest = translation_limit(task, run.data.max_length)
+        longest = _translation_limit(task, run.data.max_length)
         model.generation_config = generation_config(model, task.decoding, longest)
         model.generation_config.forced_eos_token_id = config.eos_token_id  # as our search ends what is too long
 
 
-def translation_limit(task: Translation, source_tokens: int) -> int:
+def _translation_limit(task: Translation, source_tokens: int) -> int:
     """Tokens after which the translation of a source of so many tokens ends."""
     longest = int(source_tokens * task.decoding.max_ratio) + task.decoding.max_extra
     positions = getattr(task.model.config, "max_position_embeddings", None)
