@@ -2,8 +2,9 @@
 
 from app.backbones.build import BackboneConfig, BuiltModel, build_model
 from app.backbones.inject import SiteRecord, inject_norms
+from app.backbones.ordinary import ordinary_model
 from app.backbones.sites import NormSite, is_norm, norm_sites
-from app.backbones.storage import load_model, save_model
+from app.backbones.storage import check_is_new, load_model, new_folder, save_model
 
 __all__ = [
     "BackboneConfig",
@@ -11,9 +12,12 @@ __all__ = [
     "NormSite",
     "SiteRecord",
     "build_model",
+    "check_is_new",
     "inject_norms",
     "is_norm",
     "load_model",
+    "new_folder",
     "norm_sites",
+    "ordinary_model",
     "save_model",
 ]

@@ -53,25 +53,43 @@ def save_model(model: PreTrainedModel, folder: str | Path) -> Path:
     Raises:
         InputError: if the folder holds files already, or a norm of the model is not registered.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not empty; give a new folder for the model, or remove it first")
     sites = injected_sites(model)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir()
-    try:
+    with new_folder(Path(folder)) as partial:
         if sites:
             _write_with_norms(model, sites, partial)
         else:
             with without_progress_bars():
                 model.save_pretrained(partial)
             _edit_config(partial, lambda config: config.pop("norm", None))  # left from norms that are no longer there
+    return Path(folder)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes its name when all is written, or is gone when something fails.
+
+    Args:
+        folder: a new or empty folder; its parents are made.
+
+    Raises:
+        InputError: if the folder holds files already.
+    """
+    check_is_new(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        yield partial
         os.replace(partial, folder)
     except BaseException:
         shutil.rmtree(partial)
         raise
-    return folder
+
+
+def check_is_new(folder: Path) -> None:
+    """Raise InputError if there is a file of this name, or a folder that holds files already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not empty; give a new folder for the model, or remove it first")
 
 
 def load_model(folder: str | Path) -> PreTrainedModel:

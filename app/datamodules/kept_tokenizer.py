@@ -7,7 +7,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from app.datamodules.tokenizers import PAD, SPECIAL_TOKENS, TextTokenizer, TokenizerConfig, train_or_load_tokenizer
+from app.datamodules.tokenizer_training import PAD, SPECIAL_TOKENS
+from app.datamodules.tokenizers import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 
 
 def kept_tokenizer(tokenizer: TextTokenizer, config: TokenizerConfig) -> dict[str, Any] | None:

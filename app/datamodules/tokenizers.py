@@ -14,12 +14,13 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tokenizers
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer
 
 from app.datamodules.cache import make_once
+from app.datamodules.tokenizer_training import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK, template, train_tokenizer
 from app.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,11 +30,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 log = logging.getLogger(__name__)
-PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4
 _BYTES = 256
-# A word with what may stand inside it (it's, well-made, u.s, n't, 's), or a run of one punctuation mark (--, ...). Text
-# that was tokenised before it was published stays as it is: of RT's and SST's tokens, fewer than 1 % are cut again.
-_WORD = r"['’]?\w+(?:['’.&-]\w+)*|([^\w\s])\1*"
 
 
 @dataclass(frozen=True)
@@ -162,19 +159,29 @@ class TextTokenizer:
         texts = self.core.decode_batch([list(row) for row in ids], skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
 
-    def save(self, folder: Path, max_length: int | None = None) -> None:
+    def save(self, folder: Path, max_length: int | None = None, framed: bool = True) -> None:
         """Write tokenizer.json and tokenizer_config.json, which `AutoTokenizer.from_pretrained(folder)` reads.
 
         Args:
             folder: made if it is not there.
             max_length: most ids that the model takes; those who load the tokenizer may cut to it.
+            framed: as in `encode`, whose ids it gives.
         """
         from transformers import PreTrainedTokenizerFast  # here, because it takes seconds to import
 
         saved = self._loaded
         if saved is None:
+            core = self.core
+            if not framed:
+                core = Tokenizer.from_str(core.to_str())
+                core.post_processor = template(f"$A {SEP}", f"$A {SEP} $B:1 {SEP}:1")
             names = {"pad_token": PAD, "unk_token": UNK, "cls_token": CLS, "sep_token": SEP, "mask_token": MASK}
-            saved = PreTrainedTokenizerFast(tokenizer_object=self.core, split_special_tokens=True, **names)
+            saved = PreTrainedTokenizerFast(
+                tokenizer_object=core,
+                split_special_tokens=True,
+                model_input_names=["input_ids", "attention_mask"],  # all that our tasks give a model
+                **names,
+            )
         if max_length is not None:
             saved.model_max_length = max_length
         saved.save_pretrained(folder)
@@ -217,75 +224,23 @@ def _digest(texts: Iterable[str], config: TokenizerConfig) -> str:
 
 
 def _train(texts: list[str], config: TokenizerConfig) -> Tokenizer:
-    options: dict[str, Any] = {
-        "vocab_size": config.vocab_size,
-        "min_frequency": config.min_frequency,
-        "show_progress": False,
-    }
-    if config.kind == "wordpiece":
-        core = _train_wordpiece(texts, config.lowercase, options)
-    else:
-        words = config.kind == "word"
-        core = Tokenizer(models.WordLevel(unk_token=UNK) if words else models.BPE())
-        if config.lowercase:
-            core.normalizer = normalizers.Lowercase()
-        core.pre_tokenizer = _word_splitter() if words else pre_tokenizers.ByteLevel()
-        if words:
-            trainer: Any = trainers.WordLevelTrainer(special_tokens=list(SPECIAL_TOKENS), **options)
-        else:
-            core.decoder = decoders.ByteLevel()
-            alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-            trainer = trainers.BpeTrainer(special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, **options)
-        core.train_from_iterator(texts, trainer)
-    core.post_processor = processors.TemplateProcessing(
-        single=f"{CLS} $A {SEP}",
-        pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
-        special_tokens=[(token, SPECIAL_TOKENS.index(token)) for token in (CLS, SEP)],
-    )
-    return core
-
-
-def _word_splitter() -> pre_tokenizers.PreTokenizer:
-    return pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)  # what matches is kept, white space goes
-
-
-def _train_wordpiece(texts: list[str], lowercase: bool, options: dict[str, Any]) -> Tokenizer:
-    """BERT's own pieces, the same in every process.
-
-    The library's trainer numbers the letters inside words (`##a`) as it comes upon them in a hash table, whose order
-    differs from process to process, and settles ties between merges by these numbers. Named beforehand, they have a
-    fixed order; they are named as special tokens, the only way in, and are ordinary entries in the tokenizer returned.
-    """
-    core = Tokenizer(models.WordPiece(unk_token=UNK))
-    core.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    letters: set[str] = set()
-    inner: set[str] = set()
-    for piece in {piece for text in texts for piece in text.split(" ")}:  # distinct ones, because this loop is slow
-        for word, _ in core.pre_tokenizer.pre_tokenize_str(core.normalizer.normalize_str(piece)):
-            letters.update(word)
-            inner.update(word[1:])
-    named = [*SPECIAL_TOKENS, *(f"##{letter}" for letter in sorted(inner))]
-    if options["vocab_size"] < len(named) + len(letters):
-        least = len(named) + len(letters)
-        raise InputError(f"tokenizer vocab_size {options['vocab_size']}; the letters of these texts alone need {least}")
-    trainer = trainers.WordPieceTrainer(special_tokens=named, **options)
-    core.train_from_iterator(texts, trainer)
-    trained = Tokenizer(models.WordPiece(vocab=core.get_vocab(), unk_token=UNK))
-    trained.normalizer, trained.pre_tokenizer = core.normalizer, core.pre_tokenizer
-    trained.decoder = decoders.WordPiece()
-    trained.add_special_tokens(list(SPECIAL_TOKENS))
-    return trained
+    assert config.kind != "pretrained" and config.lowercase is not None
+    return train_tokenizer(texts, config.kind, config.vocab_size, config.lowercase, config.min_frequency)
 
 
 def _load_pretrained(name: str) -> TextTokenizer:
     from transformers import AutoTokenizer  # here, because it takes seconds to import
+    from transformers.utils import logging as theirs
 
+    verbosity = theirs.get_verbosity()
+    theirs.set_verbosity_error()  # it warns of a config.json beside it whose model has norms of ours
     try:
-        loaded = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        loaded = AutoTokenizer.from_pretrained(name, trust_remote_code=False, split_special_tokens=True)  # as `encode`
     except Exception as error:  # from the hub, the library and the files of the folder comes almost any kind
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"tokenizer {name!r}: cannot be loaded ({reason}); check name and network") from error
+    finally:
+        theirs.set_verbosity(verbosity)
     core = getattr(loaded, "backend_tokenizer", None)
     if core is None:
         raise InputError(f"tokenizer {name!r}: has no tokenizer.json; allowed: tokenizers of the tokenizers library")

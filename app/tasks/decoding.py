@@ -12,7 +12,7 @@ from torch import Tensor
 from app.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import GenerationConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,29 @@ def start_token(model: PreTrainedModel) -> int:
     )
 
 
+def generation_config(model: PreTrainedModel, how: DecodingConfig, longest: int) -> GenerationConfig:
+    """Hugging Face's settings for this search, but for the limit that each sentence has of its own.
+
+    Args:
+        model: whose special tokens count.
+        how: beams and length penalty.
+        longest: tokens after which any translation ends.
+    """
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        num_beams=how.beams,
+        length_penalty=how.length_penalty,
+        early_stopping=how.beams > 1,  # as in fairseq: a sentence is done when as many hypotheses as beams have ended
+        do_sample=False,
+        max_new_tokens=longest,
+        decoder_start_token_id=start_token(model),
+        eos_token_id=model.config.eos_token_id,
+        pad_token_id=model.config.pad_token_id,
+        bos_token_id=getattr(model.config, "bos_token_id", None),  # T5 has none
+    )
+
+
 def translate(
     model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, how: DecodingConfig
 ) -> list[list[int]]:
@@ -85,7 +108,7 @@ def translate(
     Returns:
         B lists of token ids, special ones included.
     """
-    from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList  # here: importing takes seconds
+    from transformers import LogitsProcessor, LogitsProcessorList  # here: importing takes seconds
 
     limits = (attention_mask.sum(1) * how.max_ratio).long() + how.max_extra  # (B,)
     positions = getattr(model.config, "max_position_embeddings", None)
@@ -109,17 +132,7 @@ def translate(
             ended[:, eos] = torch.where(over.squeeze(1), 0.0, scores[:, eos])
             return ended
 
-    config = GenerationConfig(
-        num_beams=how.beams,
-        length_penalty=how.length_penalty,
-        early_stopping=how.beams > 1,  # as in fairseq: a sentence is done when as many hypotheses as beams have ended
-        do_sample=False,
-        max_new_tokens=int(limits.max()),
-        decoder_start_token_id=start_token(model),
-        eos_token_id=eos,
-        pad_token_id=model.config.pad_token_id,
-        bos_token_id=getattr(model.config, "bos_token_id", None),  # T5 has none
-    )
+    config = generation_config(model, how, int(limits.max()))
     own, model.generation_config = model.generation_config, config  # as an argument it would be filled up from its own
     try:
         sequences = model.generate(

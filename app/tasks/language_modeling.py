@@ -75,7 +75,7 @@ class LanguageModeling(Task):
     def forward(self, batch: ByteBatch, part: str = "train") -> Tensor:
         """Logits of the byte behind each input, (B, T, 256); a stream goes on from where its part's memory stands."""
         if not self.facts.has_streams:
-            return self.model(input_ids=batch.input_ids, **self._no_cache).logits
+            return self.model(input_ids=batch.input_ids, **self.no_cache).logits
         memory = self.memories[part]
         if batch.begins:
             memory.forget()
@@ -124,7 +124,7 @@ class LanguageModeling(Task):
             self.memories["train"].take(checkpoint.get("memory"), self.trainer.global_rank, self.trainer.world_size)
 
     @property
-    def _no_cache(self) -> dict[str, bool]:
+    def no_cache(self) -> dict[str, bool]:
         """Keep no keys and values of a window that nothing is added to."""
         return {"use_mems": False} if has_memory(self.model) else {"use_cache": False}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from app.backbones import BackboneConfig
@@ -11,7 +12,7 @@ from app.errors import InputError
 from app.metrics import attachments, heads_of_next
 from app.norms import NormSpec
 from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
-from app.tasks.biaffine import BiaffineConfig, BiaffineParser
+from app.tasks.biaffine import BiaffineConfig, BiaffineParser, Parsed
 from app.tasks.optimization import OptimizerConfig
 from app.tasks.prediction import Prediction
 from app.tasks.transition_parser import TransitionConfig, TransitionParser, state_size
@@ -119,13 +120,23 @@ class DependencyParsing(Task):
     def predict_step(self, batch: ParsingBatch, batch_idx: int) -> list[Prediction]:
         """The tree of each sentence; its relations are None where none were learned."""
         parsed = self.parser.parse(self.model, batch, with_loss=False)
-        predictions = []
-        for row, (index, forms, write) in enumerate(zip(batch.index.tolist(), batch.forms, batch.writers, strict=True)):
-            length = len(forms)
-            heads, relations = parsed.heads[row, :length].tolist(), None
-            if self.facts.labels:
-                relations = [self.facts.labels[relation] for relation in parsed.relations[row, :length].tolist()]
-            known = {"words": forms, "heads": heads, "relations": relations}
-            conllu = write(heads, relations or ["_"] * length)  # the relations of the input belong to another tree
-            predictions.append(Prediction(index, known, conllu, is_block=True))
-        return predictions
+        return predicted_trees(parsed, batch, self.facts.labels)
+
+
+def predicted_trees(parsed: Parsed, batch: ParsingBatch, relations: Sequence[str]) -> list[Prediction]:
+    """The sentences of a batch with their trees.
+
+    Args:
+        parsed: their trees.
+        batch: with the sentences' words and writers.
+        relations: names of the relations; without any, those of the input are left out: they are of another tree.
+    """
+    predictions = []
+    for row, (index, forms, write) in enumerate(zip(batch.index.tolist(), batch.forms, batch.writers, strict=True)):
+        length = len(forms)
+        heads, names = parsed.heads[row, :length].tolist(), None
+        if relations:
+            names = [relations[relation] for relation in parsed.relations[row, :length].tolist()]
+        known = {"words": forms, "heads": heads, "relations": names}
+        predictions.append(Prediction(index, known, write(heads, names or ["_"] * length), is_block=True))
+    return predictions

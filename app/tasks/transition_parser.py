@@ -118,7 +118,7 @@ class TransitionParser(nn.Module):
     def _words(self, batch: ParsingBatch) -> Tensor:
         """A table of vectors, (B, W + 2, size): root, words, and last the vector of an empty slot."""
         vectors = self.features(batch)
-        return torch.cat([vectors, self.nothing.expand(len(vectors), 1, -1)], 1)
+        return torch.cat([vectors, self.nothing.expand(vectors.shape[0], 1, -1)], 1)
 
     def _scores(self, model: nn.Module, words: Tensor, positions: Tensor, labels: Tensor, sentence: Tensor) -> Tensor:
         """Score of each action at each of N states, (N, 2 R + 1)."""

@@ -1,0 +1,150 @@
+"""README.md of an exported folder, in the form of Hugging Face's model cards: what the model is, and how it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.backbones.storage import injected_sites
+from app.datamodules import ByteData, ImageClassificationData, TranslationData
+from app.export.run import Run
+from app.export.usage import usage
+from app.tasks import Classification
+from app.tasks.sampling import has_memory
+
+
+def model_card(run: Run, folder: Path, is_ordinary: bool) -> str:
+    """The whole card.
+
+    Args:
+        run: that is exported.
+        folder: where the card will lie.
+        is_ordinary: whether plain transformers loads the model.
+    """
+    signature = run.result["signature"]
+    parts = [
+        f"---\n{yaml.safe_dump(_metadata(run), sort_keys=False, allow_unicode=True)}---",
+        f"# {run.task.name}, {run.data.name}: {run.task.norm.signature}",
+        f"`{signature}`",
+        _what(run),
+        "## Use",
+        *_how_to_load(run, is_ordinary),
+        f"```python\n{usage(run, folder, is_ordinary)}```",
+        *_notes(run, is_ordinary),
+        "## Scores",
+        *_scores(run),
+        "## Norm",
+        *_norm(run),
+        "## Data and command",
+        *_origin(run),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(run: Run) -> str:
+    status, step = run.result["status"], run.step
+    return (
+        f"A run of Norm workbench{'' if status == 'finished' else f', which {status}'}, exported by `python -m "
+        f"app.export`. Weights: {run.weights}{f', after {step} updates' if step is not None else ''}."
+    )
+
+
+def _metadata(run: Run) -> dict[str, Any]:
+    """What Hugging Face's pages read; a licence is not known here, so none is named."""
+    metadata: dict[str, Any] = {"library_name": "transformers"}
+    if isinstance(run.data, TranslationData):
+        metadata["language"] = list(run.data.languages)
+    metadata["tags"] = ["norm-workbench", run.task.name, run.task.norm.name, run.task.model.config.model_type]
+    metadata["metrics"] = [name for name in run.task.metrics if name != "loss"] or ["loss"]
+    return metadata
+
+
+def _how_to_load(run: Run, is_ordinary: bool) -> list[str]:
+    name = type(run.task.model).__name__
+    if is_ordinary:
+        return [
+            f"Plain transformers loads it: this is an ordinary `{name}`, whose norms compute exactly "
+            f"what `{run.task.norm.name}` computed in the run (gain 1 and bias 0 where it has none). Outputs are equal "
+            "but for rounding."
+        ]
+    return [
+        f"`app.backbones.load_model` of Norm workbench loads it (run the lines where `app` can be imported). It is a "
+        f"`{name}` with norms that transformers does not have, so plain `from_pretrained` refuses it rather than load "
+        "something else."
+    ]
+
+
+def _notes(run: Run, is_ordinary: bool) -> list[str]:
+    notes = []
+    if isinstance(run.data, ByteData):
+        notes.append("There is no tokenizer: ids are the bytes of utf-8, 0 to 255.")
+        if has_memory(run.task.model):
+            notes.append(
+                "`generate` is of no use: XLNet's reads a query stream that only its own pretraining trains. The lines "
+                "above carry the memory along, as the run did."
+            )
+    if isinstance(run.task, Classification):
+        notes.append(
+            "The classes stand in config.json as `id2label`; the linear layer over the pooled vector lies in "
+            "head.safetensors."
+        )
+    if isinstance(run.data, ImageClassificationData):
+        notes.append("Pixels are standardised by mean and standard deviation of the training part, as above.")
+    if isinstance(run.data, TranslationData):
+        notes.append(
+            "generation_config.json holds the search of the run's test (beams, length penalty, the end at the limit)."
+        )
+        if run.data.detokenize:
+            notes.append("Sources are plain text; the corpus was published tokenised, and was made plain.")
+    if not is_ordinary and getattr(run.data, "tokenizer", None) is not None:
+        notes.append("AutoTokenizer says that it does not know this `model_type`; its ids are right all the same.")
+    return [" ".join(notes)] if notes else []
+
+
+def _scores(run: Run) -> list[str]:
+    if not run.scores:
+        return ["The run has no scores of these weights."]
+    names = list(dict.fromkeys(name for scores in run.scores.values() for name in scores))
+    rows = [
+        [part, *(f"{scores[name]:.4f}" if name in scores else "" for name in names)]
+        for part, scores in run.scores.items()
+    ]
+    lines = [["", *names], ["---"] * (len(names) + 1), *rows]
+    parts = ["\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    parts += [f"{metric}: `{signature}`" for metric, signature in run.result["score_signatures"].items()]
+    gap = run.result["gap"]
+    if gap["best"]:
+        at = {"at the best epoch": gap["best"], "at the last": gap["final"]}
+        told = "; ".join(
+            f"{when} {', '.join(f'{name} {of[name]:.4f}' for name in run.task.metrics if name in of)}"
+            for when, of in at.items()
+            if of
+        )
+        parts.append(f"Gap between train probe and validation, of the run: {told}.")
+    return parts
+
+
+def _norm(run: Run) -> list[str]:
+    norm, result = run.task.norm, run.result["norm"]
+    where = norm.sites if isinstance(norm.sites, str) else ", ".join(f"`{pattern}`" for pattern in norm.sites)
+    paths = ", ".join(f"`{site['path']}`" for site in injected_sites(run.task.model))
+    return [
+        f"`{norm.signature}` at sites {where}: {result['replaced']} of the {result['total']} norms of the model. "
+        f"config.json has them under `norm_workbench`: {paths}."
+    ]
+
+
+def _origin(run: Run) -> list[str]:
+    data: Any = run.data
+    result = run.result
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    return [
+        f"Data: {data.name}, from `{data.source}` (other parts, if there are any, stand in run.yaml).",
+        f"Paired with runs of data {result['data_fingerprint']}, batch plan {result['plan_fingerprint']}, initial "
+        f"weights {result['weights_fingerprint']}: they saw the same batches from the same start.",
+        f"Versions: {versions}.",
+        "The run can be made again, in Norm workbench, by its settings, run.yaml; its full account is result.json.",
+        "```bash\npython train.py fit --config run.yaml\n```",
+    ]

@@ -1,0 +1,148 @@
+"""A run's forward pass in the ONNX format, compared with torch as soon as it is written."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from app.errors import InputError
+from app.export.forward_pass import ForwardPass, forward_pass
+from app.export.run import Run
+
+_TOLERANCE = 1e-4
+_OPSET = 20
+_NEEDED, _CHECKER = ("onnx", "onnxscript"), "onnxruntime"
+
+
+def check_target(path: Path) -> None:
+    """Refuse what cannot be written.
+
+    Raises:
+        InputError: for a file that is there, a folder that is not, or a package that is missing.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"--to onnx needs {' and '.join(missing)}: pip install {' '.join(_NEEDED)} (and {_CHECKER}, to compare)"
+        )
+    if path.exists():
+        raise InputError(f"{path} exists; give another file, or remove it first")
+    if not path.parent.is_dir():
+        raise InputError(f"--to {path}: there is no folder {path.parent}; make it first")
+
+
+def write_onnx(run: Run, path: Path) -> list[str]:
+    """Write the file, whole or not at all, and compare its outputs with torch's, where onnxruntime is installed.
+
+    Args:
+        run: to export.
+        path: of a new file.
+
+    Returns:
+        What to tell the person: lines.
+
+    Raises:
+        InputError: where torch cannot export the model, or the file computes something else than the model.
+    """
+    whole = forward_pass(run)
+    worst = write_forward_pass(whole, path)
+    inputs, outputs = ", ".join(whole.inputs), ", ".join(whole.output_names)
+    compared = f"with torch by onnxruntime: the largest difference of an output is {worst}"
+    return [
+        f"exported    {run.result['signature']}, {run.weights}",
+        f"to          {path}: {inputs} -> {outputs}",
+        f"compared    {compared if worst is not None else f'no: pip install {_CHECKER}'}",
+    ]
+
+
+def write_forward_pass(whole: ForwardPass, path: Path) -> str | None:
+    """Write and compare; returns the largest difference of an output, None where onnxruntime is missing.
+
+    Raises:
+        InputError: as `write_onnx`.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        _export(whole, part)
+        worst = None if importlib.util.find_spec(_CHECKER) is None else _compare(whole, part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return None if worst is None else f"{worst:.1e}"
+
+
+def _export(whole: ForwardPass, path: Path) -> None:
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), _quiet():
+            warnings.simplefilter("ignore")  # of torch and onnxscript about each other
+            torch.onnx.export(
+                whole.module,
+                tuple(whole.inputs.values()),
+                str(path),
+                dynamo=True,
+                external_data=False,
+                opset_version=_OPSET,
+                input_names=list(whole.inputs),
+                output_names=list(whole.output_names),
+                dynamic_shapes=whole.dynamic_shapes,
+                verbose=False,
+            )
+    except Exception as error:  # torch's exporter fails in as many ways as there are models
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        said = " ".join(str(cause).split())[:300]
+        raise InputError(f"torch cannot export this model to ONNX ({type(cause).__name__}: {said})") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's exporter, and what it is made of, from telling of their steps."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _compare(whole: ForwardPass, path: Path) -> float:
+    """The largest difference of an output, also on inputs of other sizes than those that the file was made with."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    read = {put.name for put in session.get_inputs()}  # what a model does not read is no input of the file
+    worst = 0.0
+    for inputs in (whole.inputs, whole.other_inputs):
+        with torch.no_grad():
+            expected = whole.module(*inputs.values())
+        got = session.run(None, {name: value.numpy() for name, value in inputs.items() if name in read})
+        for name, ours, theirs in zip(whole.output_names, expected, got, strict=True):
+            difference = _difference(ours.numpy(), theirs)
+            worst = max(worst, difference)
+            if not difference <= _TOLERANCE:
+                raise InputError(
+                    f"onnxruntime's {name} differ from torch's by {difference:.1e}, above {_TOLERANCE:.0e}: nothing "
+                    "was written; give a run whose model torch exports as it is"
+                )
+    return worst
+
+
+def _difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    if ours.shape != theirs.shape or not np.array_equal(np.isfinite(ours), np.isfinite(theirs)):
+        return float("inf")
+    finite = np.isfinite(ours)
+    return float(np.abs(ours[finite] - theirs[finite]).max(initial=0.0))

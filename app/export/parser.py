@@ -1,0 +1,141 @@
+"""An exported parser, read back: sentences in, trees out, without the treebank that it was trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from app.backbones import load_model
+from app.batches import DataFacts
+from app.datamodules import ParsingData
+from app.datamodules.batch_plan import PlanItem
+from app.datamodules.conllu import Sentence
+from app.datamodules.parsing_split import ParsingSplit
+from app.datamodules.sentences_to_parse import sentences_to_parse
+from app.datamodules.tokenizers import TokenizerConfig, train_or_load_tokenizer
+from app.datamodules.treebank_encoding import TreebankEncoder
+from app.datamodules.treebank_vocabularies import Reading, TreebankVocabularies
+from app.errors import InputError
+from app.tasks import DependencyParsing
+from app.tasks.biaffine import BiaffineConfig, BiaffineParser
+from app.tasks.parsing import predicted_trees
+from app.tasks.transition_parser import TransitionConfig, TransitionParser
+from app.tasks.word_features import FeatureConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PARSER_FILE, HEAD_FILE = "parser.json", "head.safetensors"
+_TOGETHER = 32  # sentences that are parsed at a time
+
+
+def parser_state(task: DependencyParsing, data: ParsingData) -> dict[str, Any]:
+    """What `load_parser` needs beside weights and tokenizer, in plain types."""
+    sizes = task.transition if task.parser_kind == "mlp" else task.biaffine
+    return {
+        "parser": task.parser_kind,
+        "sizes": dataclasses.asdict(sizes),
+        "features": dataclasses.asdict(task.features),
+        "max_length": data.max_length,
+        "language": data.language,
+        "has_subwords": data.tokenizer is not None,
+        "reading": dataclasses.asdict(data.reading),
+        "vocabularies": data.vocabularies.to_dict(),
+    }
+
+
+def load_parser(folder: str | Path) -> SavedParser:
+    """The parser in a folder that `python -m app.export` wrote.
+
+    Raises:
+        InputError: if the folder holds none, or one that does not fit together.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    try:
+        state = json.loads((folder / PARSER_FILE).read_text(encoding="utf-8"))
+        tensors = load_file(folder / HEAD_FILE)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"{folder} holds no exported parser ({error}); give a folder that app.export wrote") from error
+    tokenizer = None
+    if state["has_subwords"]:
+        tokenizer = train_or_load_tokenizer((), TokenizerConfig("pretrained", pretrained=str(folder)))
+    vocabularies = TreebankVocabularies.from_dict(state["vocabularies"])
+    encoder = TreebankEncoder(vocabularies, Reading(**state["reading"]), (), tokenizer)
+    model = load_model(folder)
+    facts = DataFacts(
+        {} if tokenizer is None else {"vocab_size": tokenizer.vocab_size},
+        labels=vocabularies.relations,
+        features=encoder.features,
+        root_labels=vocabularies.root_relations,
+    )
+    features = FeatureConfig(**state["features"])
+    head: TransitionParser | BiaffineParser
+    with torch.random.fork_rng(devices=[]):
+        if state["parser"] == "mlp":
+            head = TransitionParser(TransitionConfig(**state["sizes"]), features, facts, model.config.hidden_size)
+        else:
+            head = BiaffineParser(BiaffineConfig(**state["sizes"]), features, facts, model)
+    try:
+        head.load_state_dict({name.removeprefix("parser."): tensor for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        raise InputError(f"{folder / HEAD_FILE} does not fit {PARSER_FILE} ({' '.join(str(error).split())})") from error
+    return SavedParser(model, head.to(model.dtype).eval(), encoder, state["max_length"], state["language"])
+
+
+class SavedParser:
+    """Parses as `train.py predict` does with the run that it was exported from.
+
+    Args:
+        model: the backbone.
+        head: the scorers.
+        encoder: vocabularies and relations.
+        max_length: most tokens of a sentence.
+        language: code of the language that text is cut into words by.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        head: TransitionParser | BiaffineParser,
+        encoder: TreebankEncoder,
+        max_length: int,
+        language: str,
+    ) -> None:
+        self.model, self.head, self.encoder = model, head, encoder
+        self.max_length, self.language = max_length, language
+
+    def parse(self, source: str | Path, form: Literal["auto", "conllu", "text"] = "auto") -> Iterator[str]:
+        """Each sentence with its tree, in CoNLL-U.
+
+        Args:
+            source: a file of CoNLL-U (.conllu, .conll), or of text with a sentence a line.
+            form: conllu or text, whatever the file is called.
+
+        Raises:
+            InputError: for a file or line that cannot be read, or a sentence of too many tokens.
+        """
+        for sentences in sentences_to_parse(str(source), form, self.language, _TOGETHER):
+            yield from self._parse(sentences)
+
+    @torch.no_grad()
+    def _parse(self, sentences: Sequence[Sentence]) -> list[str]:
+        tokenizer = self.encoder.tokenizer
+        split = ParsingSplit(self.encoder.encode(sentences), tokenizer.pad_id if tokenizer else 0, sentences)
+        longest = int(np.argmax(split.lengths))
+        if split.lengths[longest] > self.max_length:
+            raise InputError(
+                f"{sentences[longest].place}: has {split.lengths[longest]} tokens, and the parser takes "
+                f"{self.max_length}; make it shorter"
+            )
+        batch = split.batch(PlanItem(list(range(len(sentences))), int(split.units.sum()), False))
+        parsed = self.head.parse(self.model, batch, with_loss=False)
+        return [tree.answer for tree in predicted_trees(parsed, batch, self.encoder.vocabularies.relations)]

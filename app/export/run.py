@@ -1,0 +1,124 @@
+"""A run read back from its folder: the task with its weights, its data, and what is known of these weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.averaging import mean_checkpoint
+from app.cli import BASE_CONFIG, CLI
+from app.cli_norm import fold_norm
+from app.datamodules.base import DataModule
+from app.errors import InputError
+from app.run_folder import find_checkpoint, weights_to_average
+from app.tasks import Task
+
+# How and where it was trained does not matter: it is read on this machine, in one process, in the weights' own dtype.
+_HERE = (
+    "accelerator=cpu", "devices=1", "num_nodes=1", "strategy=auto", "precision=null", "plugins=null", "logger=null",
+    "fast_dev_run=false",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        folder: of the run.
+        task: with its weights, in eval mode, on the CPU.
+        data: its datamodule.
+        result: content of result.json.
+        weights: which they are, in words.
+        scores: of these very weights, by part (valid, train probe, test); parts that nobody scored are missing.
+        step: updates that made the weights, None for a mean.
+    """
+
+    folder: Path
+    task: Task
+    data: DataModule
+    result: dict[str, Any]
+    weights: str
+    scores: dict[str, dict[str, float]]
+    step: int | None
+
+
+def read_run(folder: Path, which: str | None, average: int | None) -> Run:
+    """Read a run's folder, and build its task as train.py does.
+
+    Args:
+        folder: that a fit has left.
+        which: best, last, or the path of a checkpoint; None for the best, or the mean if `average` is given.
+        average: take the mean of the weights of the last so many validations.
+
+    Raises:
+        InputError: for a folder that is no finished run's, weights that are not there or do not fit, or data that
+            cannot be had any more.
+    """
+    result = _result(folder)
+    label = "best checkpoint"
+    if average is not None:
+        files = weights_to_average(folder, average)
+        label = f"mean of the weights of the last {len(files)} validations"
+        checkpoint = mean_checkpoint(files)
+    else:
+        path = find_checkpoint(folder, which or "best")
+        label = f"{which or 'best'} checkpoint" if which in (None, "best", "last") else str(path)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    read = _read_settings(folder)
+    read.model.on_load_checkpoint(checkpoint)
+    weights = checkpoint["state_dict"]
+    read.model.to(next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point()))
+    read.model.load_state_dict(weights)
+    step = None if average is not None else int(checkpoint["global_step"])
+    is_own = average is not None or folder.resolve() in path.resolve().parents
+    scores = _scores(result, step, label) if is_own else {}
+    return Run(folder, read.model.eval(), read.datamodule, result, label, scores, step)
+
+
+class _Reader(CLI):
+    """`train.py predict`, which needs no training data, up to the point where it would load weights."""
+
+    def predict(self, *_: Any, **__: Any) -> None:
+        """Nothing: task and datamodule are built."""
+
+
+def _read_settings(folder: Path) -> _Reader:
+    arguments = ["predict", "--config", str(folder / "config.yaml"), "--trainer.callbacks=null"]
+    arguments += [f"--trainer.{setting}" for setting in _HERE]
+    return _Reader(fold_norm(arguments, [BASE_CONFIG]))
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    if not (folder / "config.yaml").is_file():
+        raise InputError(
+            f"{folder} is no run folder: there is no config.yaml in it; give one that train.py fit has left"
+        )
+    try:
+        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder} is of a run that has not ended: there is no result.json in it; go on with it by train.py fit "
+            f"--config {folder / 'config.yaml'} --ckpt_path last"
+        ) from None
+    except ValueError as error:
+        raise InputError(
+            f"{folder / 'result.json'} is no JSON ({error}); give a run folder as fit has left it"
+        ) from error
+
+
+def _scores(result: dict[str, Any], step: int | None, label: str) -> dict[str, dict[str, float]]:
+    """The scores that the run recorded of these weights."""
+    scores: dict[str, dict[str, float]] = {}
+    best = result["best"] or {}
+    for recorded in (best, result["final"] or {}):
+        if step is not None and recorded.get("step") == step and not scores:
+            scores = {"valid": recorded["val"], "train probe": recorded["train_probe"]}
+    is_tested = result["tested"] == label or (result["tested"] == "best checkpoint" and best.get("step") == step)
+    return {
+        part: numbers for part, numbers in {**scores, "test": result["test"] if is_tested else None}.items() if numbers
+    }
