@@ -67,8 +67,6 @@ class ParsingData(DataModule):
         seed: seeds the batch plan; train.py gives it --seed_everything.
     """
 
-    predict_piece = 5_000  # words and subwords of a sentence take some kilobytes
-
     def __init__(
         self,
         name: str,
