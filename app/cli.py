@@ -29,7 +29,7 @@ from app.cli_errors import explain
 from app.cli_norm import fold_norm
 from app.cli_output import output_stream, speak_plainly
 from app.datamodules.base import DataModule
-from app.errors import InputError
+from app.errors import InputError, print_answer, take_debug
 from app.run_folder import (
     CHECKPOINTS,
     checkpoint_to_go_on_from,
@@ -231,6 +231,7 @@ class CLI(LightningCLI):
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 2 for bad input, 4 for a run that diverged, 128 + the signal if stopped."""
+    arguments, debug = take_debug(arguments)
     speak_plainly(next(iter(arguments), None))
     try:
         CLI(fold_norm(arguments, [BASE_CONFIG]))
@@ -246,7 +247,7 @@ def main(arguments: Sequence[str]) -> int:
         message = explain(error)
         if message is None:
             raise  # a defect of ours, which its traceback helps to find
-        print(f"error: {message}", file=sys.stderr)
+        print_answer(message, error, debug)
         return EXIT_INPUT
     return 0
 

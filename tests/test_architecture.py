@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "benchmark": {"errors", "norms"},
     "run_folder": {"norms", "errors"},
     "averaging": set(),
-    "cli_arguments": {"norms", "cli_norm"},
+    "cli_arguments": {"norms", "cli_norm", "errors"},
     "cli_norm": {"norms", "errors"},
     "cli_errors": {"norms", "errors"},
     "cli_output": {"errors"},
