@@ -19,7 +19,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.averaging import mean_checkpoint
-from app.callbacks import DivergedError, MetricsFile, StoppedError
+from app.callbacks import DivergedError, MetricsFile, StoppedError, WholeFiles
 from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
 from app.cli_arguments import add_run_arguments
@@ -119,6 +119,7 @@ class CLI(LightningCLI):
         if self.subcommand == "predict":
             config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
         config["callbacks"] = [*(config["callbacks"] or []), *extra]
+        config["plugins"] = [*_listed(config["plugins"]), WholeFiles()]
         config["default_root_dir"] = str(self.folder)
         config["enable_checkpointing"] = is_fit
         config["enable_progress_bar"] = progress_bar_wanted() and self.subcommand != "predict"
@@ -250,6 +251,10 @@ def main(arguments: Sequence[str]) -> int:
         print_answer(message, error, debug)
         return EXIT_INPUT
     return 0
+
+
+def _listed(plugins: Any) -> list[Any]:
+    return plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
 
 
 def _torchrun_size() -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Watch the run: scores, gap, record, progress. A callback documents the keys that it writes."""
 
-from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError
+from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError, WholeFiles
 from app.callbacks.compile_model import CompileModel
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
 from app.callbacks.inspect_model import InspectModel
@@ -29,4 +29,5 @@ __all__ = [
     "StopWhenDiverged",
     "StoppedError",
     "ValidateLastStep",
+    "WholeFiles",
 ]
