@@ -23,8 +23,8 @@ from app.callbacks import DivergedError, MetricsFile, StoppedError, WholeFiles
 from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
 from app.cli_arguments import add_run_arguments
-from app.cli_callbacks import fit_callbacks, run_record
-from app.cli_checks import check_settings
+from app.cli_callbacks import fit_callbacks, last_words, run_record
+from app.cli_checks import check_devices, check_settings
 from app.cli_errors import explain
 from app.cli_norm import fold_norm
 from app.cli_output import output_stream, speak_plainly
@@ -87,6 +87,7 @@ class CLI(LightningCLI):
         seed = self.config[self.config.subcommand].seed_everything
         if seed < 0:
             raise InputError(f"seed_everything is {seed}; allowed: whole numbers from 0")
+        check_devices(self.config[self.config.subcommand].trainer)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: what a checkpoint says must not override what the command line says."""
@@ -118,7 +119,7 @@ class CLI(LightningCLI):
         config.update(_torchrun_size())
         if self.subcommand == "predict":
             config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
-        config["callbacks"] = [*(config["callbacks"] or []), *extra]
+        config["callbacks"] = [last_words(self.datamodule), *(config["callbacks"] or []), *extra]
         config["plugins"] = [*_listed(config["plugins"]), WholeFiles()]
         config["default_root_dir"] = str(self.folder)
         config["enable_checkpointing"] = is_fit
@@ -131,7 +132,7 @@ class CLI(LightningCLI):
         )
         try:
             return Trainer(**config)
-        except (MisconfigurationException, ValueError) as error:  # such as a device that is not there
+        except (MisconfigurationException, ValueError, TypeError, ImportError) as error:  # such as a device not there
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
     def after_instantiate_classes(self) -> None:

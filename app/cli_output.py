@@ -13,6 +13,7 @@ from pathlib import Path
 from pytorch_lightning.utilities import rank_zero_only
 
 from app.errors import InputError
+from app.whole_file import answering
 
 
 def speak_plainly(command: str | None) -> None:
@@ -71,8 +72,16 @@ def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
             stream = part.open("w", encoding="utf-8", newline="\n")
         except OSError as error:
             raise InputError(f"--output {output}: cannot be written ({error.strerror}); give another file") from error
+
+        def write_part(lines: Iterable[str]) -> None:
+            lines = list(lines)  # made before, so that only writing can fail
+            with answering(path):
+                stream.writelines(lines)
+                stream.flush()
+
         with stream:
-            yield stream.writelines
-        part.replace(path)
+            yield write_part
+        with answering(path):
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)

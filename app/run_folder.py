@@ -172,7 +172,7 @@ def _newest_sound(folder: Path) -> Path | None:
             faults.append(str(error))
             continue
         if faults:
-            log.info("%s: going on from %s, of step %d", faults[0], path.name, step)
+            log.info("%s; going on from %s beside it, of step %d", faults[0], path.name, step)
         return path
     raise InputError(f"{'; '.join(faults)}; --ckpt_path last has nothing to go on from: begin a new run without it")
 

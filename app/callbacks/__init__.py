@@ -5,6 +5,7 @@ from app.callbacks.compile_model import CompileModel
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
 from app.callbacks.inspect_model import InspectModel
 from app.callbacks.last_step import ValidateLastStep
+from app.callbacks.last_words import LastWords
 from app.callbacks.metrics_file import MetricsFile
 from app.callbacks.norm_gradients import NormGradients
 from app.callbacks.norm_parameters import NormParameters
@@ -17,6 +18,7 @@ __all__ = [
     "CompileModel",
     "DivergedError",
     "InspectModel",
+    "LastWords",
     "MetricsFile",
     "NormGradients",
     "NormParameters",

@@ -111,6 +111,13 @@ class DataModule(LightningDataModule):
     def splits(self) -> dict[str, Split]:
         """The parts train, val and test, read and tokenised."""
 
+    def batch_size_settings(self, training: bool) -> str:
+        """What makes a batch smaller, in training or in evaluation, for a person whose memory it does not fit."""
+        if not training and self.eval_batch_factor > 1:
+            return f"data.eval_batch_factor ({self.eval_batch_factor})"
+        name = "batch_tokens" if self.batch_tokens is not None else "batch_size"
+        return f"data.{name} ({getattr(self, name)})"
+
     @abstractmethod
     def predict_splits(self) -> Iterator[Split]:
         """The examples of `predict_source`, without labels: a file in one piece, standard input as it comes."""
