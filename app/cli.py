@@ -34,6 +34,7 @@ from app.run_folder import (
     CHECKPOINTS,
     checkpoint_to_go_on_from,
     find_checkpoint,
+    mend_last,
     run_folder,
     take_folder,
     weights_to_average,
@@ -146,6 +147,8 @@ class CLI(LightningCLI):
         model.total_steps = self._total_steps()
         owns_folder = keeps_files and self.trainer.is_global_zero
         with take_folder(self.folder, begins=checkpoint is None) if owns_folder else nullcontext():
+            if owns_folder and checkpoint is not None and ckpt_path == "last":
+                mend_last(self.folder, checkpoint)
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
             has_best = (self.folder / CHECKPOINTS / "best.ckpt").is_file()
             if self.settings.test_after_fit and has_best and keeps_files:

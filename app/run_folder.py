@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import struct
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import IO
 from app.checkpoint_file import check_checkpoint
 from app.errors import InputError
 from app.norms import NormSpec
+from app.whole_file import whole_file
 
 LOCK = "run.lock"
 CHECKPOINTS = "checkpoints"
@@ -102,8 +104,8 @@ def find_checkpoint(folder: Path, which: str, to_go_on: bool = False) -> Path:
     try:
         check_checkpoint(path, to_go_on)
     except InputError as error:
-        other = "or begin a new run without it" if to_go_on else "such as last"
-        raise InputError(f"{error}; give another --ckpt_path, {other}") from error
+        other = ", or begin a new run without it" if to_go_on else " to test or predict with, such as last"
+        raise InputError(f"{error}; give another --ckpt_path{other}") from error
     return path
 
 
@@ -175,6 +177,23 @@ def _newest_sound(folder: Path) -> Path | None:
             log.info("%s; going on from %s beside it, of step %d", faults[0], path.name, step)
         return path
     raise InputError(f"{'; '.join(faults)}; --ckpt_path last has nothing to go on from: begin a new run without it")
+
+
+def mend_last(folder: Path, checkpoint: Path) -> None:
+    """Put the checkpoint that a run goes on from in the place of a last.ckpt that was not sound, if it is best.ckpt."""
+    last, best = (folder / CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best"))
+    if checkpoint == best:
+        with whole_file(last) as part:
+            same_content(best, part)
+
+
+def same_content(source: Path, target: Path) -> None:
+    """The same content under a second name, without writing it twice where the file system has hard links."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def take_folder(folder: Path, begins: bool) -> IO[str]:

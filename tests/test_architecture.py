@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "study": {"errors", "norms", "figures", "run_folder", "whole_file"},
     "benchmark": {"errors", "norms"},
     "checkpoint_file": {"errors"},
-    "run_folder": {"norms", "errors", "checkpoint_file"},
+    "run_folder": {"norms", "errors", "checkpoint_file", "whole_file"},
     "averaging": set(),
     "cli_arguments": {"norms", "cli_norm", "errors"},
     "cli_norm": {"norms", "errors"},

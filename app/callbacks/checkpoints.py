@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import threading
 import time
@@ -24,7 +23,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from app.callbacks.steps import made_update, validation_follows
 from app.errors import InputError
 from app.run_folder import CHECKPOINTS as FOLDER
-from app.run_folder import kept_weights, weights_name
+from app.run_folder import kept_weights, same_content, weights_name
 from app.whole_file import answering, whole_file
 
 log = logging.getLogger(__name__)
@@ -198,7 +197,7 @@ class RunCheckpoint(Checkpoint):
             try:
                 if is_best:
                     with whole_file(folder / "best.ckpt") as part:
-                        _link(fresh, part)
+                        same_content(fresh, part)
                 with answering(folder / "last.ckpt"):
                     os.replace(fresh, folder / "last.ckpt")
             finally:
@@ -218,12 +217,3 @@ class StopEarly(EarlyStopping):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop again if the run had stopped when its checkpoint was written."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same content under a second name, without writing it twice where the file system has hard links."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
