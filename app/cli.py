@@ -15,11 +15,10 @@ import torch
 from jsonargparse import Namespace
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.averaging import mean_checkpoint
-from app.callbacks import DivergedError, MetricsFile, StoppedError, WholeFiles
+from app.callbacks import DivergedError, EventFiles, MetricsFile, StoppedError, WholeFiles
 from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
 from app.cli_arguments import add_run_arguments
@@ -127,9 +126,7 @@ class CLI(LightningCLI):
         config["enable_progress_bar"] = progress_bar_wanted() and self.subcommand != "predict"
         config["enable_model_summary"] = False
         config["logger"] = (
-            [MetricsFile(self.folder), TensorBoardLogger(self.folder, name="", version="tensorboard")]
-            if is_fit and not config["fast_dev_run"]
-            else False
+            [MetricsFile(self.folder), EventFiles(self.folder)] if is_fit and not config["fast_dev_run"] else False
         )
         try:
             return Trainer(**config)

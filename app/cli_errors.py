@@ -55,7 +55,9 @@ def _message(chain: list[BaseException]) -> str | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    seen: list[BaseException] = []  # an exception that is raised twice can be among its own causes
+    while error is not None and error not in seen:
+        seen.append(error)
         yield error
         error = error.__cause__ or error.__context__
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from app.errors import InputError
 from app.whole_file import answering
+
+_FORMER_EXCEPTHOOK = threading.excepthook
 
 
 def speak_plainly(command: str | None) -> None:
@@ -30,6 +33,7 @@ def speak_plainly(command: str | None) -> None:
     log = logging.getLogger("app")
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO if not rank_zero_only.rank else logging.WARNING)
+    threading.excepthook = _thread_excepthook
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
@@ -41,6 +45,12 @@ def speak_plainly(command: str | None) -> None:
         ".*LeafSpec.* is deprecated.*",  # Lightning 2.6.6 with torch 2.13
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def _thread_excepthook(arguments: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread prints how it died of a full disk, and raises it once more where it is answered."""
+    if not (isinstance(arguments.exc_value, OSError) and type(arguments.thread).__name__ == "_AsyncWriterThread"):
+        _FORMER_EXCEPTHOOK(arguments)
 
 
 @contextmanager

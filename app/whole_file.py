@@ -49,8 +49,10 @@ def answering(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        # torch.save goes on after a failed write, and raises a RuntimeError of its own at the end
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        # torch.save goes on after a failed write, and raises a RuntimeError at the end; loggers raise a ValueError
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):
             raise

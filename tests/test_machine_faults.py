@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,10 +14,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from app.batches import TextBatch
-from app.callbacks import LastWords, MetricsFile
+from app.callbacks import EventFiles, LastWords, MetricsFile
 from app.callbacks.metrics_file import read_events
 from app.checkpoint_file import check_checkpoint
 from app.cli_errors import explain
+from app.cli_output import _thread_excepthook
 from app.datamodules.files import read_bytes
 from app.datamodules.images import read_labelled_images
 from app.datamodules.tables import label_value, read_rows
@@ -86,6 +88,12 @@ def test_faults_are_explained_in_a_line(fault):
         assert word in answer
 
 
+def test_an_exception_among_its_own_causes_is_explained():
+    first, second = ValueError("a"), OSError(errno.ENOSPC, "full")
+    first.__context__, second.__context__ = second, first
+    assert "make room" in explain(second)
+
+
 @pytest.mark.parametrize("error", [RuntimeError("shapes"), OSError("of a library"), KeyError("x"), ValueError("x")])
 def test_defects_are_not(error):
     assert explain(error) is None
@@ -145,6 +153,16 @@ def test_a_line_of_metrics_that_does_not_fit_is_said_and_the_ones_before_stay(tm
         for step in (20, 30, 40):
             file.log_metrics({"epoch": 1, "train/loss": 0.5}, step=step)
     assert [event["step"] for event in read_events(tmp_path)] == [10, 20]
+
+
+def test_event_files_that_do_not_fit_are_said_once(tmp_path, at_most_100_bytes, monkeypatch):
+    monkeypatch.setattr("threading.excepthook", _thread_excepthook)
+    events = EventFiles(tmp_path)
+    with pytest.raises(InputError, match=r"tensorboard: cannot be written \(File too large\)"):
+        for step in range(1000):
+            events.log_metrics({"train/loss": 0.5}, step=step)
+            time.sleep(0.01)  # until TensorBoard's thread has written
+    events.finalize("failed")
 
 
 def test_metrics_that_are_none_are_named(tmp_path):
