@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -29,6 +30,7 @@ from app.cli_norm import fold_norm
 from app.cli_output import output_stream, speak_plainly
 from app.datamodules.base import DataModule
 from app.errors import InputError, print_answer, take_debug
+from app.machine_faults import has_lost_loader
 from app.run_folder import (
     CHECKPOINTS,
     checkpoint_to_go_on_from,
@@ -246,6 +248,8 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return error.exit_status
     except Exception as error:
+        if has_lost_loader(error):  # torch would raise it once more at the end of any other, in the midst of the answer
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         message = explain(error)
         if message is None:
             raise  # a defect of ours, which its traceback helps to find

@@ -14,7 +14,7 @@ from pathlib import Path
 from pytorch_lightning.utilities import rank_zero_only
 
 from app.errors import InputError
-from app.whole_file import answering
+from app.whole_file import FULL, answering, cannot_write
 
 _FORMER_EXCEPTHOOK = threading.excepthook
 
@@ -66,8 +66,13 @@ def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
     if output == "-":
 
         def write(lines: Iterable[str]) -> None:
-            sys.stdout.writelines(lines)
-            sys.stdout.flush()
+            try:
+                sys.stdout.writelines(lines)
+                sys.stdout.flush()
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                raise InputError(cannot_write("standard output", error)) from error
 
         yield write
         return

@@ -43,6 +43,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def has_lost_loader(error: BaseException) -> bool:
+    """Whether a loader process has died."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+
+
 def words_of(error: BaseException) -> str:
     """The message of an error, without the traceback that a loader process puts around it."""
     return str(error).rstrip().rpartition(f"\n{type(error).__module__}.{type(error).__name__}: ")[2]

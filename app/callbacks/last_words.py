@@ -64,7 +64,7 @@ class LastWords(Callback):
             )
         last = Path(trainer.default_root_dir) / CHECKPOINTS / "last.ckpt"
         if self._has_begun and last.is_file():
-            exception.add_note(f"\nonce that is mended, the same command with --ckpt_path last goes on from {last}")
+            exception.add_note(f"\nthe same command with --ckpt_path last then goes on from {last}")
 
 
 def _describe(batch: Any) -> str:
