@@ -16,27 +16,28 @@ import torch
 from jsonargparse import Namespace
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.averaging import mean_checkpoint
 from app.batches import DataFacts
-from app.callbacks import DivergedError, MetricsFile, StoppedError
+from app.callbacks import DivergedError, EventFiles, MetricsFile, StoppedError, WholeFiles
 from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
 from app.cli_arguments import add_run_arguments
-from app.cli_callbacks import fit_callbacks, run_record
-from app.cli_checks import check_settings
+from app.cli_callbacks import fit_callbacks, last_words, run_record
+from app.cli_checks import check_devices, check_settings
 from app.cli_errors import explain
 from app.cli_norm import fold_norm
 from app.cli_output import speak_plainly
 from app.cli_predict import predict, take_facts
 from app.datamodules.base import DataModule
-from app.errors import InputError
+from app.errors import InputError, print_answer, take_debug
+from app.machine_faults import has_lost_loader
 from app.run_folder import (
     CHECKPOINTS,
     checkpoint_to_go_on_from,
     find_checkpoint,
+    mend_last,
     run_folder,
     take_folder,
     weights_to_average,
@@ -90,6 +91,7 @@ class CLI(LightningCLI):
         seed = self.config[self.config.subcommand].seed_everything
         if seed < 0:
             raise InputError(f"seed_everything is {seed}; allowed: whole numbers from 0")
+        check_devices(self.config[self.config.subcommand].trainer)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: what a checkpoint says must not override what the command line says."""
@@ -121,19 +123,18 @@ class CLI(LightningCLI):
         config.update(_torchrun_size())
         if self.subcommand == "predict":
             config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
-        config["callbacks"] = [*(config["callbacks"] or []), *extra]
+        config["callbacks"] = [last_words(self.datamodule), *(config["callbacks"] or []), *extra]
+        config["plugins"] = [*_listed(config["plugins"]), WholeFiles()]
         config["default_root_dir"] = str(self.folder)
         config["enable_checkpointing"] = is_fit
         config["enable_progress_bar"] = progress_bar_wanted() and self.subcommand != "predict"
         config["enable_model_summary"] = False
         config["logger"] = (
-            [MetricsFile(self.folder), TensorBoardLogger(self.folder, name="", version="tensorboard")]
-            if is_fit and not config["fast_dev_run"]
-            else False
+            [MetricsFile(self.folder), EventFiles(self.folder)] if is_fit and not config["fast_dev_run"] else False
         )
         try:
             return Trainer(**config)
-        except (MisconfigurationException, ValueError) as error:  # such as a device that is not there
+        except (MisconfigurationException, ValueError, TypeError, ImportError) as error:  # such as a device not there
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
     def after_instantiate_classes(self) -> None:
@@ -147,6 +148,8 @@ class CLI(LightningCLI):
         model.total_steps = self._total_steps()
         owns_folder = keeps_files and self.trainer.is_global_zero
         with take_folder(self.folder, begins=checkpoint is None) if owns_folder else nullcontext():
+            if owns_folder and checkpoint is not None and ckpt_path == "last":
+                mend_last(self.folder, checkpoint)
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
             has_best = (self.folder / CHECKPOINTS / "best.ckpt").is_file()
             if self.settings.test_after_fit and has_best and keeps_files:
@@ -236,6 +239,7 @@ class CLI(LightningCLI):
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 2 for bad input, 4 for a run that diverged, 128 + the signal if stopped."""
+    arguments, debug = take_debug(arguments)
     speak_plainly(next(iter(arguments), None))
     try:
         CLI(fold_norm(arguments, [BASE_CONFIG]))
@@ -251,12 +255,18 @@ def main(arguments: Sequence[str]) -> int:
         print("stopped by SIGINT", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as error:
+        if has_lost_loader(error):  # torch would raise it once more at the end of any other, in the midst of the answer
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         message = explain(error)
         if message is None:
             raise  # a defect of ours, which its traceback helps to find
-        print(f"error: {message}", file=sys.stderr)
+        print_answer(message, error, debug)
         return EXIT_INPUT
     return 0
+
+
+def _listed(plugins: Any) -> list[Any]:
+    return plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
 
 
 def _torchrun_size() -> dict[str, int]:

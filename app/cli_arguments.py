@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
 from typing import Literal
 
 from jsonargparse import ArgumentParser
 
 from app.cli_norm import DEFAULT
+from app.errors import DEBUG
 from app.norms import norm_names
 
 
@@ -69,4 +71,7 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         type=bool,
         default=False,
         help="go on from a checkpoint that another number of processes wrote",
+    )
+    parser.add_argument(  # for --help alone: it is taken from the command line before this parser sees it
+        DEBUG, action="store_true", default=SUPPRESS, help="show the traceback behind an error's one-line answer"
     )

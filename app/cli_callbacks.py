@@ -7,6 +7,7 @@ from pytorch_lightning import Callback
 
 from app.callbacks import (
     CompileModel,
+    LastWords,
     NormGradients,
     NormParameters,
     Reseed,
@@ -18,6 +19,11 @@ from app.callbacks import (
 )
 from app.datamodules.base import DataModule
 from app.tasks import Task
+
+
+def last_words(datamodule: DataModule) -> LastWords:
+    """What every command's errors end with."""
+    return LastWords(datamodule.batch_size_settings(training=True), datamodule.batch_size_settings(training=False))
 
 
 def fit_callbacks(settings: Namespace, record: RunRecord, model: Task) -> list[Callback]:

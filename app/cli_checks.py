@@ -38,6 +38,28 @@ def check_settings(settings: Namespace, dataset: str, batches: int | None) -> No
         _check_validation(settings.trainer, batches)
 
 
+def check_devices(trainer: Namespace) -> None:
+    """Refuse a GPU where there is none, before any data is read.
+
+    Raises:
+        InputError: naming what was asked for and what there is.
+    """
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    wanted = trainer.accelerator
+    if not isinstance(wanted, str) or wanted not in ("gpu", *there):
+        return
+    count = there.get(wanted, max(there.values()))
+    if not count:
+        is_without = wanted != "mps" and not (torch.version.cuda or torch.version.hip)
+        built = f"; this torch, {torch.__version__}, is made without CUDA" if is_without else ""
+        raise InputError(
+            f"trainer.accelerator is {wanted}, and torch finds no such device here{built}; leave it out, or give cpu"
+        )
+    devices = str(trainer.devices)
+    if devices.isdecimal() and int(devices) > count:
+        raise InputError(f"trainer.devices is {devices}; allowed: 1 to {count}, as many as torch finds here")
+
+
 def _check_compiler(is_wanted: bool) -> None:
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if is_wanted and not torch.accelerator.is_available() and shutil.which(compiler) is None:

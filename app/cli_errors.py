@@ -15,6 +15,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.errors import InputError
+from app.machine_faults import describe_fault, words_of
 from app.norms import NormError
 
 _TOP_KEYS = (
@@ -26,14 +27,25 @@ _HELP = "see python train.py fit --help"
 
 
 def explain(error: BaseException) -> str | None:
-    """The message for the person who made the mistake, or None if the fault is not a person's.
+    """The message for the person who made the mistake or has the machine, or None if the fault is neither's but ours.
 
     The parser wraps what a class raises while it is built, and nests messages of its own; the innermost is what counts.
+    What a run noted of the exception follows behind it.
     """
     chain = list(_chain(error))
+    message = _message(chain)
+    if message is None:
+        return None
+    notes = [note for cause in reversed(chain) for note in getattr(cause, "__notes__", [])]
+    return "".join([message, *(note if note.startswith("\n") else f" {note}" for note in notes)])
+
+
+def _message(chain: list[BaseException]) -> str | None:
     for cause in chain:
         if isinstance(cause, (InputError, NormError)):
-            return str(cause)
+            return words_of(cause)
+    if fault := describe_fault(chain[0]):
+        return fault
     for cause in chain:
         if isinstance(cause, ArgumentError):
             return _condense(str(cause))
@@ -43,7 +55,9 @@ def explain(error: BaseException) -> str | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    seen: list[BaseException] = []  # an exception that is raised twice can be among its own causes
+    while error is not None and error not in seen:
+        seen.append(error)
         yield error
         error = error.__cause__ or error.__context__
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from typing import TextIO
 from pytorch_lightning.utilities import rank_zero_only
 
 from app.errors import InputError
+from app.whole_file import FULL, answering, cannot_write
+
+_FORMER_EXCEPTHOOK = threading.excepthook
 
 
 def speak_plainly(command: str | None) -> None:
@@ -30,6 +34,7 @@ def speak_plainly(command: str | None) -> None:
     log = logging.getLogger("app")
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO if not rank_zero_only.rank else logging.WARNING)
+    threading.excepthook = _thread_excepthook
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
@@ -41,6 +46,12 @@ def speak_plainly(command: str | None) -> None:
         ".*LeafSpec.* is deprecated.*",  # Lightning 2.6.6 with torch 2.13
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def _thread_excepthook(arguments: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread prints how it died of a full disk, and raises it once more where it is answered."""
+    if not (isinstance(arguments.exc_value, OSError) and type(arguments.thread).__name__ == "_AsyncWriterThread"):
+        _FORMER_EXCEPTHOOK(arguments)
 
 
 @contextmanager
@@ -56,8 +67,13 @@ def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
     if output == "-":
 
         def write(lines: Iterable[str]) -> None:
-            sys.stdout.writelines(lines)
-            sys.stdout.flush()
+            try:
+                sys.stdout.writelines(lines)
+                sys.stdout.flush()
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                raise InputError(cannot_write("standard output", error)) from error
 
         yield write
         return
@@ -66,17 +82,24 @@ def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
         raise InputError(f"--output {output}: there is no folder {path.parent}; make it first")
     if path.is_dir():
         raise InputError(f"--output {output}: is a folder; give a file in it")
-    if path.exists() and not path.is_file():  # a device or a pipe, such as /dev/null, whose place no file may take
-        with _opened(path, output) as stream:
-            yield stream.writelines
-        return
-    part = path.with_name(f".{path.name}.part")
+    takes_its_place = not path.exists() or path.is_file()  # not that of a device or a pipe, such as /dev/null
+    part = path.with_name(f".{path.name}.part") if takes_its_place else path
+
+    def write_part(lines: Iterable[str]) -> None:
+        lines = list(lines)  # made before, so that only writing can fail
+        with answering(path):
+            stream.writelines(lines)
+            stream.flush()
+
     try:
         with _opened(part, output) as stream:
-            yield stream.writelines
-        part.replace(path)
+            yield write_part
+        if takes_its_place:
+            with answering(path):
+                part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        if takes_its_place:
+            part.unlink(missing_ok=True)
 
 
 def _opened(path: Path, output: str) -> TextIO:

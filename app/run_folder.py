@@ -6,15 +6,17 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import struct
 import sys
 import time
-import zipfile
 from pathlib import Path
 from typing import IO, Any
 
+from app.checkpoint_file import check_checkpoint
 from app.errors import InputError
 from app.norms import NormSpec
+from app.whole_file import whole_file
 
 LOCK = "run.lock"
 CHECKPOINTS = "checkpoints"
@@ -87,25 +89,32 @@ def set_aside(folder: Path) -> Path | None:
     return target
 
 
-def find_checkpoint(folder: Path, which: str) -> Path:
-    """The file of `--ckpt_path`: `last` or `best` of a run folder, or a path.
+def find_checkpoint(folder: Path, which: str, to_go_on: bool = False) -> Path:
+    """The sound file of `--ckpt_path`: `last` or `best` of a run folder, or a path.
+
+    Args:
+        folder: of the run.
+        which: what was asked for.
+        to_go_on: training is to go on from it, which takes more than weights.
 
     Raises:
-        InputError: if there is no such file, or it is no whole checkpoint.
+        InputError: if there is no such file, or it is no sound checkpoint.
     """
     path = folder / CHECKPOINTS / f"{which}.ckpt" if which in ("last", "best") else Path(which)
     if not path.is_file():
         raise InputError(f"--ckpt_path {which}: there is no file {path}; give last, best or the path of a .ckpt file")
-    if not zipfile.is_zipfile(path):  # the directory of a zip stands at its end, so one cut short is none
-        raise InputError(f"--ckpt_path {which}: {path} is no whole checkpoint; give another .ckpt file, or begin anew")
+    try:
+        check_checkpoint(path, to_go_on)
+    except InputError as error:
+        other = ", or begin a new run without it" if to_go_on else " to test or predict with, such as last"
+        raise InputError(f"{error}; give another --ckpt_path{other}") from error
     return path
 
 
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Keep what predict must know of the training data; whole or not at all, for a predict may read it meanwhile."""
-    part = folder / f".{FACTS}.part"
-    part.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-    part.replace(folder / FACTS)
+    with whole_file(folder / FACTS) as part:
+        part.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
@@ -128,7 +137,7 @@ def weights_to_average(folder: Path, count: int) -> list[Path]:
     """The files of `--average_checkpoints`: the last so many, or all of a run that had fewer validations.
 
     Raises:
-        InputError: if the run kept none.
+        InputError: if the run kept none, or one of them is not sound.
     """
     kept = kept_weights(folder / CHECKPOINTS)
     if not kept:
@@ -136,27 +145,69 @@ def weights_to_average(folder: Path, count: int) -> list[Path]:
             f"--average_checkpoints {count}: {folder} keeps no weights to average; train with --average_checkpoints "
             f"{count}, or take one checkpoint: --ckpt_path best"
         )
-    return [find_checkpoint(folder, str(path)) for path in kept[-count:]]
+    for path in kept[-count:]:
+        try:
+            check_checkpoint(path)
+        except InputError as error:
+            raise InputError(f"{error}; take one checkpoint instead: --ckpt_path best") from error
+    return kept[-count:]
 
 
 def checkpoint_to_go_on_from(folder: Path, which: str | None) -> Path | None:
     """The checkpoint that fit goes on from; none for a run that was ended before it wrote one, which then begins again.
+
+    `last` is the newest sound one: last.ckpt, or else best.ckpt, from which the same last.ckpt is reached again.
 
     Raises:
         InputError: if there is none, or it is of another run.
     """
     if which is None:
         return None
-    if which == "last" and folder.exists() and not (folder / CHECKPOINTS / "last.ckpt").exists():
-        log.info("%s was ended before its first checkpoint: beginning again", folder)
-        return None
-    checkpoint = find_checkpoint(folder, which)
+    if which == "last" and folder.exists():
+        return _newest_sound(folder)
+    checkpoint = find_checkpoint(folder, which, to_go_on=True)
     if folder.resolve() not in checkpoint.resolve().parents:
         raise InputError(
             f"the checkpoint {checkpoint} is not of this run, whose folder is {folder}; give the settings and the "
             "--run_root of the run that it is of, or begin a new run without --ckpt_path"
         )
     return checkpoint
+
+
+def _newest_sound(folder: Path) -> Path | None:
+    last, best = (folder / CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best"))
+    there = [path for path in (last, best) if path.is_file()]
+    if not there:
+        log.info("%s was ended before its first checkpoint: beginning again", folder)
+        return None
+    faults = [] if last in there else [f"{last} is not there"]
+    for path in there:
+        try:
+            step = check_checkpoint(path, to_go_on=True)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        if faults:
+            log.info("%s; going on from %s beside it, of step %d", faults[0], path.name, step)
+        return path
+    raise InputError(f"{'; '.join(faults)}; --ckpt_path last has nothing to go on from: begin a new run without it")
+
+
+def mend_last(folder: Path, checkpoint: Path) -> None:
+    """Put the checkpoint that a run goes on from in the place of a last.ckpt that was not sound, if it is best.ckpt."""
+    last, best = (folder / CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best"))
+    if checkpoint == best:
+        with whole_file(last) as part:
+            same_content(best, part)
+
+
+def same_content(source: Path, target: Path) -> None:
+    """The same content under a second name, without writing it twice where the file system has hard links."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def take_folder(folder: Path, begins: bool) -> IO[str]:

@@ -10,7 +10,7 @@ from app.run_folder import kept_weights, weights_name, weights_to_average
 
 def save(folder, step, **weights):
     (folder / "checkpoints").mkdir(exist_ok=True)
-    torch.save({"state_dict": weights, "global_step": step}, folder / "checkpoints" / weights_name(step))
+    torch.save({"state_dict": weights, "task": {}, "global_step": step}, folder / "checkpoints" / weights_name(step))
 
 
 def test_weights_are_averaged_and_counters_are_the_last(tmp_path):

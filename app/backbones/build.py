@@ -129,7 +129,7 @@ def _pretrained(name: str, options: Mapping[str, Any], facts: Mapping[str, Any],
         return _pretrained_with_norms(folder, options, facts, auto_class)
     source = f"pretrained {name!r}"
     with refused_by_transformers(f"{source}: no such folder, or no model in it; it", {}):
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     with refused_by_transformers(source, options):
         _change(config, options, facts, source)
         auto = _auto_class(auto_class, config)
@@ -137,6 +137,7 @@ def _pretrained(name: str, options: Mapping[str, Any], facts: Mapping[str, Any],
             model, report = auto.from_pretrained(
                 name,
                 config=config,
+                trust_remote_code=False,
                 dtype=torch.float32,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,  # transformers' own error does not say which and how

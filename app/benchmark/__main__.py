@@ -15,7 +15,7 @@ from app.benchmark.norms import SHAPES, table
 from app.benchmark.predict import predictions
 from app.benchmark.scaling import growth, processes
 from app.benchmark.training import against_bare_loop, against_trainer, check_trainer, machine
-from app.errors import InputError
+from app.errors import DEBUG, InputError, print_answer, take_debug
 from app.norms import NormError, norm_class
 
 EXIT_INPUT = 2
@@ -24,6 +24,7 @@ LICENSE = Path(__file__).parents[2] / "LICENSE"  # the one text that every check
 
 def main(arguments: Sequence[str]) -> int:
     """Run a benchmark and print its tables; the exit status is 0, or 2 for bad input."""
+    arguments, debug = take_debug(arguments)
     parser = _parser()
     known, of_train = parser.parse_known_args(arguments)
     try:
@@ -31,13 +32,14 @@ def main(arguments: Sequence[str]) -> int:
         for line in known.tables(known, of_train):
             print(line, flush=True)
     except (InputError, NormError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_answer(str(error), error, debug)
         return EXIT_INPUT
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.benchmark", description="Speed, beside other code.")
+    parser.add_argument(DEBUG, action="store_true", help="show the traceback behind an error's one-line answer")
     commands = parser.add_subparsers(dest="command", required=True)
     norms = commands.add_parser("norms", help="forward and backward of each norm against torch's layer norm")
     norms.add_argument("--norms", nargs="+", default=[], help="names, with their formulas; all by default")

@@ -1,10 +1,12 @@
 """Watch the run: scores, gap, record, progress. A callback documents the keys that it writes."""
 
-from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError
+from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError, WholeFiles
 from app.callbacks.compile_model import CompileModel
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
+from app.callbacks.event_files import EventFiles
 from app.callbacks.inspect_model import InspectModel
 from app.callbacks.last_step import ValidateLastStep
+from app.callbacks.last_words import LastWords
 from app.callbacks.metrics_file import MetricsFile
 from app.callbacks.norm_gradients import NormGradients
 from app.callbacks.norm_parameters import NormParameters
@@ -16,7 +18,9 @@ from app.callbacks.run_record import RunRecord
 __all__ = [
     "CompileModel",
     "DivergedError",
+    "EventFiles",
     "InspectModel",
+    "LastWords",
     "MetricsFile",
     "NormGradients",
     "NormParameters",
@@ -29,4 +33,5 @@ __all__ = [
     "StopWhenDiverged",
     "StoppedError",
     "ValidateLastStep",
+    "WholeFiles",
 ]

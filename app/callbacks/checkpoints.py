@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import threading
 import time
@@ -16,13 +15,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from app.callbacks.steps import made_update, validation_follows
 from app.errors import InputError
 from app.run_folder import CHECKPOINTS as FOLDER
-from app.run_folder import kept_weights, weights_name
+from app.run_folder import kept_weights, same_content, weights_name
+from app.whole_file import answering, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +37,36 @@ class StoppedError(RuntimeError):
         self.exit_status = 128 + number
 
 
+class WholeFiles(TorchCheckpointIO):
+    """Writes each checkpoint straight to its disk, whole or not at all, and has it there before it takes its name.
+
+    Lightning's own way writes it to memory, then to the system's folder for temporary files, and from there to its
+    place; a disk that is full leaves halves behind in both.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write one.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        assert storage_options is None, storage_options
+        path = Path(path)
+        with whole_file(path) as part:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(part, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+
+
 class RunCheckpoint(Checkpoint):
     """Writes `checkpoints/last.ckpt` at each validation and in between; `best.ckpt` when the score improves.
 
     SIGTERM and SIGINT end the run at its next update or validation, after last.ckpt was written.
 
-    A file appears whole or not at all: it is written beside its place and renamed. When a state is both best and
-    last, best.ckpt is put in place first, so that a kill in between leaves a last.ckpt from which the same best.ckpt
-    is reached again.
+    A file appears whole or not at all, by `WholeFiles`. When a state is both best and last, best.ckpt is put in place
+    first, so that a kill in between leaves a last.ckpt from which the same best.ckpt is reached again.
 
     Args:
         monitor: the score, e.g. val/accuracy.
@@ -159,11 +183,9 @@ class RunCheckpoint(Checkpoint):
         Before last.ckpt is: a run that is killed in between writes the same files again.
         """
         folder = Path(trainer.default_root_dir) / FOLDER
-        path = folder / weights_name(trainer.global_step)
-        trainer.save_checkpoint(path.with_suffix(".tmp"), weights_only=True)  # by all processes; ends in a barrier
+        # by all processes; ends in a barrier
+        trainer.save_checkpoint(folder / weights_name(trainer.global_step), weights_only=True)
         if trainer.is_global_zero:
-            _sync(path.with_suffix(".tmp"))
-            os.replace(path.with_suffix(".tmp"), path)
             for old in kept_weights(folder)[:-keep]:
                 old.unlink()
 
@@ -172,11 +194,14 @@ class RunCheckpoint(Checkpoint):
         fresh = folder / "last.ckpt.tmp"
         trainer.save_checkpoint(fresh)  # by all processes; ends in a barrier
         if trainer.is_global_zero:
-            _sync(fresh)
-            if is_best:
-                _link(fresh, folder / "best.ckpt.tmp")
-                os.replace(folder / "best.ckpt.tmp", folder / "best.ckpt")
-            os.replace(fresh, folder / "last.ckpt")
+            try:
+                if is_best:
+                    with whole_file(folder / "best.ckpt") as part:
+                        same_content(fresh, part)
+                with answering(folder / "last.ckpt"):
+                    os.replace(fresh, folder / "last.ckpt")
+            finally:
+                fresh.unlink(missing_ok=True)
         self._written_at = time.monotonic()
 
 
@@ -192,18 +217,3 @@ class StopEarly(EarlyStopping):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop again if the run had stopped when its checkpoint was written."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
-
-
-def _sync(path: Path) -> None:
-    """Have the file on the disk before it takes its name."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same content under a second name, without writing it twice where the file system has hard links."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -6,8 +6,10 @@ arrives for the last step joins its line.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +18,9 @@ from typing import Any
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
+
+from app.errors import InputError
+from app.whole_file import answering, whole_file
 
 FILE_NAME = "metrics.jsonl"
 Event = dict[str, Any]
@@ -28,12 +33,16 @@ def log_event(trainer: Trainer, metrics: Mapping[str, float]) -> None:
 
 
 def read_events(folder: Path) -> list[Event]:
-    """The events of a run folder, in order; an unfinished last line, left by a kill, is passed over."""
+    """The events of a run folder, in order; an unfinished last line, left by a kill or a full disk, is passed over.
+
+    Raises:
+        InputError: for another line that holds no event.
+    """
     path = folder / FILE_NAME
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # behind the last newline is nothing, or a torn line
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return [_event(line, f"{path}:{number}") for number, line in enumerate(lines[:-1], start=1)]  # the last one is torn
 
 
 class MetricsFile(Logger):
@@ -86,9 +95,11 @@ class MetricsFile(Logger):
             self._last_offset = path.stat().st_size if path.exists() else 0
             self._last = {"step": step, **values}
         # One write of a line at least as long as the one it replaces: no moment at which the file lacks it.
-        with open(path, "r+b" if path.exists() else "wb", buffering=0) as file:
+        line = json.dumps(self._last).encode() + b"\n"
+        with answering(path), open(path, "r+b" if path.exists() else "wb", buffering=0) as file:
             file.seek(self._last_offset)
-            file.write(json.dumps(self._last).encode() + b"\n")
+            if file.write(line) < len(line):  # what a disk that has become full does before it refuses
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @property
     def last(self) -> Event | None:
@@ -106,12 +117,21 @@ class MetricsFile(Logger):
         before = [event for event in read_events(self._folder) if last is not None and event["step"] < last["step"]]
         kept = [*before, *([last] if last is not None else [])]
         lines = [json.dumps(event).encode() + b"\n" for event in kept]
-        temporary = path.with_suffix(".tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(b"".join(lines))
-        temporary.replace(path)
+        with whole_file(path) as part:
+            part.write_bytes(b"".join(lines))
         self._last = kept[-1] if kept else None
         self._last_offset = sum(map(len, lines[:-1]))
+
+
+def _event(line: str, place: str) -> Event:
+    try:
+        event = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{place}: holds no event ({error}); delete this line") from error
+    if not isinstance(event, dict) or "step" not in event:
+        raise InputError(f"{place}: holds no event; delete this line")
+    return event
 
 
 def _plain(value: float) -> float | None:

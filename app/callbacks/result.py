@@ -14,6 +14,7 @@ from typing import Any
 from app.callbacks.metrics_file import Event
 from app.callbacks.norm_gradients import gradient_summary
 from app.callbacks.overfitting import overfitting_summary
+from app.whole_file import whole_file
 
 FILE_NAME = "result.json"
 SCHEMA = 2  # raised when a key changes its meaning
@@ -85,10 +86,13 @@ def build_result(
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:
-    """Write result.json, whole or not at all."""
-    temporary = folder / f"{FILE_NAME}.tmp"
-    temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / FILE_NAME)
+    """Write result.json, whole or not at all.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    with whole_file(folder / FILE_NAME) as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def summarise(result: dict[str, Any], folder: Path) -> str:

@@ -27,6 +27,7 @@ from app.callbacks.steps import made_update
 from app.errors import InputError
 from app.figures import draw_curves, draw_norm_gradients, draw_norm_parameters
 from app.run_folder import write_facts
+from app.whole_file import whole_file
 
 _KEY = "run_record"  # of a checkpoint
 
@@ -117,9 +118,10 @@ class RunRecord(Callback):
             folder = Path(trainer.default_root_dir)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "result.json").unlink(missing_ok=True)  # of an attempt that this one goes on from
-            (folder / "config.yaml").write_text(self.config, encoding="utf-8")
+            with whole_file(folder / "config.yaml") as part:
+                part.write_text(self.config, encoding="utf-8")
             write_facts(folder, self.facts)
-            with open(folder / "norm_sites.csv", "w", encoding="utf-8", newline="") as file:
+            with whole_file(folder / "norm_sites.csv") as part, open(part, "w", encoding="utf-8", newline="") as file:
                 writer = csv.DictWriter(file, list(pl_module.site_rows[0]) if pl_module.site_rows else ["path"])
                 writer.writeheader()
                 writer.writerows(pl_module.site_rows)
@@ -167,7 +169,8 @@ class RunRecord(Callback):
             self.result["test"] = {key.removeprefix("test/"): score for key, score in pl_module.scores.items()}
             self.result["tested"], self.result["score_signatures"] = self.tested, pl_module.score_signatures
             for name, lines in pl_module.test_texts.items():
-                (folder / f"test_{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+                with whole_file(folder / f"test_{name}.txt") as part:
+                    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             write_result(folder, self.result)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -118,6 +118,13 @@ class DataModule(LightningDataModule):
     def splits(self) -> dict[str, Split]:
         """The parts train, val and test, read and tokenised."""
 
+    def batch_size_settings(self, training: bool) -> str:
+        """What makes a batch smaller, in training or in evaluation, for a person whose memory it does not fit."""
+        if not training and self.eval_batch_factor > 1:
+            return f"data.eval_batch_factor ({self.eval_batch_factor})"
+        name = "batch_tokens" if self.batch_tokens is not None else "batch_size"
+        return f"data.{name} ({getattr(self, name)})"
+
     @abstractmethod
     def kept_facts(self) -> dict[str, Any]:
         """What `facts` and `predict_splits` are made of, in plain types: the run folder keeps it for predict."""

@@ -181,6 +181,12 @@ class ByteData(DataModule):
         size = min(len(windows.lengths), len(val.lengths))
         return windows.subset(np.arange(size) * len(windows.lengths) // size)
 
+    def batch_size_settings(self, training: bool) -> str:
+        """Rows of a batch, or how long they are."""
+        if training:
+            return f"data.streams ({self.streams}) or data.segment ({self.segment})"
+        return f"data.eval_batch_size ({self.eval_batch_size})"
+
     def predict_splits(self) -> Pieces[PromptSplit]:
         """The prompts of `predict_source`, those of standard input as they come; an empty line stays one."""
         pieces = texts_to_predict(self.given_predict_source(), "text", strip=False, most=self.predict_piece)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
-from app.errors import InputError
+from app.whole_file import answering, whole_file
 
 
 def make_once(path: Path, write: Callable[[Path], None], is_good: Callable[[Path], bool] = Path.is_file) -> Path:
@@ -25,18 +24,12 @@ def make_once(path: Path, write: Callable[[Path], None], is_good: Callable[[Path
     Raises:
         InputError: if the folder cannot be written.
     """
-    try:
+    with answering(path):
         if is_good(path):  # before the lock: a finished cache may be read-only
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
             if not is_good(path):
-                part = path.with_name(f".{path.name}.part")  # only the holder of the lock writes it
-                try:
+                with whole_file(path) as part:  # only the holder of the lock writes it
                     write(part)
-                    os.replace(part, path)
-                finally:
-                    part.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error}); make room there or choose another folder") from error
     return path

@@ -28,6 +28,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from app.datamodules.cache import make_once
 from app.errors import InputError
+from app.whole_file import FULL
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -177,6 +178,8 @@ def _web(source: str, expected: str | None, cache_dir: Path) -> tuple[Path, Call
                 shutil.copyfileobj(response, stream)
                 announced = response.headers.get("Content-Length")
         except (OSError, HTTPException, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise  # a fault of the cache's disk, which make_once answers
             raise InputError(f"{source}: cannot be downloaded ({error}); check address and network") from error
         if announced and int(announced) != part.stat().st_size:
             raise InputError(f"{source}: broke off after {part.stat().st_size} of {announced} bytes; try again")

@@ -205,7 +205,8 @@ def train_or_load_tokenizer(
     texts = list(texts)
     key = _digest(texts, config)
     path = make_once(
-        cache_dir / "tokenizers" / f"{config.kind}-{key[:32]}.json", lambda part: _train(texts, config).save(str(part))
+        cache_dir / "tokenizers" / f"{config.kind}-{key[:32]}.json",
+        lambda part: part.write_text(_train(texts, config).to_str(pretty=True), encoding="utf-8"),
     )
     tokenizer = TextTokenizer(Tokenizer.from_file(str(path)), pad_id=SPECIAL_TOKENS.index(PAD))
     log.info("tokenizer %s: %d entries, from %d texts, %s", config.kind, tokenizer.vocab_size, len(texts), path)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from app.whole_file import whole_file
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -37,11 +39,14 @@ def new_depth_figure(panels: int, sites: Sequence[str], title: str) -> tuple[Fig
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the picture in the format that the path's suffix names."""
-    temporary = path.with_suffix(".tmp")
+    """Write the picture in the format that the path's suffix names.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
     dateless = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else {}
-    figure.savefig(temporary, format=path.suffix[1:], metadata=dateless)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        figure.savefig(part, format=path.suffix[1:], metadata=dateless)
 
 
 def plain(axes: Axes, sides: Sequence[Literal["top", "right"]] = ("top", "right")) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from app.errors import InputError
+from app.errors import DEBUG, InputError, print_answer, take_debug
 from app.study.inspection import inspect
 from app.study.launch import Engine, run_cells
 from app.study.local import LocalEngine
@@ -24,17 +24,19 @@ EXIT_INPUT, EXIT_FAILED = 2, 1
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 1 for a study with failed cells, 2 for bad input, 128 + the signal."""
-    if arguments[:1] == ["inspect"]:  # whose arguments are train.py's
-        return _answered(lambda: inspect(arguments[1:]))
-    known = _parser().parse_args(arguments)
-    return _answered(lambda: known.function(known))
+    of_study, debug = take_debug(arguments)
+    if of_study[:1] == ["inspect"]:  # whose arguments are train.py's
+        of_train = [*of_study[1:], *([DEBUG] if debug else [])]
+        return _answered(lambda: inspect(of_train), debug)
+    known = _parser().parse_args(of_study)
+    return _answered(lambda: known.function(known), debug)
 
 
-def _answered(command: Callable[[], int]) -> int:
+def _answered(command: Callable[[], int], debug: bool) -> int:
     try:
         return command()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_answer(str(error), error, debug)
         return EXIT_INPUT
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -43,6 +45,7 @@ def _answered(command: Callable[[], int]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.study", description="Many runs, one answer.")
+    parser.add_argument(DEBUG, action="store_true", help="show the traceback behind an error's one-line answer")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "inspect", help="a model before it is trained: norms, parameters, activations and gradients; arguments of fit"

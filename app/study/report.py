@@ -22,6 +22,7 @@ from app.study.plan import Cell, Study, label_of
 from app.study.published import published
 from app.study.table import estimate
 from app.study.translations import sentence_tests
+from app.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -200,6 +201,5 @@ def _escaped(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")

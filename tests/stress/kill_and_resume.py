@@ -70,7 +70,7 @@ def kill_somewhere(process: subprocess.Popen[bytes], run: Path, longest_s: float
     """Kill the process at a random moment; say where it was, or None if it had finished before."""
     at_write = rng.random() < 0.4
     earliest = time.monotonic() + rng.uniform(0, 0.8 * longest_s)
-    partial = run / "checkpoints" / "last.ckpt.tmp"
+    partial = run / "checkpoints" / ".last.ckpt.tmp.part"
     while process.poll() is None and (time.monotonic() < earliest or (at_write and not partial.exists())):
         time.sleep(0.0005 if at_write else 0.005)
     if process.poll() is not None:

@@ -1,0 +1,37 @@
+"""EventFiles: TensorBoard's logger, whose faults are answered as those of other files are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from app.errors import InputError
+from app.whole_file import answering
+
+
+class EventFiles(TensorBoardLogger):
+    """Writes to the folder tensorboard of a run folder.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="", version="tensorboard")
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Hand one event to TensorBoard's own thread, which writes it.
+
+        Raises:
+            InputError: if that thread could not write an earlier one.
+        """
+        with answering(Path(self.log_dir)):
+            super().log_metrics(dict(metrics), step)
+
+    def finalize(self, status: str) -> None:
+        """Write what is left; where a run has failed, its own error is what counts."""
+        with suppress(InputError) if status == "failed" else nullcontext(), answering(Path(self.log_dir)):
+            super().finalize(status)

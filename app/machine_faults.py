@@ -1,0 +1,69 @@
+"""What a machine can do to a run, told by what Python and torch raise for it: no defect of ours, and nobody's typing.
+
+A fault is answered like what a person typed: a line that says what happened and what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+
+from app.whole_file import FULL, cannot_write
+
+_UNWRITABLE = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
+_LOST_PROCESS = (
+    "Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited",
+)  # fmt: skip
+
+
+def describe_fault(error: BaseException) -> str | None:
+    """The line for a person, or None if the machine is not to blame."""
+    if isinstance(error, OSError):
+        return _of_a_file(error)
+    if is_out_of_memory(error):
+        return "out of memory"
+    message = str(error)
+    if match := re.search(r"DataLoader worker \(pid (\d+)\) is killed by signal: ([\w ]+)", message):
+        return (
+            f"a loader process ({match[1]}) was ended by a signal ({match[2].strip()}), as the system does when memory "
+            "runs out; lower data.workers"
+        )
+    if match := re.search(r"DataLoader worker \(pid\(s\) ([\d, ]+)\) exited unexpectedly", message):
+        return f"a loader process ({match[1]}) ended unexpectedly; data.workers 0 shows what is wrong in it"
+    if isinstance(error, RuntimeError) and any(words in message for words in _LOST_PROCESS):
+        return "another process of this run has ended, so this one cannot go on; see what that one said"
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's and numpy's own, a GPU's, or what torch takes from the system."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and (type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error))
+    )
+
+
+def has_lost_loader(error: BaseException) -> bool:
+    """Whether a loader process has died."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+
+
+def words_of(error: BaseException) -> str:
+    """The message of an error, without the traceback that a loader process puts around it."""
+    return str(error).rstrip().rpartition(f"\n{type(error).__module__}.{type(error).__name__}: ")[2]
+
+
+def _of_a_file(error: OSError) -> str | None:
+    if "DataLoader worker process" in str(error):
+        error = _unwrapped(error)
+    if error.errno in _UNWRITABLE:
+        return cannot_write(error.filename or "a file of this run", error)
+    if error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}; it must stay there while the command runs"
+    return None
+
+
+def _unwrapped(error: OSError) -> OSError:
+    """As it was raised in a loader process, which sends its text alone."""
+    match = re.match(r"\w+: \[Errno (\d+)\] (.+?)(?:: '(.*)')?$", str(error).rstrip().splitlines()[-1])
+    return OSError(int(match[1]), match[2], match[3]) if match else error

@@ -1,0 +1,70 @@
+"""Callbacks that do to a run what a machine can do, at a chosen moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback
+
+
+class _At(Callback):
+    """Calls `strike` when a hook is called for the nth time, counted from 1."""
+
+    def __init__(self, hook: str, time: int) -> None:
+        calls = 0
+
+        def count(*_: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == time:
+                self.strike()
+
+        setattr(self, hook, count)
+
+    def strike(self) -> None:
+        raise NotImplementedError
+
+
+class FillDisk(_At):
+    """Fills the file system of a folder by a file in it, but for so many bytes."""
+
+    def __init__(self, hook: str, time: int, folder: str, leave: int) -> None:
+        super().__init__(hook, time)
+        self.folder, self.leave = folder, leave
+
+    def strike(self) -> None:
+        disk = os.statvfs(self.folder)
+        (Path(self.folder) / "filler").write_bytes(bytes(disk.f_bavail * disk.f_bsize - self.leave))
+
+
+class LimitFiles(_At):
+    """Lets no file of this process grow beyond so many bytes: what a full disk does to large ones, on any machine."""
+
+    def __init__(self, hook: str, time: int, largest: int) -> None:
+        super().__init__(hook, time)
+        self.largest = largest
+
+    def strike(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.largest, resource.RLIM_INFINITY))
+
+
+class KillWorkers(_At):
+    """Kills this process's loader processes, as the system does when memory runs out."""
+
+    def strike(self) -> None:
+        for child in multiprocessing.active_children():
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGKILL)
+
+
+class TakeMemory(_At):
+    """Asks torch for more memory than any machine has."""
+
+    def strike(self) -> None:
+        torch.empty(10**15)
