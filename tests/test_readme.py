@@ -1,15 +1,32 @@
-"""What the README shows does what it says."""
+"""Each block of the README that a person can copy does what the text beside it says."""
 
+import io
+import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
+import pytest
+
+from app.cli import main
 from app.norms import norm_names
 from tests.conftest import ROOT, only_run, read_result
 from tests.stand_ins import sentence_pairs, write_aligned, write_treebank
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# what a command of each block is recognised by; each has its test below, but for the last two
+BLOCKS = (
+    "--norm softsign", "reviews.csv", "digits", "--data.source corpus", "book.txt", "--data.source treebank",
+    "--ckpt_path last", "torchrun", "--data.predict_source", "app.export", "app.study run",
+    "pip install", "app.benchmark",  # .ci/run and tests/benchmark
+)  # fmt: skip
+QUICKSTART = ("--config", "configs/quickstart.yaml")
+SHORT = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.val_fraction=0.1")
 
 
 def block(language: str, containing: str) -> str:
@@ -18,14 +35,48 @@ def block(language: str, containing: str) -> str:
     return found
 
 
+def commands(containing: str, run: object = "RUN") -> list[list[str]]:
+    """The words of each command of a block, a run's folder in the place of RUN."""
+    lines = block("bash", containing).replace("\\\n", " ").splitlines()
+    found = [shlex.split(line.partition("<")[0], comments=True) for line in lines]
+    return [[word.replace("RUN", str(run)) for word in words] for words in found]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to work in, which has the project's configs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    return tmp_path
+
+
+@pytest.fixture
+def run(here, tiny_texts):
+    """The folder of a short run of the quickstart."""
+    assert main(["fit", *QUICKSTART, f"--data.source={tiny_texts}", *SHORT]) == 0
+    return only_run(here / "runs")
+
+
+def fit(containing: str, *small: str) -> None:
+    """The one command of a block, which is train.py, on less."""
+    (command,) = commands(containing)
+    assert command[:3] == ["python", "train.py", "fit"]
+    assert main([*command[2:], *small]) == 0
+
+
+def test_every_block_has_a_test():
+    for text in re.findall(r"```bash\n(.*?)```", README, re.DOTALL):
+        assert any(words in text for words in BLOCKS), text
+
+
 def test_a_norm_of_your_own_is_one_file(tmp_path, tiny_texts):
     for name in ("app", "configs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "train.py", tmp_path)
     (tmp_path / "app/norms/softsign.py").write_text(block("python", "Softsign"))
-    command = block("bash", "softsign").split()
+    (command,) = commands("softsign")
     assert command[:2] == ["python", "train.py"]
-    small = ["--data.source", str(tiny_texts), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
+    small = [f"--data.source={tiny_texts}", *SHORT]
     done = subprocess.run([sys.executable, *command[1:], *small], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = read_result(only_run(tmp_path / "runs"))
@@ -33,58 +84,114 @@ def test_a_norm_of_your_own_is_one_file(tmp_path, tiny_texts):
     assert result["norm"]["replaced"] == 9
 
 
-def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_the_python_example_runs(here, capsys):
     exec(compile(block("python", "save_model"), "README.md", "exec"), {})
     assert "-> adanorm(k=0.1,scale=2)" in capsys.readouterr().out
-    assert (tmp_path / "vit-adanorm/config.json").exists()
+    assert (here / "vit-adanorm/config.json").exists()
 
 
-def test_your_own_data_takes_flags_alone(tmp_path, monkeypatch):
-    from app.cli import main
-
-    monkeypatch.chdir(tmp_path)
+def test_your_own_texts_take_flags_alone(here):
     rows = [f"{'good' if i % 2 else 'bad'} thing number {i},{'five' if i % 2 else 'one'}" for i in range(60)]
-    (tmp_path / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
-    command = block("bash", "reviews.csv").replace("\\\n", " ").split()
-    command[command.index("--config") + 1] = str(ROOT / "configs/classification/rt.yaml")
-    assert main([*command[2:], "--trainer.max_epochs", "1"]) == 0
-    assert read_result(only_run(tmp_path / "runs"))["dataset"] == "mine"
+    (here / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
+    fit("reviews.csv", "--trainer.max_epochs=1")
+    assert read_result(only_run(here / "runs"))["dataset"] == "mine"
 
 
-def test_your_own_parallel_corpus_takes_flags_alone(tmp_path, monkeypatch):
-    from app.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    write_aligned(tmp_path / "corpus/all", ("en", "cs"), sentence_pairs(80))
-    command = block("bash", "--data.source corpus").replace("\\\n", " ").split()
-    command[command.index("--config") + 1] = str(ROOT / "configs/translation/gettext_en_de.yaml")
-    assert main([*command[2:], "--trainer.max_epochs=1", "--test_after_fit=false"]) == 0
-    assert read_result(only_run(tmp_path / "runs"))["dataset"] == "mine"
-
-
-def test_your_own_bytes_take_flags_alone(tmp_path, monkeypatch):
-    from app.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "book.txt").write_text("".join(f"{source} {target}\n" for source, target in sentence_pairs(60)))
-    command = block("bash", "book.txt").split()
-    command[command.index("--config") + 1] = str(ROOT / "configs/language_modeling/tiny.yaml")
-    assert main([*command[2:], "--trainer.max_epochs=1"]) == 0
-    assert read_result(only_run(tmp_path / "runs"))["dataset"] == "mine"
+def test_a_dataset_in_a_yaml(here):
+    page = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(# mine.yaml.*?)```", page, re.DOTALL)
+    (command,) = re.findall(r"python train.py (fit .* mine.yaml)", page)
+    (here / "mine.yaml").write_text(text)
+    rows = [f"{'good' if i % 2 else 'bad'} thing number {i},{'five' if i % 2 else 'one'}" for i in range(60)]
+    (here / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
+    assert main([*command.split(), *SHORT]) == 0
+    assert only_run(here / "runs") == here / "runs/classification/mine/adanorm(k=0.1,scale=1)/seed1"
 
 
-def test_your_own_treebank_takes_flags_alone(tmp_path, monkeypatch):
-    from app.cli import main
+def test_your_own_pictures_take_flags_alone(here):
+    (here / "digits").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, size=(60, 28 * 28))
+    rows = [",".join(map(str, [*row, number % 3])) for number, row in enumerate(pixels)]
+    (here / "digits/digits.csv").write_text("\n".join(rows) + "\n")
+    fit("digits", "--trainer.max_epochs=1")
+    assert read_result(only_run(here / "runs"))["dataset"] == "mine"
 
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "treebank").mkdir()
+
+def test_your_own_parallel_corpus_takes_flags_alone(here):
+    write_aligned(here / "corpus/all", ("en", "cs"), sentence_pairs(80))
+    fit("--data.source corpus", "--trainer.max_epochs=1", "--test_after_fit=false")
+    assert read_result(only_run(here / "runs"))["dataset"] == "mine"
+
+
+def test_your_own_bytes_take_flags_alone(here):
+    (here / "book.txt").write_text("".join(f"{source} {target}\n" for source, target in sentence_pairs(60)))
+    fit("book.txt", "--trainer.max_epochs=1")
+    assert read_result(only_run(here / "runs"))["dataset"] == "mine"
+
+
+def test_your_own_treebank_takes_flags_alone(here):
+    (here / "treebank").mkdir()
     for seed, part in enumerate(("train", "dev", "test")):
-        write_treebank(tmp_path / f"treebank/own-{part}.conllu", 20, seed)
-    command = block("bash", "--data.source treebank").split()
-    command[command.index("--config") + 1] = str(ROOT / "configs/parsing/ud_lines.yaml")
-    assert main([*command[2:], "--trainer.max_epochs=1"]) == 0
-    assert read_result(only_run(tmp_path / "runs"))["dataset"] == "mine"
+        write_treebank(here / f"treebank/own-{part}.conllu", 20, seed)
+    fit("--data.source treebank", "--trainer.max_epochs=1")
+    assert read_result(only_run(here / "runs"))["dataset"] == "mine"
+
+
+def test_a_run_goes_on(here, tiny_texts, run):
+    first = read_result(run)["final"]["step"]
+    fit("--ckpt_path last", f"--data.source={tiny_texts}", *SHORT, "--trainer.max_epochs=2")
+    assert read_result(run)["final"]["step"] == 2 * first
+
+
+def test_several_processes_share_a_run(here, tiny_texts):
+    small = [f"--data.source={tiny_texts}", *SHORT, "--test_after_fit=false"]
+    for number, command in enumerate(commands("torchrun")):
+        program = [sys.executable] if command[0] == "python" else [sys.executable, "-m", "torch.distributed.run"]
+        words = [str(ROOT / word) if word == "train.py" else word for word in command[1:]]
+        root = here / f"runs{number}"
+        done = subprocess.run([*program, *words, *small, f"--run_root={root}"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert read_result(only_run(root))["cost"]["processes"] == 2
+
+
+def test_a_run_is_tested_and_asked(here, run, capsys, monkeypatch):
+    (here / "new.txt").write_text("a warm funny film\na dull mess\n")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO((here / "new.txt").read_bytes())))
+    test, to_file, to_screen = (command[2:] for command in commands("--data.predict_source", run))
+    assert main(test) == 0
+    assert "test/accuracy" in capsys.readouterr().out
+    assert main(to_file) == 0
+    records = [json.loads(line) for line in (here / "answers.jsonl").read_text().splitlines()]
+    assert [set(record) >= {"label", "probabilities"} for record in records] == [True, True]
+    capsys.readouterr()
+    assert main(to_screen) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3  # names of the columns, and two records
+
+
+def test_a_run_is_exported(here, run):
+    from app.export.__main__ import main as export
+
+    for command in commands("app.export", run):
+        assert command[:3] == ["python", "-m", "app.export"]
+        assert export(command[3:]) == 0
+    assert (here / "my-model/config.json").exists() and (run / "model.onnx").exists()
+
+
+def test_a_study_is_run_and_reported(here, tiny_texts, capfd):
+    from app.study.__main__ import main as study
+
+    inspect, *others = commands("app.study run")
+    assert study([*inspect[3:], f"--data.source={tiny_texts}"]) == 0
+    (here / "configs").unlink()
+    shutil.copytree(ROOT / "configs", here / "configs")
+    plan = here / "configs/studies/quickstart.yaml"
+    small = "\n".join([f"overrides: {{data.source: {tiny_texts}, trainer.max_epochs: 1, data.val_fraction: 0.1}}", ""])
+    text = re.sub(r"(?m)^overrides:.*\n", small, re.sub(r"(?m)^seeds:.*$", "seeds: [1]", plan.read_text()))
+    plan.write_text(re.sub(r"(?m)^norms:.*$", "norms: [layernorm, adanorm]", text))
+    for command in others:
+        assert command[:3] == ["python", "-m", "app.study"]
+        assert study(command[3:]) == 0
+    assert (here / "runs/studies/quickstart/report/report.html").exists()
 
 
 def test_every_norm_stands_in_the_table():
@@ -93,7 +200,13 @@ def test_every_norm_stands_in_the_table():
 
 
 def test_every_config_stands_in_the_text():
-    for task in ("classification", "translation", "language_modeling"):
+    for task in ("classification", "translation", "language_modeling", "parsing"):
         for path in (ROOT / "configs" / task).glob("*.yaml"):
             assert f"`{path.stem}`" in README
             assert f"`{path.stem}`" in (ROOT / "data/README.md").read_text() or path.stem == "mnist_vit"
+
+
+def test_what_the_texts_point_to_is_there():
+    for page in [ROOT / "README.md", ROOT / "data/README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert os.path.exists(page.parent / target), f"{page.name}: {target}"
