@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from app.errors import InputError
+from app.flags import Parser
 from app.study.inspection import inspect
 from app.study.launch import Engine, run_cells
 from app.study.local import LocalEngine
@@ -26,8 +27,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 1 for a study with failed cells, 2 for bad input, 128 + the signal."""
     if arguments[:1] == ["inspect"]:  # whose arguments are train.py's
         return _answered(lambda: inspect(arguments[1:]))
-    known = _parser().parse_args(arguments)
-    return _answered(lambda: known.function(known))
+    return _answered(lambda: _dispatch(_parser().parse_args(arguments)))
+
+
+def _dispatch(known: argparse.Namespace) -> int:
+    function: Callable[[argparse.Namespace], int] = known.function
+    return function(known)
 
 
 def _answered(command: Callable[[], int]) -> int:
@@ -42,7 +47,7 @@ def _answered(command: Callable[[], int]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m app.study", description="Many runs, one answer.")
+    parser = Parser(prog="python -m app.study", description="Many runs, one answer.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "inspect", help="a model before it is trained: norms, parameters, activations and gradients; arguments of fit"
