@@ -24,7 +24,7 @@ from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
 from app.cli_arguments import add_run_arguments
 from app.cli_callbacks import fit_callbacks, run_record
-from app.cli_checks import check_settings
+from app.cli_checks import check_arguments, check_settings
 from app.cli_errors import explain
 from app.cli_norm import fold_norm
 from app.cli_output import output_stream, speak_plainly
@@ -39,6 +39,7 @@ from app.run_folder import (
     weights_to_average,
 )
 from app.tasks import Task
+from app.tasks.optimization import check_schedule
 
 BASE_CONFIG = Path(__file__).parent.parent / "configs" / "base.yaml"
 EXIT_INPUT, EXIT_DIVERGED = 2, 4
@@ -84,9 +85,7 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; without Lightning's warning about arguments that do not come from sys.argv."""
         self.config = parser.parse_args(args)
-        seed = self.config[self.config.subcommand].seed_everything
-        if seed < 0:
-            raise InputError(f"seed_everything is {seed}; allowed: whole numbers from 0")
+        check_arguments(self.config.subcommand, self.config[self.config.subcommand])
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: what a checkpoint says must not override what the command line says."""
@@ -108,6 +107,8 @@ class CLI(LightningCLI):
         """The trainer, with the run folder as its root and what every run needs around it."""
         is_fit = self.subcommand == "fit"
         check_settings(self.settings, self.datamodule.name, len(self.datamodule.plan) if is_fit else None)
+        if is_fit:
+            self.datamodule.check_budgets()
         log.info(self.model.norm_report)
         self.folder = self._folder()
         extra: list[Callback] = []
@@ -130,7 +131,7 @@ class CLI(LightningCLI):
         )
         try:
             return Trainer(**config)
-        except (MisconfigurationException, ValueError) as error:  # such as a device that is not there
+        except (MisconfigurationException, ValueError, TypeError) as error:  # such as a device that is not there
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
     def after_instantiate_classes(self) -> None:
@@ -142,6 +143,7 @@ class CLI(LightningCLI):
         keeps_files = not self.trainer.fast_dev_run
         checkpoint = checkpoint_to_go_on_from(self.folder, ckpt_path)
         model.total_steps = self._total_steps()
+        check_schedule(model.optimizer_config, model.total_steps)
         owns_folder = keeps_files and self.trainer.is_global_zero
         with take_folder(self.folder, begins=checkpoint is None) if owns_folder else nullcontext():
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
