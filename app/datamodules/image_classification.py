@@ -142,7 +142,7 @@ class ImageClassificationData(DataModule):
         channels = shape[3] if len(shape) == 4 else 1
         if shape[1] != shape[2]:
             raise InputError(f"{self.source}: images are {shape[1]}x{shape[2]}; the models here take square ones")
-        return DataFacts({"image_size": shape[1], "num_channels": channels}, self.labels)
+        return DataFacts({"image_size": shape[1], "num_channels": channels}, self.labels, batch=ImageBatch)
 
     @cached_property
     def splits(self) -> dict[str, ImageSplit]:

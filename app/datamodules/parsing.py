@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from app.batches import DataFacts
+from app.batches import DataFacts, ParsingBatch
 from app.datamodules.base import DataModule
 from app.datamodules.conllu import Sentence
 from app.datamodules.parsing_split import ParsingSplit
@@ -196,6 +196,7 @@ class ParsingData(DataModule):
             features=self.encoder.features,
             root_labels=self.encoder.root_relations,
             score_groups=tuple(re.sub(r"[^\w:-]", "_", name) for name in self.encoder.score_without),  # parts of keys
+            batch=ParsingBatch,
         )
 
     @cached_property

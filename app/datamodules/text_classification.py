@@ -176,6 +176,8 @@ class TextClassificationData(DataModule):
         return DataFacts(
             {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id},
             self.labels,
+            max_length=self.max_length,
+            batch=TextBatch,
         )
 
     @cached_property

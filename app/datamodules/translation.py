@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.batches import DataFacts
+from app.batches import DataFacts, TranslationBatch
 from app.datamodules.base import DataModule
 from app.datamodules.detokenize import detokenize
 from app.datamodules.files import only_part
@@ -143,6 +143,7 @@ class TranslationData(DataModule):
             vocabulary=self.tokenizer.digest,
             decode=self.tokenizer.decode,
             target_language=self.languages[1],
+            batch=TranslationBatch,
         )
 
     @cached_property

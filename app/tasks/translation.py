@@ -36,6 +36,7 @@ class Translation(Task):
     """
 
     name = "translation"
+    reads = (TranslationBatch,)
     primary = PrimaryMetric("bleu", "max")
     metrics = ("loss", "bleu")
     counted = ("loss",)
