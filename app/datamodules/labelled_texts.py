@@ -141,6 +141,8 @@ def texts_to_predict(
     Raises:
         InputError: for a file or line that cannot be read, or a source that holds nothing.
     """
+    if not source:
+        raise InputError("predict_source is empty; give a file, or - for standard input")
     if source == "-":
         pieces = lines_as_they_come(encoding or "utf-8")
     elif data_suffix(Path(source)) in TABLE_SUFFIXES:

@@ -229,7 +229,8 @@ def _train(texts: list[str], config: TokenizerConfig) -> Tokenizer:
         core = Tokenizer(models.WordLevel(unk_token=UNK) if words else models.BPE())
         if config.lowercase:
             core.normalizer = normalizers.Lowercase()
-        core.pre_tokenizer = _word_splitter() if words else pre_tokenizers.ByteLevel()
+        splitter = pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)  # what matches is kept, white space goes
+        core.pre_tokenizer = splitter if words else pre_tokenizers.ByteLevel()
         if words:
             trainer: Any = trainers.WordLevelTrainer(special_tokens=list(SPECIAL_TOKENS), **options)
         else:
@@ -237,16 +238,14 @@ def _train(texts: list[str], config: TokenizerConfig) -> Tokenizer:
             alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
             trainer = trainers.BpeTrainer(special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, **options)
         core.train_from_iterator(texts, trainer)
+    if core.get_vocab_size() == len(SPECIAL_TOKENS):
+        raise InputError(f"tokenizer min_frequency {config.min_frequency}; no training word occurs so often; lower it")
     core.post_processor = processors.TemplateProcessing(
         single=f"{CLS} $A {SEP}",
         pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
         special_tokens=[(token, SPECIAL_TOKENS.index(token)) for token in (CLS, SEP)],
     )
     return core
-
-
-def _word_splitter() -> pre_tokenizers.PreTokenizer:
-    return pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)  # what matches is kept, white space goes
 
 
 def _train_wordpiece(texts: list[str], lowercase: bool, options: dict[str, Any]) -> Tokenizer:
