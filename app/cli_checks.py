@@ -82,7 +82,7 @@ def check_settings(settings: Namespace, dataset: str, batches: int | None) -> No
         raise InputError(f"checkpoint_every_minutes is {minutes}; allowed: numbers above 0")
     if not re.fullmatch(r"[^./\0][^/\0]{0,99}", dataset):
         raise InputError(
-            f"data.name is {dataset!r}; it names a folder: allowed are up to 100 letters without / and without first dot"
+            f"data.name is {dataset!r}; it names a folder: allowed are 1 to 100 letters, no /, no first dot"
         )
     if batches is not None:
         _check_compiler(settings.compile)

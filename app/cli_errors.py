@@ -39,7 +39,7 @@ def explain(error: BaseException) -> str | None:
         if isinstance(cause, ArgumentError):
             return _condense(str(cause))
         if isinstance(cause, MisconfigurationException):
-            return f"trainer: {' '.join(str(cause).split())}"
+            return f"trainer: {' '.join(str(cause).split())}; change this setting of trainer"
     return None
 
 
@@ -71,7 +71,7 @@ def _condense(message: str) -> str:
         return f"{names} is missing or null; give a value"
     if missing:
         names = re.sub(r"\b\w+\.", "", missing[1]).replace(", ", " and ")
-        return f"nothing says what {names} is; give --config FILE, such as configs/quickstart.yaml"
+        return f"{names} are not set; give --config FILE, such as configs/quickstart.yaml"
     got = re.search(r"Unable to load config ['\"](.*?)['\"]", message) or re.search(
         r"(?:Got|Given) value: (.*)", message
     )
