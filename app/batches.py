@@ -177,6 +177,7 @@ class DataFacts:
         features: entries of the vocabularies of words, tags and characters, by these names, as far as there are any.
         root_labels: for each of `labels`, whether it marks roots and nothing else; empty where the data has none.
         score_groups: names of the further scores that leave words out, such as punct.
+        batch: kind of the batches, which tells the tasks that the data is for; None leaves it unsaid.
     """
 
     model_options: dict[str, Any] = field(default_factory=dict)
@@ -190,3 +191,4 @@ class DataFacts:
     features: dict[str, int] = field(default_factory=dict)
     root_labels: tuple[bool, ...] = ()
     score_groups: tuple[str, ...] = ()
+    batch: type[Batch] | None = None

@@ -25,7 +25,7 @@ from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
 from app.cli_arguments import add_run_arguments
 from app.cli_callbacks import fit_callbacks, last_words, run_record
-from app.cli_checks import check_devices, check_settings
+from app.cli_checks import check_arguments, check_settings
 from app.cli_errors import explain
 from app.cli_norm import fold_norm
 from app.cli_output import speak_plainly
@@ -43,6 +43,7 @@ from app.run_folder import (
     weights_to_average,
 )
 from app.tasks import Task
+from app.tasks.optimization import check_schedule
 
 BASE_CONFIG = Path(__file__).parent.parent / "configs" / "base.yaml"
 EXIT_INPUT, EXIT_DIVERGED = 2, 4
@@ -60,6 +61,7 @@ class CLI(LightningCLI):
     trainer: Trainer
 
     def __init__(self, arguments: Sequence[str]) -> None:
+        self.command = arguments[0] if arguments and arguments[0] in COMMANDS else None
         super().__init__(
             model_class=Task,
             datamodule_class=DataModule,
@@ -74,24 +76,27 @@ class CLI(LightningCLI):
                 "allow_abbrev": False,
                 **{
                     command: {"default_config_files": [str(BASE_CONFIG)], "exit_on_error": False, "allow_abbrev": False}
-                    for command in COMMANDS
+                    for command in self.subcommands()
                 },
             },
             args=list(arguments),
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Lightning's commands; checkpoints are always loaded with weights_only=True, so that is no argument."""
-        return {command: skipped | {"weights_only"} for command, skipped in LightningCLI.subcommands().items()}
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Lightning's commands, or the one that is typed: a parser of each would take longer than the parsing.
+
+        Checkpoints are always loaded with weights_only=True, so that is no argument.
+        """
+        return {
+            command: skipped | {"weights_only"}
+            for command, skipped in LightningCLI.subcommands().items()
+            if self.command in (None, command)
+        }
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; without Lightning's warning about arguments that do not come from sys.argv."""
         self.config = parser.parse_args(args)
-        seed = self.config[self.config.subcommand].seed_everything
-        if seed < 0:
-            raise InputError(f"seed_everything is {seed}; allowed: whole numbers from 0")
-        check_devices(self.config[self.config.subcommand].trainer)
+        check_arguments(self.config.subcommand, self.config[self.config.subcommand])
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: what a checkpoint says must not override what the command line says."""
@@ -113,6 +118,8 @@ class CLI(LightningCLI):
         """The trainer, with the run folder as its root and what every run needs around it."""
         is_fit = self.subcommand == "fit"
         check_settings(self.settings, self.datamodule.name, len(self.datamodule.plan) if is_fit else None)
+        if is_fit:
+            self.datamodule.check_budgets()
         log.info(self.model.norm_report)
         self.folder = self._folder()
         extra: list[Callback] = []
@@ -134,8 +141,8 @@ class CLI(LightningCLI):
         )
         try:
             return Trainer(**config)
-        except (MisconfigurationException, ValueError, TypeError, ImportError) as error:  # such as a device not there
-            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+        except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+            raise InputError(f"trainer: {' '.join(str(error).split())}; change this setting of trainer") from error
 
     def after_instantiate_classes(self) -> None:
         """Give the weights their dtype now: Lightning does so after it has loaded a checkpoint into the old one."""
@@ -146,6 +153,7 @@ class CLI(LightningCLI):
         keeps_files = not self.trainer.fast_dev_run
         checkpoint = checkpoint_to_go_on_from(self.folder, ckpt_path)
         model.total_steps = self._total_steps()
+        check_schedule(model.optimizer_config, model.total_steps)
         owns_folder = keeps_files and self.trainer.is_global_zero
         with take_folder(self.folder, begins=checkpoint is None) if owns_folder else nullcontext():
             if owns_folder and checkpoint is not None and ckpt_path == "last":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 
@@ -10,6 +11,45 @@ import torch
 from jsonargparse import Namespace
 
 from app.errors import InputError
+
+LARGEST_SEED = 2**32 - 1  # that Lightning takes
+_PROCESSES_A_CORE = 4  # on CPUs; more of them only wait for each other, and take the memory of all
+_LEAST = {  # of the trainer's whole numbers; it would divide by 0, or train nothing
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "log_every_n_steps": 1,
+    "gradient_clip_val": 0,
+}
+
+
+def check_arguments(command: str, settings: Namespace) -> None:
+    """Refuse single values that the parser takes and that a run could not; before anything is read or built.
+
+    Args:
+        command: fit, validate, test or predict.
+        settings: the parsed arguments of the command.
+
+    Raises:
+        InputError: naming the setting, what came and what is allowed.
+    """
+    seed, trainer = settings.seed_everything, settings.trainer
+    if type(seed) is not int or not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f"seed_everything is {seed}; allowed: whole numbers from 0 to {LARGEST_SEED}")
+    if not settings.run_root or "\0" in settings.run_root:
+        raise InputError(f"run_root is {settings.run_root!r}; give the name of a folder")
+    for group in ("backbone", "optimizer"):
+        if settings.model.init_args[group] is None:
+            raise InputError(f"model.{group} is null; give a mapping, or leave it out")
+    for key, least in _LEAST.items():
+        if trainer[key] is not None and trainer[key] < least:
+            raise InputError(f"trainer.{key} is {trainer[key]}; allowed: numbers from {least}")
+    if command == "fit":
+        for key in ("max_epochs", "max_steps", "limit_train_batches", "val_check_interval"):
+            if trainer[key] == 0:
+                raise InputError(f"trainer.{key} is 0, with which nothing would be trained or validated; give more")
+    _check_gpus(trainer)
+    if command != "predict":
+        _check_processes(trainer)
 
 
 def check_settings(settings: Namespace, dataset: str, batches: int | None) -> None:
@@ -29,21 +69,17 @@ def check_settings(settings: Namespace, dataset: str, batches: int | None) -> No
     minutes = settings.checkpoint_every_minutes
     if minutes is not None and not minutes > 0:
         raise InputError(f"checkpoint_every_minutes is {minutes}; allowed: numbers above 0")
-    if not dataset or "/" in dataset or dataset.startswith("."):
+    if not re.fullmatch(r"[^./\0][^/\0]{0,99}", dataset):
         raise InputError(
-            f"data.name is {dataset!r}; it names a folder: allowed are names without / that begin with no dot"
+            f"data.name is {dataset!r}; it names a folder: allowed are 1 to 100 letters, no /, no first dot"
         )
     if batches is not None:
         _check_compiler(settings.compile)
         _check_validation(settings.trainer, batches)
 
 
-def check_devices(trainer: Namespace) -> None:
-    """Refuse a GPU where there is none, before any data is read.
-
-    Raises:
-        InputError: naming what was asked for and what there is.
-    """
+def _check_gpus(trainer: Namespace) -> None:
+    """A GPU asked for where there is none, or more of them than there are."""
     there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     wanted = trainer.accelerator
     if not isinstance(wanted, str) or wanted not in ("gpu", *there):
@@ -58,6 +94,18 @@ def check_devices(trainer: Namespace) -> None:
     devices = str(trainer.devices)
     if devices.isdecimal() and int(devices) > count:
         raise InputError(f"trainer.devices is {devices}; allowed: 1 to {count}, as many as torch finds here")
+
+
+def _check_processes(trainer: Namespace) -> None:
+    """Lightning would start as many processes on CPUs as it is told, a hundred too."""
+    if trainer.accelerator not in ("cpu", "auto") or torch.accelerator.is_available():
+        return
+    most, devices = _PROCESSES_A_CORE * (os.cpu_count() or 1), trainer.devices
+    if devices != "auto" and not (str(devices).isdecimal() and 1 <= int(devices) <= most):
+        raise InputError(
+            f"trainer.devices is {devices}, and here are CPUs alone; allowed: auto, or 1 to {most} processes, "
+            f"{_PROCESSES_A_CORE} a core"
+        )
 
 
 def _check_compiler(is_wanted: bool) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import inspect
 import re
 import typing
 from argparse import ArgumentError
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import groupby
 
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.errors import InputError
+from app.flags import did_you_mean, plain
 from app.machine_faults import describe_fault, words_of
 from app.norms import NormError
 
@@ -50,7 +51,7 @@ def _message(chain: list[BaseException]) -> str | None:
         if isinstance(cause, ArgumentError):
             return _condense(str(cause))
         if isinstance(cause, MisconfigurationException):
-            return f"trainer: {' '.join(str(cause).split())}"
+            return f"trainer: {' '.join(str(cause).split())}; change this setting of trainer"
     return None
 
 
@@ -63,61 +64,123 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _condense(message: str) -> str:
-    """One line out of the parser's paragraphs."""
-    keys = re.findall(r'Parser key "([\w.]+)"', message)
+    """One line out of the parser's paragraphs: they nest, and the innermost says what is wrong."""
+    keys = [key for key, _ in groupby(re.findall(r'Parser key "([\w.]+)"', message))]
     key = ".".join(keys)
-    class_path = next(iter(re.findall(r"given class_path '([\w.]+)'", message)), None)
-    unknown = (
-        re.search(r"Group '(?P<group>[\w.]+)' does not accept option '(?P<option>[\w.]+)'", message)
-        or re.search(r"(?:Option|option) '(?P<option>[\w.]+)'(?: is not accepted)?", message)
-        or re.search(r"unrecognized arguments: --(?P<option>[\w.]+)", message)
-    )
-    if unknown:
-        group = unknown.groupdict().get("group")
-        prefix = f"{key}.{group}" if group else key
-        option = f"{prefix}.{unknown['option']}" if prefix else unknown["option"]
-        return _unknown_key(option, [f"{prefix}.{name}" for name in _names(class_path, group)])
-    missing = re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message)
+    class_path = next(iter(re.findall(r"given class_path '([\w.]+)'", message)[::-1]), None)
+    if found := re.search(r"Unexpected config: (\w*)", message):
+        return f"{found[1]} is empty; give a value, or leave it out"
+    if found := re.search(r"Key must be a string, got: (.*)\.", message):
+        return f"a key of the settings is {found[1]}, which is no text; correct it, or put it into quotes"
+    if option := _unaccepted(message):
+        return _unknown_key(key, option.split("."), class_path)
+    if key in _CLASSES and (_WRONG_CLASS.search(message) or class_path in _BASES):
+        given = re.findall(r"'class_path': '?([^',}]*)|Given value: (.*)", message)
+        return _wrong_class(key, class_path or next(filter(None, given[0]), "None"))
+    if key in _CLASSES and "Not a valid subclass" in message:
+        return f"{key} mixes keys of a class with others; give class_path, and its arguments under init_args"
+    missing = re.search(r"the following arguments are required: (.*)", message)
+    if missing and key:
+        names = " and ".join(f"{key}.{name}" for name in missing[1].split(", "))
+        return f"{names} is missing or null; give a value"
     if missing:
-        module, name = missing.groups()
-        classes = [item for item in dir(importlib.import_module(module)) if item[0].isupper()]
-        return f"{key}.class_path is {module}.{name}{_did_you_mean(name, classes)} allowed: {', '.join(classes)}"
-    got = re.search(r"Got value: (.*)", message) or re.search(r"Given value: (.*)", message)
+        names = re.sub(r"\b\w+\.", "", missing[1]).replace(", ", " and ")
+        return f"{names} are not set; give --config FILE, such as configs/quickstart.yaml"
+    got = re.search(r"Unable to load config ['\"](.*?)['\"]", message) or re.search(
+        r"(?:Got|Given) value: (.*)", message
+    )
     kinds = [_kind(kind) for kind in re.findall(r"Expected an? (.+?)(?:\. Got value|$)", message, re.M)]
+    kinds = [kind for kind in kinds if kind != "NoneType" and not kind.startswith(("path but", "dot import"))]
+    if got and not kinds and (names := _names_under(keys, class_path)):
+        kinds = [f"a mapping with {', '.join(names)}"]
     if got and kinds:
-        return f"{key} is {got[1]!r}; allowed: {' or '.join(kind for kind in kinds if kind != 'NoneType')}"
-    line = " ".join(message.split())
-    return f"{line.replace('fit.data', 'data').replace('fit.model', 'model')}; {_HELP}"
+        if key in ("model.seed", "data.seed", "seed_everything"):  # linked: one is typed, all are given
+            key, kinds = "seed_everything", ["a whole number"]
+        nested = re.search(r"NestedArg\(key='.*?', val=(.*)\)", got[1])
+        value = nested[1].strip("'\"") if nested else got[1]
+        return f"{key} is {value!r}; allowed: {' or '.join(dict.fromkeys(kinds))}"
+    message = message.replace("fit.data", "data").replace("fit.model", "model")
+    return plain(message, [f"--{name}" for name in _top_keys()], _HELP)
 
 
-def _names(class_path: str | None, group: str | None) -> list[str]:
-    """The keys that a class, or a dataclass among its arguments, or the command itself takes."""
+_CLASSES = {"model": "app.tasks", "data": "app.datamodules", "trainer.callbacks": "app.callbacks"}
+_BASES = ("app.tasks.Task", "app.datamodules.DataModule")  # what the others are made from
+_WRONG_CLASS = re.compile(
+    "does not correspond to a subclass|Expected a dot import path|No module named|has no attribute|of type 'NoneType'"
+)
+
+
+def _wrong_class(key: str, given: str) -> str:
+    module = importlib.import_module(_CLASSES[key])
+    kinds = (LightningModule, LightningDataModule, Callback)
+    classes = [
+        f"{module.__name__}.{name}"
+        for name in module.__all__
+        if inspect.isclass(item := getattr(module, name)) and issubclass(item, kinds)
+    ]
+    allowed = [path for path in classes if path not in _BASES]
+    if given in allowed:
+        return f"{key}.init_args of {given} is no mapping; give its arguments, such as {{name: value}}"
+    return f"{key} is {given}, which is no class for it{did_you_mean(given, allowed)} allowed: {', '.join(allowed)}"
+
+
+def _unaccepted(message: str) -> str | None:
+    """The option, and before it with a dot its group, that a class or the command does not have."""
+    if found := re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message):
+        return f"{found[1]}.{found[2]}"
+    found = re.search(r"(?:Option|option) '([\w.]+)'", message) or re.search(r"arguments: --([\w.]+)", message)
+    return found[1] if found else None
+
+
+def _unknown_key(key: str, option: list[str], class_path: str | None) -> str:
+    """The answer for an option, such as lrr or [optimizer, lrr], of the class under a key."""
     if class_path is None:
-        return []
+        known = _top_keys()
+        full = ".".join(filter(None, (key, *option)))
+        near = did_you_mean(full, known)
+        return f"unknown key {full}{did_you_mean(full.split('.')[0], known) if near == ';' else near} {_HELP}"
+    group = option[0] if len(option) > 1 and _names(class_path, option[0]) else ""
+    prefix = f"{key}.{group}" if group else key
+    full = f"{prefix}.{option[1] if group else option[0]}"
+    known = [f"{prefix}.{name}" for name in _names(class_path, group)]
+    return f"unknown key {full}{did_you_mean(full, known)} allowed: {', '.join(known) or 'none'}"
+
+
+def _names(class_path: str, group: str) -> list[str]:
+    """The keys that a class takes, or a dataclass among its arguments."""
     module, _, name = class_path.rpartition(".")
     cls = getattr(importlib.import_module(module), name)
-    if group is None:
+    if not group:
         return [name for name in inspect.signature(cls).parameters if name not in ("norm", "facts", "seed")]
     kind = typing.get_type_hints(cls.__init__).get(group)
     kinds = [kind, *typing.get_args(kind)]
     return [field.name for found in kinds if dataclasses.is_dataclass(found) for field in dataclasses.fields(found)]
 
 
-def _unknown_key(option: str, known: list[str]) -> str:
-    if not known or option.startswith("trainer"):
-        known = [*_TOP_KEYS, *(f"trainer.{name}" for name in inspect.signature(Trainer).parameters)]
-        return f"unknown key {option}{_did_you_mean(option, known)} {_HELP}"
-    return f"unknown key {option}{_did_you_mean(option, known)} allowed: {', '.join(known)}"
+def _names_under(keys: list[str], class_path: str | None) -> list[str]:
+    """The keys of the mapping that stands under the last of `keys`; none, if no mapping is due there."""
+    if keys == ["trainer"]:
+        return ["the arguments of Lightning's Trainer, such as {max_epochs: 3}"]
+    return _names(class_path, keys[-1]) if class_path and len(keys) > 1 else []
 
 
-def _did_you_mean(given: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(given, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ";"
+def _top_keys() -> list[str]:
+    return [*_TOP_KEYS, *(f"trainer.{name}" for name in inspect.signature(Trainer).parameters)]
 
 
 def _kind(text: str) -> str:
     """`<class 'float'>` as a number, `typing.Literal['a', 'b']` as its values."""
     text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text)
     literal = re.match(r"typing\.Literal\[(.*)\]", text)
-    words = {"float": "a number", "int": "a whole number", "bool": "true or false"}
-    return literal[1] if literal else words.get(text, text)
+    return literal[1] if literal else _WORDS.get(text, text)
+
+
+_WORDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "dict": "a mapping",
+    "tuple with 2 elements": "a list of two",
+}

@@ -15,8 +15,14 @@ import yaml
 
 from app.errors import InputError
 from app.norms import NormSpec
+from app.settings_file import parse_yaml, read_settings
 
 KEYS = ("name", "options", "sites")
+_SECTIONS = {
+    "model": "{init_args: {pooling: mean}}",
+    "data": "{init_args: {source: FILE}}",
+    "trainer": "{max_epochs: 3}",
+}
 DEFAULT = "layernorm"  # the norm when neither a flag nor a YAML names one
 
 
@@ -59,22 +65,26 @@ def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[st
 
 
 def _norm_of(path: Path) -> Any:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"--config {path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path}: is no YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"--config {path}: holds no settings; a YAML with keys such as norm, data, model is expected")
+    """What a YAML says of the norm; looks at its other sections too, whose faults the parser cannot put into words."""
+    content = read_settings(path, f"--config {path}", "give settings, with keys such as norm, data, model and trainer")
+    for key, example in _SECTIONS.items():
+        value = content.get(key, {})
+        if not (isinstance(value, dict) or (isinstance(value, str) and key != "trainer")):
+            raise InputError(f"--config {path}: {key} is {value!r}; give a mapping such as {example}, or leave it out")
+    if "norm" in content and content["norm"] is None:
+        raise InputError(f"--config {path}: norm is empty; give a name, or leave it out (to put none, write none)")
     return content.get("norm")
 
 
 def _from_flag(flag: str, value: str) -> Any:
+    if not value.strip():
+        raise InputError(f"{flag} is empty; give a value, or leave it out")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        parsed = value
+        parsed = parse_yaml(value, flag)
+    except InputError:
+        if value.lstrip()[0] in "[{":
+            raise
+        parsed = value  # a name, or a pattern, with signs that mean something in YAML
     parts = flag.split(".")[1:]
     if not parts:
         return "none" if parsed is None else parsed  # YAML reads `none` as text, but `null` and `~` as nothing

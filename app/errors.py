@@ -17,6 +17,13 @@ DEBUG = "--debug"
 class InputError(ValueError):
     """A fault in a flag, a YAML, a file or a line of a file; the message is meant for the person who made it."""
 
+    def __str__(self) -> str:
+        """The message, with control characters and halves of characters out of broken files as escapes."""
+        return "".join(
+            letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
+            for letter in super().__str__()
+        )
+
 
 def take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """The arguments without `--debug`, and whether it was among them: it belongs to a call, not to a run's settings."""

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import functools
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from app.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+_COUNTS = re.compile("(size|heads?|dim|layers?|model|inner|embeddings)$")  # options that are numbers of something
+_ACTIVATIONS = re.compile("(^|_)(act|activation|activation_function)$")
+_WRONG_TYPE = re.compile(r"Field '(\w+)' expected (\w+), got \w+ \(value: (.*?)\)")  # of a config's dataclass
 _VALUE_ERRORS = (ValueError, TypeError, KeyError, RuntimeError, ArithmeticError, AssertionError, OSError)
 
 
@@ -52,7 +56,7 @@ def option_names(cls: type[PreTrainedConfig]) -> set[str]:
 
 
 def check_options(cls: type[PreTrainedConfig], options: Mapping[str, Any]) -> None:
-    """Refuse options that the config class does not have.
+    """Refuse options that the config class does not have, and values that its models would not answer in words.
 
     Raises:
         InputError: with the nearest names, or a few that the class has.
@@ -66,6 +70,23 @@ def check_options(cls: type[PreTrainedConfig], options: Mapping[str, Any]) -> No
                 f"model_type {cls.model_type!r} has no option {option!r}{did_you_mean(option, known)} "
                 f"allowed: {', '.join(own)}"
             )
+        _check_value(cls, option, options[option])
+
+
+def _check_value(cls: type[PreTrainedConfig], option: str, value: Any) -> None:
+    """Refuse what transformers takes, or answers with a KeyError or a division by zero."""
+    from transformers.activations import ACT2FN
+
+    default = next((field.default for field in _fields(cls) if field.name == option), None)
+    can_be_none = isinstance(default, int) and default < 1  # DeBERTa's type_vocab_size is 0 by default
+    if _COUNTS.search(option) and isinstance(value, int) and not isinstance(value, bool) and not can_be_none:
+        least = 0 if "layer" in option else 1
+        if value < least:
+            raise InputError(f"model.backbone.options.{option} is {value}; allowed: whole numbers from {least}")
+    if _ACTIVATIONS.search(option) and isinstance(value, str) and value not in ACT2FN:
+        raise InputError(
+            f"model.backbone.options.{option} is {value!r}{did_you_mean(value, ACT2FN)} allowed: {', '.join(ACT2FN)}"
+        )
 
 
 def with_facts(
@@ -131,7 +152,15 @@ def refused_by_transformers(source: str, options: Mapping[str, Any]) -> Iterator
     except (*_VALUE_ERRORS, StrictDataclassError) as error:
         said = " ".join(str(error).split())[:300]
         given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "none"
-        raise InputError(f"{source} is refused ({type(error).__name__}: {said}); options: {given}") from error
+        if wrong := _WRONG_TYPE.search(said):
+            kind = {"int": "a whole number", "float": "a number such as 0.1"}.get(wrong[2], wrong[2])
+            raise InputError(f"model.backbone.options.{wrong[1]} is {wrong[3]}; allowed: {kind}") from error
+        said = re.sub(
+            r"^Class validation error for validator '\w+': ",
+            "",
+            f"{type(error).__name__}: {said}".replace("StrictDataclassClassValidationError: ", ""),
+        )
+        raise InputError(f"{source} is refused ({said}); options: {given}; change one") from error
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

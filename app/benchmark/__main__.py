@@ -16,6 +16,7 @@ from app.benchmark.predict import predictions
 from app.benchmark.scaling import growth, processes
 from app.benchmark.training import against_bare_loop, against_trainer, check_trainer, machine
 from app.errors import DEBUG, InputError, print_answer, take_debug
+from app.flags import Parser, did_you_mean
 from app.norms import NormError, norm_class
 
 EXIT_INPUT = 2
@@ -25,9 +26,8 @@ LICENSE = Path(__file__).parents[2] / "LICENSE"  # the one text that every check
 def main(arguments: Sequence[str]) -> int:
     """Run a benchmark and print its tables; the exit status is 0, or 2 for bad input."""
     arguments, debug = take_debug(arguments)
-    parser = _parser()
-    known, of_train = parser.parse_known_args(arguments)
     try:
+        known, of_train = _parser().parse_known_args(arguments)
         _check(known, of_train)
         for line in known.tables(known, of_train):
             print(line, flush=True)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m app.benchmark", description="Speed, beside other code.")
+    parser = Parser(prog="python -m app.benchmark", description="Speed, beside other code.")
     parser.add_argument(DEBUG, action="store_true", help="show the traceback behind an error's one-line answer")
     commands = parser.add_subparsers(dest="command", required=True)
     norms = commands.add_parser("norms", help="forward and backward of each norm against torch's layer norm")
@@ -90,12 +90,14 @@ def _check(known: argparse.Namespace, of_train: Sequence[str]) -> None:
         if threads < 1:
             raise InputError(f"--threads is {threads}; allowed: whole numbers from 1")
     if known.command == "norms" and of_train:
-        raise InputError(
-            f"unknown flag {of_train[0]!r}; python -m app.benchmark norms --help names those that there are"
-        )
+        near = did_you_mean(of_train[0], [f"--{name}" for name in vars(known)])
+        raise InputError(f"there is no flag {of_train[0]}{near} see python -m app.benchmark norms --help")
     stray = [word for word in of_train[:1] if not word.startswith("--")]
     if stray:
         raise InputError(f"{stray[0]!r} is no flag; further flags go to train.py, such as --norm adanorm")
+    for path in (*map(Path, getattr(known, "configs", [])), *([known.input] if known.command == "predict" else [])):
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; paths are from where the benchmark is started")
 
 
 def _norms(known: argparse.Namespace, of_train: Sequence[str]) -> Iterator[str]:

@@ -164,6 +164,11 @@ class DataModule(LightningDataModule):
             )
         return plan
 
+    def check_budgets(self) -> None:
+        """Raise InputError now, not when a trained model is to be tested, for an example that fits into no batch."""
+        for part in ("val", "test"):
+            self._plan(self.splits[part], seed=None)
+
     @cached_property
     def fingerprint(self) -> str:
         """Digest of every split: runs with equal fingerprints saw the same examples."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from app.batches import DataFacts
+from app.batches import ByteBatch, DataFacts
 from app.datamodules.base import DataModule, Split
 from app.datamodules.batch_plan import BatchPlan, Plan
 from app.datamodules.byte_corpus import BytePart, read_byte_parts
@@ -138,6 +138,7 @@ class ByteData(DataModule):
             max_length=None if self.memory else max(self.segment, self.window),
             has_streams=self.memory,
             baselines=self.baselines,
+            batch=ByteBatch,
         )
 
     def kept_facts(self) -> dict[str, Any]:

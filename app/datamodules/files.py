@@ -36,8 +36,11 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a folder; give a file") from error
+    except (OSError, ValueError) as error:  # the latter for a NUL in a name
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason}); give the path of a file that can") from error
     unpack = _UNPACK.get(path.suffix.lower())
     if unpack is None:
         return data
@@ -64,8 +67,10 @@ def decode(data: bytes, name: object, encoding: str = "utf-8", first_line: int =
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(encoding, "replace").count("\n") + first_line
         byte = f"byte 0x{data[error.start]:02x}"
-        raise InputError(f"{name}:{line}: {byte} is not {encoding} ({error.reason}); give its encoding") from error
-    except (LookupError, UnicodeError) as error:
+        raise InputError(
+            f"{name}:{line}: {byte} is not {encoding} ({error.reason}); save the file as utf-8, or give its encoding"
+        ) from error
+    except (LookupError, ValueError) as error:  # the latter for an encoding with a NUL, or one of text to text
         raise InputError(f"{name}: cannot be decoded as {encoding!r} ({error}); try utf-8 or cp1252") from error
 
 

@@ -149,7 +149,7 @@ class ImageClassificationData(DataModule):
         height, width, channels = (*self.shape, 1)[:3]
         if height != width:
             raise InputError(f"{self.source}: images are {height}x{width}; the models here take square ones")
-        return DataFacts({"image_size": height, "num_channels": channels}, self.labels)
+        return DataFacts({"image_size": height, "num_channels": channels}, self.labels, batch=ImageBatch)
 
     def kept_facts(self) -> dict[str, Any]:
         """Classes, shape, mean and standard deviation."""

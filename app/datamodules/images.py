@@ -189,6 +189,8 @@ def _pixel_rows(
     count = lines[0].count(",") + 1
     side = math.isqrt(count)
     shape = tuple(image_shape) if image_shape is not None else (side, side)
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise InputError(f"data.image_shape is {list(shape)}; allowed: height and width, and perhaps channels, from 1")
     if math.prod(shape) != count:
         wanted = f"{shape}, {math.prod(shape)}" if image_shape is not None else "a square number of"
         raise InputError(f"{path}:{first}: {count} pixels where an image has {wanted} pixels{beside}; set image_shape")
@@ -237,10 +239,12 @@ def _read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
     data = read_bytes(path)
     if len(data) < 4 or data[:3] != b"\0\0\x08":
         begin = data[:4].hex(" ") or "nothing"
-        raise InputError(f"{path}: begins with {begin} instead of 00 00 08: no idx file of bytes")
+        raise InputError(
+            f"{path}: begins with {begin} instead of 00 00 08, so it is no idx file of bytes; fetch it again"
+        )
     if data[3] not in dimensions:
         wanted = " or ".join(map(str, dimensions))
-        raise InputError(f"{path}: has {data[3]} dimensions where {wanted} are due; is it the right file?")
+        raise InputError(f"{path}: has {data[3]} dimensions where {wanted} are due; give images and labels their names")
     header = 4 + 4 * data[3]
     shape = tuple(int.from_bytes(data[start : start + 4], "big") for start in range(4, header, 4))
     if len(data) != header + math.prod(shape):

@@ -153,6 +153,8 @@ def texts_to_predict(
         InputError: for a file or line that cannot be read; when it comes to that, for a line of standard input, or a
             source that holds nothing.
     """
+    if not source:
+        raise InputError("predict_source is empty; give a file, or - for standard input")
 
     def clean(texts: Iterable[str]) -> list[str]:
         cleaned = [text.strip() for text in texts] if strip else list(texts)

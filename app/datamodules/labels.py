@@ -27,9 +27,8 @@ def class_names(labels: Sequence[str], given: Sequence[str] | None, source: str)
     """
     found = given or sorted(set(labels), key=lambda label: (int(label), "") if label.isdecimal() else (-1, label))
     if len(set(found)) < 2 or len(set(found)) < len(found):
-        raise InputError(
-            f"{source}: the classes are {', '.join(found)}; classification needs two or more, all different"
-        )
+        there = f"data.labels is {list(given)}" if given else f"{source}: the classes are {', '.join(found)}"
+        raise InputError(f"{there}; classification needs two or more, all different")
     return tuple(found)
 
 

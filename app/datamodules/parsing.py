@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from app.batches import DataFacts
+from app.batches import DataFacts, ParsingBatch
 from app.datamodules.base import DataModule
 from app.datamodules.conllu import Sentence
 from app.datamodules.kept_tokenizer import kept_tokenizer, tokenizer_of
@@ -200,6 +200,7 @@ class ParsingData(DataModule):
             features=self.encoder.features,
             root_labels=self.vocabularies.root_relations,
             score_groups=tuple(re.sub(r"[^\w:-]", "_", name) for name in self.encoder.score_without),  # parts of keys
+            batch=ParsingBatch,
         )
 
     def kept_facts(self) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def complete_splits(
         raise InputError(f"the source has {', '.join(parts)} but no training part; add one, or name it train")
     whole = parts[source]
     assert groups is None or len(groups) == len(whole)
+    if seed < 0:
+        raise InputError(f"data.split_seed is {seed}; allowed: whole numbers from 0")
     membership = np.arange(len(whole)) if groups is None else groups
     names = np.unique(membership)
     shuffled = names[np.random.default_rng(seed).permutation(len(names))]

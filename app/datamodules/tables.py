@@ -99,6 +99,7 @@ def _csv_rows(path: Path, text: str, columns: Sequence[str], delimiter: str) -> 
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise InputError(f"{path}: delimiter {delimiter!r}; allowed: one character, such as ',' or ';' or a tab")
     # newline="\n" keeps lines as an editor counts them: a lone \r or a U+2028 ends none
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))  # module-wide; a text may be longer than the default
     reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
     header: list[str] = []
     places: list[int] = []
@@ -112,12 +113,18 @@ def _csv_rows(path: Path, text: str, columns: Sequence[str], delimiter: str) -> 
                 places = _column_places(path, header, columns)
             elif len(fields) != len(header):
                 found = f"{len(fields)} fields" if fields else "an empty line"
-                raise InputError(f"{path}:{line}: {found} where the header has {len(header)}; correct this line")
+                raise InputError(
+                    f"{path}:{line}: {found} where the header has {len(header)} fields; correct or delete this line"
+                )
             else:
                 yield line, [fields[place] for place in places]
             line = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f'{path}:{line}: {error}; a quotation mark inside a quoted field is written ""') from error
+        if "new-line character" in str(error):
+            reason, hint = "a carriage return without a line feed", r"end lines with \n or \r\n"
+        else:
+            reason, hint = str(error), 'a quotation mark inside a quoted field is written ""'
+        raise InputError(f"{path}:{line}: {reason}; {hint}") from error
     if not header:
         raise InputError(f"{path}: is empty; its first line should name the columns")
 
@@ -138,7 +145,8 @@ def _json_rows(path: Path, text: str, columns: Sequence[str]) -> Iterator[tuple[
         try:
             row = json.loads(record)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}:{line}: no JSON ({error}); each line holds one object") from error
+            reason = str(error).partition(";")[0] if record.strip() else "an empty line"
+            raise InputError(f"{path}:{line}: no JSON ({reason}); each line holds one object") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}:{line}: {_shown(row)} where an object is due; each line holds one object")
         for column in columns:
@@ -160,7 +168,7 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, lis
         values = [table.column(column).to_pylist() for column in columns]
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: no readable parquet file ({reason})") from error
+        raise InputError(f"{path}: no readable parquet file ({reason}); fetch it or write it again") from error
     for row, cells in enumerate(zip(*values, strict=True), start=1):
         yield row, list(cells)
 

@@ -185,6 +185,8 @@ class TextClassificationData(DataModule):
         return DataFacts(
             {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id},
             self.labels,
+            max_length=self.max_length,
+            batch=TextBatch,
         )
 
     def kept_facts(self) -> dict[str, Any]:

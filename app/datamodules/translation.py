@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from app.batches import DataFacts
+from app.batches import DataFacts, TranslationBatch
 from app.datamodules.base import DataModule
 from app.datamodules.detokenize import detokenize
 from app.datamodules.files import only_part
@@ -148,6 +148,7 @@ class TranslationData(DataModule):
             vocabulary=self.tokenizer.digest,
             decode=self.tokenizer.decode,
             target_language=self.languages[1],
+            batch=TranslationBatch,
         )
 
     def kept_facts(self) -> dict[str, Any]:

@@ -10,33 +10,35 @@ from pathlib import Path
 from app.backbones import check_is_new
 from app.cli_errors import explain
 from app.cli_output import speak_plainly
-from app.errors import InputError
+from app.errors import DEBUG, InputError, print_answer, take_debug
 from app.export.folder import write_folder
 from app.export.onnx_file import check_target, write_onnx
 from app.export.run import read_run
+from app.flags import Parser
 
 EXIT_INPUT = 2
 
 
 def main(arguments: Sequence[str]) -> int:
     """Export a run; the exit status is 0, or 2 for bad input."""
-    known = _parser().parse_args(arguments)
+    arguments, debug = take_debug(arguments)
     speak_plainly("test")
     try:
-        _export(known)
+        _export(_parser().parse_args(arguments))
     except Exception as error:
         message = explain(error)
         if message is None:
             raise  # a defect of ours, which its traceback helps to find
-        print(f"error: {message}", file=sys.stderr)
+        print_answer(message, error, debug)
         return EXIT_INPUT
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m app.export", description="A finished run as a Hugging Face folder, or in the ONNX format."
     )
+    parser.add_argument(DEBUG, action="store_true", help="show the traceback behind an error's one-line answer")
     parser.add_argument("run", type=Path, help="folder of the run, as train.py fit has left it")
     parser.add_argument(
         "--to", required=True, help="new folder; or onnx for RUN/model.onnx, or a file that ends in .onnx"

@@ -59,7 +59,7 @@ class NormSpec:
 def _check_sites(sites: Any) -> Sites:
     if sites == "all" or sites == "final":
         return sites
-    if isinstance(sites, str) or not isinstance(sites, Iterable):
+    if isinstance(sites, (str, bytes, Mapping)) or not isinstance(sites, Iterable):
         raise NormError(f"sites {sites!r}; allowed: all, final, or a list of regular expressions such as ['layer.0']")
     patterns = tuple(sites)
     if not patterns:
@@ -69,8 +69,10 @@ def _check_sites(sites: Any) -> Sites:
             if not isinstance(pattern, str):
                 raise TypeError("it is no text")
             re.compile(pattern)
-        except (re.error, TypeError) as error:
-            raise NormError(f"sites: {pattern!r} is not a regular expression ({error})") from error
+        except (re.error, TypeError, OverflowError, RecursionError) as error:
+            raise NormError(
+                f"sites: {pattern!r} is not a regular expression ({error}); allowed: patterns such as 'layer.0'"
+            ) from error
     return patterns
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from app.errors import DEBUG, InputError, print_answer, take_debug
+from app.flags import Parser
 from app.study.inspection import inspect
 from app.study.launch import Engine, run_cells
 from app.study.local import LocalEngine
@@ -28,8 +29,12 @@ def main(arguments: Sequence[str]) -> int:
     if of_study[:1] == ["inspect"]:  # whose arguments are train.py's
         of_train = [*of_study[1:], *([DEBUG] if debug else [])]
         return _answered(lambda: inspect(of_train), debug)
-    known = _parser().parse_args(of_study)
-    return _answered(lambda: known.function(known), debug)
+    return _answered(lambda: _dispatch(_parser().parse_args(of_study)), debug)
+
+
+def _dispatch(known: argparse.Namespace) -> int:
+    function: Callable[[argparse.Namespace], int] = known.function
+    return function(known)
 
 
 def _answered(command: Callable[[], int], debug: bool) -> int:
@@ -44,7 +49,7 @@ def _answered(command: Callable[[], int], debug: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m app.study", description="Many runs, one answer.")
+    parser = Parser(prog="python -m app.study", description="Many runs, one answer.")
     parser.add_argument(DEBUG, action="store_true", help="show the traceback behind an error's one-line answer")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(

@@ -5,18 +5,19 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from app.errors import InputError
 from app.norms import NormError, NormSpec
+from app.settings_file import read_settings
 
 TRAIN = Path(__file__).parents[2] / "train.py"
+_LARGEST_SEED = 2**32 - 1  # that Lightning takes
 _NAMES_OF_RUNS = ("config", "norm", "seed_everything", "run_root", "ckpt_path")  # what a study says itself
 
 
@@ -124,14 +125,7 @@ def read_study(path: Path) -> Study:
     Raises:
         InputError: for a file that cannot be read, and for each key that is unknown, missing or wrong.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the YAML file of a study") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is no YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no settings; a YAML with {', '.join(_keys())} is expected")
+    content = read_settings(path, str(path), f"give a study, with the keys {', '.join(_keys())}")
     for key in content:
         if key not in _keys():
             near = difflib.get_close_matches(str(key), _keys(), n=1)
@@ -142,13 +136,16 @@ def read_study(path: Path) -> Study:
             raise InputError(f"{path}: {key} is {content.get(key)!r}; allowed: a list with at least one entry")
     norms = tuple(_norm(path, entry) for entry in content["norms"])
     baseline = _norm(path, content.get("baseline", content["norms"][0]))
+    overrides = {} if content.get("overrides") is None else content["overrides"]
+    if not isinstance(overrides, dict):
+        raise InputError(f"{path}: overrides is {overrides!r}; give a mapping such as {{trainer.max_epochs: 3}}")
     study = Study(
-        name=str(content.get("name", path.stem)),
-        configs=tuple(map(str, content["configs"])),
+        name=content.get("name", path.stem),
+        configs=tuple(content["configs"]),
         norms=norms,
         seeds=tuple(content["seeds"]),
         baseline=baseline,
-        overrides=dict(_flat(content.get("overrides") or {})),
+        overrides=dict(_flat(overrides)),
         retries=content.get("retries", 1),
     )
     _check(path, study)
@@ -160,25 +157,35 @@ def _keys() -> list[str]:
 
 
 def _norm(path: Path, entry: Any) -> NormSpec:
+    keys = [field.name for field in fields(NormSpec)]
+    settings = {"name": entry} if isinstance(entry, str) else entry
+    if not isinstance(settings, dict) or "name" not in settings or not set(settings) <= set(keys):
+        raise InputError(f"{path}: norm {entry!r}; allowed: a name, or a mapping of {', '.join(keys)}")
     try:
-        return NormSpec(**entry) if isinstance(entry, dict) else NormSpec(str(entry))
-    except (NormError, TypeError) as error:
+        return NormSpec(**settings)
+    except NormError as error:
         raise InputError(f"{path}: norm {entry!r}: {error}") from error
 
 
 def _check(path: Path, study: Study) -> None:
-    if not study.name or "/" in study.name or study.name.startswith("."):
+    if not isinstance(study.name, str) or not re.fullmatch(r"[^./\0][^/\0]*", study.name):
         raise InputError(
             f"{path}: name is {study.name!r}; it names a folder: allowed are names without / and first dot"
         )
     for config in study.configs:
-        if not Path(config).is_file():
-            raise InputError(f"{path}: config {config}: no such file; paths are from where the study is started")
+        if not isinstance(config, str) or "\0" in config or not Path(config).is_file():
+            raise InputError(f"{path}: config {config!r}: no such file; paths are from where the study is started")
+        read_settings(Path(config), config, "give a config of train.py, with keys such as norm, data and model")
     for seed in study.seeds:
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise InputError(f"{path}: seed {seed!r}; allowed: whole numbers from 0")
-    if not isinstance(study.retries, int) or study.retries < 0:
+        if type(seed) is not int or not 0 <= seed <= _LARGEST_SEED:  # a bool is an int too
+            raise InputError(f"{path}: seed {seed!r}; allowed: whole numbers from 0 to {_LARGEST_SEED}")
+    if type(study.retries) is not int or study.retries < 0:
         raise InputError(f"{path}: retries is {study.retries!r}; allowed: whole numbers from 0")
+    for key, value in study.overrides.items():
+        try:
+            _written(value)
+        except TypeError as error:  # YAML knows dates, sets and bytes, and a command line does not
+            raise InputError(f"{path}: overrides: {key} is {value!r}, no plain value; put it into quotes") from error
     labels = [label_of(norm) for norm in study.norms]
     for what, entries in (
         ("norms", labels),
@@ -189,13 +196,15 @@ def _check(path: Path, study: Study) -> None:
         if twice:
             raise InputError(f"{path}: {what} names {', '.join(twice)} twice; give each once")
     if label_of(study.baseline) not in labels:
-        raise InputError(f"{path}: baseline {label_of(study.baseline)} is none of the norms: {', '.join(labels)}")
+        raise InputError(
+            f"{path}: baseline {label_of(study.baseline)} is none of the norms; allowed: {', '.join(labels)}"
+        )
     for key in study.overrides:
         if key.split(".")[0] in _NAMES_OF_RUNS:
             raise InputError(f"{path}: overrides names {key}, which the study sets itself; leave it out")
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(settings: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested settings as flags: {trainer: {max_epochs: 3}} is trainer.max_epochs 3."""
     for key, value in settings.items():
         if isinstance(value, dict) and value:

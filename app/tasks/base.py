@@ -69,6 +69,7 @@ class Task(LightningModule):
     """
 
     name: ClassVar[str]  # first part of the run folder
+    reads: ClassVar[tuple[type[Batch], ...]]  # kinds of batches that it learns from
     primary: ClassVar[PrimaryMetric]
     metrics: ClassVar[tuple[str, ...]]  # what lines and curves show of an evaluation, "loss" first
     counted: ClassVar[tuple[str, ...]]  # what `evaluate` counts
@@ -87,6 +88,12 @@ class Task(LightningModule):
     ) -> None:
         super().__init__()
         assert facts is not None, "a task needs the facts of its data"
+        if facts.batch not in (None, *self.reads):
+            takes = " or ".join(kind.__name__ for kind in self.reads)
+            raise InputError(
+                f"model is app.tasks.{type(self).__name__}, which learns from {takes}, and data gives "
+                f"{facts.batch.__name__}; take model and data out of one config"  # type: ignore[union-attr]
+            )
         self.norm = norm
         self.facts = facts
         self.optimizer_config = optimizer

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from app.backbones import BackboneConfig
 from app.batches import DataFacts, ImageBatch, TextBatch
+from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
 from app.tasks.losses import smoothed_cross_entropy, summed_nats
@@ -31,6 +32,7 @@ class Classification(Task):
     """
 
     name = "classification"
+    reads = (TextBatch, ImageBatch)
     primary = PrimaryMetric("accuracy", "max")
     metrics = counted = ("loss", "accuracy")
     own_keys = ("label", "probabilities")
@@ -46,6 +48,9 @@ class Classification(Task):
         label_smoothing: float = 0.0,
         seed: int = 0,
     ) -> None:
+        for key, value in (("classifier_dropout", classifier_dropout), ("label_smoothing", label_smoothing)):
+            if not 0 <= value < 1:
+                raise InputError(f"model.{key} is {value}; allowed: numbers from 0 to below 1")
         self.pooling = pooling
         self.classifier_dropout = classifier_dropout
         self.label_smoothing = label_smoothing
@@ -54,6 +59,12 @@ class Classification(Task):
 
     def build_head(self) -> None:
         """Dropout and the linear layer over the classes."""
+        takes, given = self.model.main_input_name, "pixel_values" if self.facts.batch is ImageBatch else "input_ids"
+        if self.facts.batch is not None and takes != given:
+            raise InputError(
+                f"model_type {self.model.config.model_type!r} takes {takes}, and the data gives {given}; take a model "
+                "of texts for texts, such as bert, and one of images for images, such as vit"
+            )
         self.dropout = nn.Dropout(self.classifier_dropout)
         self.classifier = nn.Linear(self.model.config.hidden_size, len(self.facts.labels))
 

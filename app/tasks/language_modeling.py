@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from app.backbones import BackboneConfig
+from app.backbones.options import refused_by_transformers
 from app.batches import ByteBatch, DataFacts
 from app.errors import InputError
 from app.norms import NormSpec
@@ -39,6 +40,7 @@ class LanguageModeling(Task):
     """
 
     name = "language_modeling"
+    reads = (ByteBatch,)
     primary = PrimaryMetric("bpc", "min")
     metrics = ("loss", "bpc")
     counted = ("loss",)
@@ -61,7 +63,9 @@ class LanguageModeling(Task):
     def build_head(self) -> None:
         """Nothing to build: the output layer is the backbone's own. Checks that backbone and data fit together."""
         model_type = self.model.config.model_type
-        if not is_causal(self.model):
+        with refused_by_transformers(f"model_type {model_type!r}", self.model_options):  # XLNet looks at some only here
+            causal = is_causal(self.model)
+        if not causal:
             raise InputError(
                 f"model_type {model_type!r}, as it is set up, looks at the bytes that it is to predict; allowed: "
                 "causal models, such as gpt2, or xlnet with attn_type uni"

@@ -55,7 +55,7 @@ class OptimizerConfig:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"optimizer.betas is {list(self.betas)}; allowed: two numbers from 0 to below 1")
         if self.schedule == "inverse_sqrt" and self.warmup_steps == 0:
-            raise InputError("optimizer.schedule inverse_sqrt needs optimizer.warmup_steps of at least 1")
+            raise InputError("optimizer.schedule is inverse_sqrt, and optimizer.warmup_steps 0; allowed: 1 and more")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -78,6 +78,14 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
+def check_schedule(config: OptimizerConfig, total_steps: int | None) -> None:
+    """Raise InputError for linear or cosine when the length of the run is not known."""
+    if config.schedule in ("linear", "cosine") and total_steps is None:
+        raise InputError(
+            f"optimizer.schedule {config.schedule} ends at 0 and must know when; set trainer.max_epochs or max_steps"
+        )
+
+
 def build_optimizer(
     model: nn.Module, config: OptimizerConfig, total_steps: int | None
 ) -> tuple[Optimizer, LRScheduler]:
@@ -89,14 +97,11 @@ def build_optimizer(
         total_steps: updates of the whole run; linear and cosine reach 0 there.
 
     Raises:
-        InputError: for linear or cosine when the length of the run is not known.
+        InputError: as `check_schedule` does.
     """
     from transformers import get_scheduler  # here, because importing it takes seconds that --help need not spend
 
-    if config.schedule in ("linear", "cosine") and total_steps is None:
-        raise InputError(
-            f"schedule {config.schedule} ends at 0 and must know when: set trainer.max_epochs or max_steps"
-        )
+    check_schedule(config, total_steps)
     classes = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = classes[config.name](
         parameter_groups(model, config.weight_decay), lr=config.lr, betas=config.betas, eps=config.eps

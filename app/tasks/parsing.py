@@ -43,6 +43,7 @@ class DependencyParsing(Task):
     """
 
     name = "parsing"
+    reads = (ParsingBatch,)
     curve_axes = "two"
 
     def __init__(

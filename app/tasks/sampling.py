@@ -63,7 +63,7 @@ def continue_prompt(
 
 def has_memory(model: PreTrainedModel) -> bool:
     """Whether a model takes the hidden states of the segment before (`mems`) and gives its own back."""
-    return bool(getattr(model.config, "mem_len", None))
+    return (getattr(model.config, "mem_len", None) or 0) > 0
 
 
 @torch.no_grad()

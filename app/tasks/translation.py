@@ -37,6 +37,7 @@ class Translation(Task):
     """
 
     name = "translation"
+    reads = (TranslationBatch,)
     primary = PrimaryMetric("bleu", "max")
     metrics = ("loss", "bleu")
     counted = ("loss",)
