@@ -7,3 +7,10 @@ or two lines what came, what is allowed and what to do. Anything else that is ra
 
 class InputError(ValueError):
     """A fault in a flag, a YAML, a file or a line of a file; the message is meant for the person who made it."""
+
+    def __str__(self) -> str:
+        """The message, with control characters and halves of characters out of broken files as escapes."""
+        return "".join(
+            letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
+            for letter in super().__str__()
+        )
