@@ -57,6 +57,7 @@ class CLI(LightningCLI):
     trainer: Trainer
 
     def __init__(self, arguments: Sequence[str]) -> None:
+        self.command = arguments[0] if arguments and arguments[0] in COMMANDS else None
         super().__init__(
             model_class=Task,
             datamodule_class=DataModule,
@@ -71,16 +72,22 @@ class CLI(LightningCLI):
                 "allow_abbrev": False,
                 **{
                     command: {"default_config_files": [str(BASE_CONFIG)], "exit_on_error": False, "allow_abbrev": False}
-                    for command in COMMANDS
+                    for command in self.subcommands()
                 },
             },
             args=list(arguments),
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Lightning's commands; checkpoints are always loaded with weights_only=True, so that is no argument."""
-        return {command: skipped | {"weights_only"} for command, skipped in LightningCLI.subcommands().items()}
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Lightning's commands, or the one that is typed: a parser of each would take longer than the parsing.
+
+        Checkpoints are always loaded with weights_only=True, so that is no argument.
+        """
+        return {
+            command: skipped | {"weights_only"}
+            for command, skipped in LightningCLI.subcommands().items()
+            if self.command in (None, command)
+        }
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; without Lightning's warning about arguments that do not come from sys.argv."""
@@ -132,7 +139,7 @@ class CLI(LightningCLI):
         try:
             return Trainer(**config)
         except (MisconfigurationException, ValueError, TypeError) as error:  # such as a device that is not there
-            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+            raise InputError(f"trainer: {' '.join(str(error).split())}; change this setting of trainer") from error
 
     def after_instantiate_classes(self) -> None:
         """Give the weights their dtype now: Lightning does so after it has loaded a checkpoint into the old one."""
