@@ -38,7 +38,7 @@ def read_settings(path: Path, name: str, expected: str) -> dict[Any, Any]:
         raise InputError(f"{name}: cannot be read ({error.strerror}); give the path of a YAML file") from error
     content = parse_yaml(text, name)
     if not isinstance(content, dict):
-        came = "is empty" if content is None else f"holds a {type(content).__name__}, and no settings"
+        came = "is empty" if content is None else "holds no keys with values"
         raise InputError(f"{name}: {came}; {expected}")
     return content
 

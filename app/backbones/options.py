@@ -155,9 +155,12 @@ def refused_by_transformers(source: str, options: Mapping[str, Any]) -> Iterator
         if wrong := _WRONG_TYPE.search(said):
             kind = {"int": "a whole number", "float": "a number such as 0.1"}.get(wrong[2], wrong[2])
             raise InputError(f"model.backbone.options.{wrong[1]} is {wrong[3]}; allowed: {kind}") from error
-        raise InputError(
-            f"{source} is refused ({type(error).__name__}: {said}); options: {given}; change one"
-        ) from error
+        said = re.sub(
+            r"^Class validation error for validator '\w+': ",
+            "",
+            f"{type(error).__name__}: {said}".replace("StrictDataclassClassValidationError: ", ""),
+        )
+        raise InputError(f"{source} is refused ({said}); options: {given}; change one") from error
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

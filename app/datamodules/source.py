@@ -166,7 +166,7 @@ def _web(source: str, expected: str | None, cache_dir: Path) -> tuple[Path, Call
     try:
         name = PurePosixPath(unquote(urlsplit(source).path)).name
     except ValueError as error:
-        raise InputError(f"source {source!r} is no web address ({error})") from error
+        raise InputError(f"source {source!r} is no web address ({error}); allowed: https://host/path") from error
     folder = cache_dir / "web" / hashlib.sha256(source.encode()).hexdigest()[:16]  # two sites may share a file name
     path = folder / (re.sub(r"[^\w.-]", "_", name).lstrip(".") or "download")
 

@@ -238,7 +238,7 @@ def _train(texts: list[str], config: TokenizerConfig) -> Tokenizer:
             alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
             trainer = trainers.BpeTrainer(special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, **options)
         core.train_from_iterator(texts, trainer)
-    if core.get_vocab_size() == len(SPECIAL_TOKENS):
+    if config.min_frequency > 1 and core.get_vocab_size() == len(SPECIAL_TOKENS):
         raise InputError(f"tokenizer min_frequency {config.min_frequency}; no training word occurs so often; lower it")
     core.post_processor = processors.TemplateProcessing(
         single=f"{CLS} $A {SEP}",

@@ -78,7 +78,7 @@ def bind_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         cls.check_options(**bound)
     except ValueError as error:
-        raise NormError(f"norm {name!r}: {error}") from error
+        raise NormError(f"norm {name!r}: {error}; give another value") from error
     return bound
 
 
@@ -128,7 +128,7 @@ def _convert(norm: str, option: str, value: Any, kind: type) -> Any:
             return kind(value)
     except (ValueError, KeyError, OverflowError):
         pass
-    raise NormError(f"norm {norm!r}: option {option} takes a value of type {kind.__name__}, got {value!r}")
+    raise NormError(f"norm {norm!r}: option {option} takes a value of type {kind.__name__}, got {value!r}; give one")
 
 
 def _is_of(value: Any, kind: type) -> bool:

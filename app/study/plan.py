@@ -196,7 +196,9 @@ def _check(path: Path, study: Study) -> None:
         if twice:
             raise InputError(f"{path}: {what} names {', '.join(twice)} twice; give each once")
     if label_of(study.baseline) not in labels:
-        raise InputError(f"{path}: baseline {label_of(study.baseline)} is none of the norms: {', '.join(labels)}")
+        raise InputError(
+            f"{path}: baseline {label_of(study.baseline)} is none of the norms; allowed: {', '.join(labels)}"
+        )
     for key in study.overrides:
         if key.split(".")[0] in _NAMES_OF_RUNS:
             raise InputError(f"{path}: overrides names {key}, which the study sets itself; leave it out")

@@ -55,7 +55,7 @@ class OptimizerConfig:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"optimizer.betas is {list(self.betas)}; allowed: two numbers from 0 to below 1")
         if self.schedule == "inverse_sqrt" and self.warmup_steps == 0:
-            raise InputError("optimizer.schedule inverse_sqrt needs optimizer.warmup_steps of at least 1")
+            raise InputError("optimizer.schedule is inverse_sqrt, and optimizer.warmup_steps 0; allowed: 1 and more")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
