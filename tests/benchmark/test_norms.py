@@ -79,21 +79,6 @@ def test_saved_bytes_count_each_storage_once_and_no_parameter():
     assert saved_bytes(build_norm("layernorm", 8), x) == 4 * 8 * 4 + 2 * 4 * 4  # x, mu and 1 / sigma
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--shapes", "32x"], "shape '32x'; allowed: sizes from 1 with x between them"),
-        (["--rounds", "0"], "--rounds is 0; allowed: whole numbers from 1"),
-        (["--norms", "adanrm"], "did you mean 'adanorm'"),
-        (["--threads", "0"], "--threads is 0; allowed: whole numbers from 1"),
-        (["--fast"], "unknown flag '--fast'"),
-    ],
-)
-def test_bad_input_gets_a_line(flags, words, capsys):
-    assert main(["norms", *flags]) == 2
-    assert words in capsys.readouterr().err
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_a_line_says_so(capsys):
     assert main(["norms", "--device", "cuda"]) == 2

@@ -20,8 +20,3 @@ def test_a_trained_run_is_timed_on_a_text(train, tiny_texts, tmp_path, capsys, m
     text.write_text("short\n")
     assert main(["predict", str(run), "--input", str(text)]) == 2
     assert "has 1 lines; give more than 6" in capsys.readouterr().err
-
-
-def test_what_is_no_run_gets_a_line(tmp_path, capsys):
-    assert main(["predict", str(tmp_path)]) == 2
-    assert "is no folder of a finished run: it has no result.json" in capsys.readouterr().err

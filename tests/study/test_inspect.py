@@ -70,11 +70,6 @@ def test_the_command_prints_the_account_and_leaves_nothing(tmp_path, monkeypatch
     assert "did you mean" in capfd.readouterr().err
 
 
-def test_without_a_config_it_says_so(capsys):
-    assert main(["inspect", "--norm", "adanorm"]) == 2
-    assert "give --config FILE" in capsys.readouterr().err
-
-
 def sizes(*rows, loss=1.0):
     blocks = [{"path": f"b{number}", "activation": a, "gradient": g} for number, (a, g) in enumerate(rows)]
     return {"loss": loss, "blocks": blocks, "sites": [{"path": "n"}]}

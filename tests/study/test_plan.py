@@ -7,7 +7,6 @@ import sys
 import pytest
 import yaml
 
-from app.errors import InputError
 from app.study.__main__ import main
 from app.study.plan import read_study
 from tests.conftest import ROOT
@@ -55,40 +54,6 @@ def test_what_changes_a_run_changes_its_folder_and_no_other(write, tmp_path):
     assert not set(changed) & set(roots)
     (tmp_path / "a.yaml").write_text("norm: adanorm\n")
     assert not {cell.root for cell in read_study(write()).cells(tmp_path)} & set(roots)
-
-
-WRONG = {
-    "an unknown key": ({"norm": ["layernorm"]}, "unknown key 'norm'; did you mean norms"),
-    "no seeds": ({"seeds": None}, "seeds is None; allowed: a list"),
-    "an unknown norm": ({"norms": ["layernrom"]}, "layernrom.*did you mean 'layernorm'"),
-    "an unknown option": ({"norms": [{"name": "adanorm", "options": {"c": 1}}]}, "adanorm"),
-    "an unknown part of a norm": ({"norms": [{"name": "adanorm", "option": {}}]}, "option"),
-    "a norm twice": ({"norms": ["layernorm", {"name": "layernorm"}]}, "norms names layernorm twice"),
-    "a baseline that is no norm of it": ({"baseline": "none"}, "baseline none is none of the norms: layern"),
-    "a seed that is no number": ({"seeds": ["x"]}, "seed 'x'; allowed: whole numbers from 0"),
-    "a config that is not there": ({"configs": ["nowhere.yaml"]}, "config nowhere.yaml: no such file"),
-    "an override of what it sets": ({"overrides": {"norm.name": "none"}}, "overrides names norm.name"),
-    "a name that is a path": ({"name": "a/b"}, "name is 'a/b'"),
-    "retries": ({"retries": -1}, "retries is -1"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("wrong", WRONG)
-def test_a_wrong_study_is_answered(wrong, write, capsys):
-    changes, words = WRONG[wrong]
-    with pytest.raises(InputError, match=words):
-        read_study(write(**changes))
-    assert main(["run", str(write(**changes))]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
-
-
-@pytest.mark.parametrize("content", ["[1, 2]", "a: [", "\x00"])
-def test_a_file_that_is_no_study_is_answered(content, tmp_path):
-    (tmp_path / "study.yaml").write_text(content)
-    with pytest.raises(InputError, match="study.yaml: (holds no settings|is no YAML)"):
-        read_study(tmp_path / "study.yaml")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_study(tmp_path / "nowhere.yaml")
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -1,0 +1,129 @@
+"""Every case of the table, run as a person would run it: the line it gets, exit status 2, and nothing left behind.
+
+A case says what is typed (`run`), what files lie there (`files`: name -> text, what makes bytes, or null for a folder)
+and what is answered (`line`). In a line, {here} is the folder that the command is started in, {norms} the names of all
+norms, {data} the tiny data of the task, and {any} any text.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.benchmark.__main__ import main as benchmark
+from app.cli import main
+from app.norms import norm_names
+from app.study.__main__ import main as study
+from tests.bad_input.contents import content
+from tests.conftest import ROOT
+
+FOLDER = Path(__file__).parent
+CASES: dict[str, dict[str, Any]] = {
+    f"{path.stem}: {case['case']}": case
+    for path in sorted(FOLDER.glob("*.yaml"))
+    for case in yaml.safe_load(path.read_text(encoding="utf-8"))
+}
+OTHERS = {"study": study, "benchmark": benchmark}
+TASKS = {  # config, tiny data, what makes the config fit it
+    "text": ("configs/quickstart.yaml", "tiny_texts", []),
+    "images": ("configs/classification/mnist.yaml", "tiny_images", []),
+    "pairs": ("configs/translation/gettext_en_de.yaml", "tiny_pairs", ["--data.tokenizer.vocab_size=300"]),
+    "bytes": ("configs/language_modeling/tiny.yaml", "tiny_bytes", []),
+    "trees": (
+        "configs/parsing/turkish.yaml",
+        "tiny_trees",
+        ["--data.tokenizer.vocab_size=300", "--data.score_without=[punct]"],
+    ),
+}
+TINY = "{hidden_size: 8, num_attention_heads: 2, intermediate_size: 8, num_hidden_layers: 1}"
+
+
+def settings_of(task: str, sources: dict[str, Path], cache: Path) -> list[str]:
+    config, source, more = TASKS[task]
+    return ["--config", str(ROOT / config), f"--data.source={sources[source]}", *more, f"--data.cache_dir={cache}"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run may keep: no output of the command itself."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(sources, cache, tmp_path_factory):
+    """Give the config of a run that has been trained, once for each task that is asked for."""
+    runs: dict[str, str] = {}
+
+    def config_of(task: str) -> str:
+        if task not in runs:
+            root = tmp_path_factory.mktemp(task)
+            tiny = ["--trainer.max_epochs=1", "--test_after_fit=false", f"--model.backbone.options={TINY}"]
+            assert main(["fit", *settings_of(task, sources, cache), *tiny, f"--run_root={root}"]) == 0
+            (runs[task],) = (str(path) for path in root.rglob("config.yaml"))
+        return runs[task]
+
+    return config_of
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_gets_its_line_and_leaves_nothing(name, sources, cache, trained, tmp_path, monkeypatch, capsys):
+    case = CASES[name]
+    monkeypatch.chdir(tmp_path)
+    for path, wanted in case.get("files", {}).items():
+        write(tmp_path / path, wanted)
+    command, *arguments = shlex.split(case["run"]) or [""]
+    task = arguments[0] if arguments else ""
+    if task in TASKS:
+        arguments = [*settings_of(task, sources, cache), *arguments[1:]]
+    elif task.endswith("-run"):
+        arguments = ["--config", trained(task.removesuffix("-run")), *arguments[1:]]
+        capsys.readouterr()
+    before = everything_in(tmp_path)
+
+    status = OTHERS[command](arguments) if command in OTHERS else main([command, *arguments] if command else [])
+
+    error = capsys.readouterr().err
+    said = error if command != "predict" else error[error.find("error: ") :]  # what was read stands before it
+    assert status == 2 and "Traceback" not in error
+    assert 1 <= len(said.splitlines()) <= 2, error
+    places = {"here": str(tmp_path), "norms": ", ".join(norm_names())}
+    places |= {"data": str(sources[TASKS[task][1]])} if task in TASKS else {}
+    assert said.startswith("error: ")
+    assert re.fullmatch(pattern_of(case["line"], places), said.removeprefix("error: ").strip()), said
+    assert everything_in(tmp_path) == before
+
+
+def write(path: Path, wanted: Any) -> None:
+    if wanted is None:
+        path.mkdir(parents=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content(wanted))
+
+
+def everything_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def pattern_of(line: str, places: dict[str, str]) -> str:
+    """The line as a regular expression."""
+    pattern = re.escape(line.strip())
+    for name, place in places.items():
+        pattern = pattern.replace(re.escape(f"{{{name}}}"), re.escape(place))
+    return pattern.replace(re.escape("{any}"), ".*")
+
+
+def test_the_table_is_whole():
+    commands = {shlex.split(case["run"] or "none")[0] for case in CASES.values()}
+    assert {"fit", "validate", "test", "predict", "study", "benchmark"} <= commands
+    assert set(TASKS) <= {word for case in CASES.values() for word in case["run"].split()[1:2]}
+    endings = {Path(name).suffix for case in CASES.values() for name in case.get("files", {})}
+    assert {".csv", ".tsv", ".jsonl", ".parquet", ".gz", ".bz2", ".zip", ".mo", ".po", ".conllu", ".yaml"} <= endings
+    assert len(CASES) >= 90
+    silent = [name for name, case in CASES.items() if not re.search("; |allowed|did you mean", case["line"])]
+    assert not silent, "what is to be done?"
