@@ -1,0 +1,96 @@
+"""YAML of runs and studies, and --norm, against PyYAML."""
+
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.cli_norm import fold_norm
+from app.norms import NormSpec, norm_names
+from app.settings_file import read_settings
+from app.study.plan import read_study
+from tests.conftest import ROOT
+from tests.fuzz.damage import damaged, fuzzed, outcome
+
+LAYER = b"""\
+norm: {name: adanorm, options: {k: 0.1}, sites: [layer.0]}
+model: {init_args: {pooling: mean, optimizer: &o {lr: 1.0e-3}}}
+data: # a remark
+  init_args:
+    source: 'x'
+    labels: [a, "b"]
+trainer:
+  max_epochs: 3
+"""
+STUDY = b"""\
+name: two
+configs: [a.yaml]
+norms: [layernorm, {name: adanorm, options: {k: 0.1}, sites: final}]
+seeds: [1, 2]
+baseline: layernorm
+overrides: {trainer: {max_epochs: 3}, data.name: x}
+retries: 2
+"""
+OPTIONS = [
+    "--norm",
+    "--norm.name",
+    "--norm.options",
+    "--norm.options.k",
+    "--norm.options.scale",
+    "--norm.sites",
+    "--norm.x",
+]
+
+
+@fuzzed
+@given(content=damaged(LAYER))
+@example(content=b"norm: 2024-99-99\n")
+@example(content=b"a: &a [*a]\n")
+@example(content=b"{a: &a [b, b, b, b, b, b, b, b, b], c: &c [" + b"*a, " * 9 + b"]}")
+def test_a_layer_of_settings(content, tmp_path):
+    path = tmp_path / "layer.yaml"
+    path.write_bytes(content)
+    read = outcome(lambda: read_settings(path, str(path), "give settings"), path)
+    if read is not None:
+        assert repr(read) == repr(yaml.safe_load(content.decode("utf-8-sig")))
+    outcome(lambda: fold_norm(["fit", "--config", str(path)], []))
+
+
+@fuzzed
+@given(content=damaged(STUDY))
+def test_a_study(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("norm: layernorm\n")
+    path = tmp_path / "study.yaml"
+    path.write_bytes(content)
+
+    def commands() -> list[str]:
+        return [cell.command for cell in read_study(path).cells(tmp_path)]
+
+    read = outcome(commands, path, "a.yaml")
+    if read is not None:
+        said = yaml.safe_load(content.decode("utf-8-sig"))
+        assert len(read) == len(set(read)) == len(said["configs"]) * len(said["norms"]) * len(said["seeds"])
+
+
+values = (
+    st.sampled_from(
+        [*norm_names(), "final", "all", "0.5", "-1", "1e400", "[layer.0]", "{name: dyt}", "{k: 2}", "~", "0x", "1_0"]
+    )
+    | damaged(b"{name: adanorm, options: {k: 0.1, scale: 2}, sites: [layer.0, 'a|b']}").map(
+        lambda d: d.decode("latin-1")
+    )
+    | st.text(max_size=30)
+)
+
+
+@fuzzed
+@given(typed=st.lists(st.tuples(st.sampled_from(OPTIONS), values), min_size=1, max_size=3))
+@example(typed=[("--norm", "2024-99-99")])
+@example(typed=[("--norm.sites", "[" * 1200)])
+def test_what_is_typed_for_a_norm(typed):
+    arguments = [f"{flag}={value}" for flag, value in typed]
+    read = outcome(lambda: fold_norm(["fit", *arguments], [ROOT / "configs/base.yaml"]))
+    if read is not None:
+        assert read[:-1] == ["fit", "--norm"]
+        spec = NormSpec(**yaml.safe_load(read[-1]))
+        assert spec.to_dict() == yaml.safe_load(read[-1])
