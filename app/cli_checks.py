@@ -38,7 +38,7 @@ def check_arguments(command: str, settings: Namespace) -> None:
     if not settings.run_root or "\0" in settings.run_root:
         raise InputError(f"run_root is {settings.run_root!r}; give the name of a folder")
     for group in ("backbone", "optimizer"):
-        if settings.model.init_args[group] is None:
+        if settings.model.init_args.get(group, True) is None:
             raise InputError(f"model.{group} is null; give a mapping, or leave it out")
     for key, least in _LEAST.items():
         if trainer[key] is not None and trainer[key] < least:

@@ -49,7 +49,7 @@ def _message(chain: list[BaseException]) -> str | None:
         return fault
     for cause in chain:
         if isinstance(cause, ArgumentError):
-            return _condense(str(cause))
+            return " ".join(_condense(str(cause)).split())
         if isinstance(cause, MisconfigurationException):
             return f"trainer: {' '.join(str(cause).split())}; change this setting of trainer"
     return None
@@ -72,6 +72,8 @@ def _condense(message: str) -> str:
         return f"{found[1]} is empty; give a value, or leave it out"
     if found := re.search(r"Key must be a string, got: (.*)\.", message):
         return f"a key of the settings is {found[1]}, which is no text; correct it, or put it into quotes"
+    if found := re.search(r"Spaces not allowed in keys: (.*?)\.", message):
+        return f"a key of the settings is {found[1]}, with a space; correct it"
     if option := _unaccepted(message):
         return _unknown_key(key, option.split("."), class_path)
     if key in _CLASSES and (_WRONG_CLASS.search(message) or class_path in _BASES):
@@ -99,6 +101,8 @@ def _condense(message: str) -> str:
         nested = re.search(r"NestedArg\(key='.*?', val=(.*)\)", got[1])
         value = nested[1].strip("'\"") if nested else got[1]
         return f"{key} is {value!r}; allowed: {' or '.join(dict.fromkeys(kinds))}"
+    if inner := re.search(r"Errors:\s+- (.*)", message):
+        return f"{key}: {inner[1]}; {_HELP}"
     message = message.replace("fit.data", "data").replace("fit.model", "model")
     return plain(message, [f"--{name}" for name in _top_keys()], _HELP)
 
@@ -106,7 +110,7 @@ def _condense(message: str) -> str:
 _CLASSES = {"model": "app.tasks", "data": "app.datamodules", "trainer.callbacks": "app.callbacks"}
 _BASES = ("app.tasks.Task", "app.datamodules.DataModule")  # what the others are made from
 _WRONG_CLASS = re.compile(
-    "does not correspond to a subclass|Expected a dot import path|No module named|has no attribute|of type 'NoneType'"
+    "does not correspond to a subclass|Expected a dot import path|No module named|has no attribute|' is not iterable"
 )
 
 
@@ -126,9 +130,9 @@ def _wrong_class(key: str, given: str) -> str:
 
 def _unaccepted(message: str) -> str | None:
     """The option, and before it with a dot its group, that a class or the command does not have."""
-    if found := re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message):
+    if found := re.search(r"Group '(.+?)' does not accept option '(.+?)'", message):
         return f"{found[1]}.{found[2]}"
-    found = re.search(r"(?:Option|option) '([\w.]+)'", message) or re.search(r"arguments: --([\w.]+)", message)
+    found = re.search(r"(?:Option|option) '(.+?)'", message, re.S) or re.search(r"arguments: --([\w.]+)", message)
     return found[1] if found else None
 
 

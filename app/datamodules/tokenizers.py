@@ -227,7 +227,7 @@ def _digest(texts: Iterable[str], config: TokenizerConfig) -> str:
 def _train(texts: list[str], config: TokenizerConfig) -> Tokenizer:
     assert config.kind != "pretrained" and config.lowercase is not None
     core = train_tokenizer(texts, config.kind, config.vocab_size, config.lowercase, config.min_frequency)
-    if core.get_vocab_size() == len(SPECIAL_TOKENS):
+    if config.min_frequency > 1 and core.get_vocab_size() == len(SPECIAL_TOKENS):
         raise InputError(f"tokenizer min_frequency {config.min_frequency}; no training word occurs so often; lower it")
     return core
 

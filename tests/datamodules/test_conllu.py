@@ -3,8 +3,6 @@
 import bz2
 import gzip
 import re
-import tempfile
-from pathlib import Path
 
 import conllu
 import pytest
@@ -156,52 +154,6 @@ def test_a_tree_is_what_is_one_by_definition(heads):
     else:
         with pytest.raises(InputError, match="root|own head|cycle"):
             parse("\n".join(rows))
-
-
-def outcome(text: str, trees: bool) -> None:
-    """Sentences that are whole, or one line that says why not."""
-    try:
-        sentences = parse(text, trees)
-    except InputError as error:
-        assert len(str(error).splitlines()) == 1 and str(error).startswith("bank.conllu:")
-        return
-    lines = [line for line in split_lines(text) if line]
-    assert [line for sentence in sentences for line in sentence.lines] == lines
-    for sentence in sentences:
-        assert len(sentence.forms) == len(sentence.word_lines) > 0
-        if trees:
-            assert is_tree(list(sentence.heads))
-            assert (
-                sentence.with_tree(sentence.heads, sentence.relations).splitlines()
-                == "\n".join(sentence.lines).splitlines()
-            )
-
-
-@given(st.text(), st.booleans())
-def test_any_text_gives_sentences_or_an_error_of_one_line(text, trees):
-    outcome(text, trees)
-
-
-cells = st.sampled_from([*"0123_-.#", "3-4", "5.1", " ", "", "\t", "\n", "\n\n", "\r", "\x85", "a b", "٣", "\ud800"])
-edits = st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 3), cells), max_size=4)
-
-
-@given(edits, st.booleans())
-def test_any_change_gives_sentences_or_an_error_of_one_line(edits, trees):
-    text = TEXT
-    for begin, length, cell in edits:
-        text = text[:begin] + cell + text[begin + length :]
-    outcome(text, trees)
-
-
-@given(st.binary(), st.booleans())
-def test_any_bytes_give_sentences_or_an_error_of_one_line(data, trees):
-    with tempfile.TemporaryDirectory() as folder:
-        path = write(Path(folder) / "bank.conllu", data)
-        try:
-            assert read_conllu(path, trees=trees)
-        except InputError as error:
-            assert len(str(error).splitlines()) == 1
 
 
 # Another reader

@@ -45,7 +45,6 @@ OPTIONS = [
 @given(content=damaged(LAYER))
 @example(content=b"norm: 2024-99-99\n")
 @example(content=b"a: &a [*a]\n")
-@example(content=b"a: " + b"[" * 1200)
 @example(content=b"{a: &a [b, b, b, b, b, b, b, b, b], c: &c [" + b"*a, " * 9 + b"]}")
 def test_a_layer_of_settings(content, tmp_path):
     path = tmp_path / "layer.yaml"

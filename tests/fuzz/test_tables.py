@@ -68,8 +68,11 @@ def test_rows_are_those_of_python_s_modules(name, whole, reference, data, tmp_pa
     if read is not None:
         assert repr([values for _, values in read]) == repr(reference(content))  # nan is nan
         assert all(1 <= line <= content.count(b"\n") + 1 for line, _ in read)
-    outcome(lambda: read_labelled_texts(path), path)
-    outcome(lambda: list(texts_to_predict(str(path), "text")), path)
+    parts = outcome(lambda: read_labelled_texts(path), path)
+    if parts is not None:
+        (part,) = parts.values()
+        assert all(map(str.strip, [*part.texts, *part.labels])) and part.lines == sorted(set(part.lines))
+    outcome(lambda: list(texts_to_predict(str(path), "text", most=2)), path)
 
 
 @fuzzed

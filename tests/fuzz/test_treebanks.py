@@ -22,6 +22,8 @@ def test_words_and_heads_are_those_of_the_conllu_package(content, trees, tmp_pat
     text = content.decode("utf-8-sig").replace("\r\n", "\n")
     lines = [line for sentence in read for line in sentence.lines]
     assert lines == [line.removesuffix("\r") for line in text.split("\n") if line.removesuffix("\r")]
+    for sentence in read if trees else ():
+        assert sentence.with_tree(sentence.heads, sentence.relations) == "".join(f"{line}\n" for line in sentence.lines)
     if not trees or any(line.splitlines() != [line] for line in lines):
         return  # conllu breaks lines at what is a part of a word
     try:
@@ -38,6 +40,6 @@ def test_words_and_heads_are_those_of_the_conllu_package(content, trees, tmp_pat
 def test_plain_text_to_parse(content, tmp_path):
     path = tmp_path / "x.txt"
     path.write_bytes(content)
-    read = outcome(lambda: [s for piece in sentences_to_parse(str(path), "auto", "de") for s in piece], path)
+    read = outcome(lambda: [s for piece in sentences_to_parse(str(path), "auto", "de", 2) for s in piece], path)
     for sentence in read or []:
         assert sentence.forms and all(form and not any(map(str.isspace, form)) for form in sentence.forms)
