@@ -183,7 +183,7 @@ def test_broken_facts_are_answered(content, fitted, predict, tmp_path, capsys):
 WRONG = {
     "no source": ([], None, ["--data.predict_source"]),
     "a source that is not there": ([], "nowhere.txt", ["nowhere.txt", "cannot be read"]),
-    "a source that is a folder": ([], ".", ["cannot be read"]),
+    "a source that is a folder": ([], ".", ["is a folder; give a file"]),
     "an empty source": ([], os.devnull, ["holds nothing"]),
     "another form": (["--output_format", "xml"], "in.txt", ["output_format is 'xml'", "jsonl", "tsv", "plain"]),
     "a folder that is not there": (["--output", "no/out.jsonl"], "in.txt", ["no folder"]),

@@ -144,14 +144,15 @@ def test_a_run_goes_on(here, tiny_texts, run):
 
 
 def test_several_processes_share_a_run(here, tiny_texts):
-    small = [f"--data.source={tiny_texts}", *SHORT, "--test_after_fit=false"]
-    for number, command in enumerate(commands("torchrun")):
-        program = [sys.executable] if command[0] == "python" else [sys.executable, "-m", "torch.distributed.run"]
-        words = [str(ROOT / word) if word == "train.py" else word for word in command[1:]]
-        root = here / f"runs{number}"
-        done = subprocess.run([*program, *words, *small, f"--run_root={root}"], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert read_result(only_run(root))["cost"]["processes"] == 2
+    """By torchrun; tests/exactness starts them by Lightning too, with the flags of the line above it."""
+    by_lightning, (program, *words) = commands("torchrun")
+    assert by_lightning[-4:] == ["--trainer.devices", "2", "--trainer.strategy", "ddp"] and program == "torchrun"
+    words = [str(ROOT / word) if word == "train.py" else word for word in words]
+    words += [f"--data.source={tiny_texts}", *SHORT, "--test_after_fit=false"]
+    launch = [sys.executable, "-m", "torch.distributed.run", *words]
+    done = subprocess.run(launch, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert read_result(only_run(here / "runs"))["cost"]["processes"] == 2
 
 
 def test_a_run_is_tested_and_asked(here, run, capsys, monkeypatch):

@@ -154,7 +154,8 @@ def refused_by_transformers(source: str, options: Mapping[str, Any]) -> Iterator
         given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "none"
         if wrong := _WRONG_TYPE.search(said):
             kind = {"int": "a whole number", "float": "a number such as 0.1"}.get(wrong[2], wrong[2])
-            raise InputError(f"model.backbone.options.{wrong[1]} is {wrong[3]}; allowed: {kind}") from error
+            name = f"model.backbone.options.{wrong[1]}" if wrong[1] in options else f"{source}: {wrong[1]}"
+            raise InputError(f"{name} is {wrong[3]}; allowed: {kind}") from error
         said = re.sub(
             r"^Class validation error for validator '\w+': ",
             "",

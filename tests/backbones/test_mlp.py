@@ -68,7 +68,7 @@ def test_it_comes_back_from_a_folder(norm, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"hidden_size": 0}, "hidden_size must be 1 or more, got 0"),
+        ({"hidden_size": 0}, "hidden_size is 0; allowed: whole numbers from 1"),
         ({"num_hidden_layers": 0}, "num_hidden_layers must be 1 or more"),
         ({"hidden_dropout_prob": 1.0}, "hidden_dropout_prob must be from 0 to below 1, got 1.0"),
         ({"hiden_size": 8}, "did you mean 'hidden_size'"),
