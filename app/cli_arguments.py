@@ -53,6 +53,7 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         help="measure what each norm does to gradients, and where gains and biases go, at the first update and each "
         "so many; null for never",
     )
+    parser.add_argument("--pictures", type=bool, default=True, help="draw curves and norms when fit ends")
     parser.add_argument(
         "--compile",
         type=bool,

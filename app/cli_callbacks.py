@@ -72,4 +72,5 @@ def run_record(settings: Namespace, config_text: str, model: Task, datamodule: D
         "seed": settings.seed_everything,
     }
     fingerprints = (datamodule.fingerprint, datamodule.plan.fingerprint)
-    return RunRecord(config_text, datamodule.kept_facts(), names, *fingerprints, settings.allow_other_processes)
+    of_processes, pictures = settings.allow_other_processes, settings.pictures
+    return RunRecord(config_text, datamodule.kept_facts(), names, *fingerprints, of_processes, pictures)

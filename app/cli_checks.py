@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from typing import Any
 
 import torch
 from jsonargparse import Namespace
@@ -47,7 +48,7 @@ def check_arguments(command: str, settings: Namespace) -> None:
         for key in ("max_epochs", "max_steps", "limit_train_batches", "val_check_interval"):
             if trainer[key] == 0:
                 raise InputError(f"trainer.{key} is 0, with which nothing would be trained or validated; give more")
-    _check_gpus(trainer)
+    _check_gpus(trainer, 1 if command == "predict" else trainer.devices)  # predict takes one, whatever the run had
     if command != "predict":
         _check_processes(trainer)
 
@@ -78,7 +79,7 @@ def check_settings(settings: Namespace, dataset: str, batches: int | None) -> No
         _check_validation(settings.trainer, batches)
 
 
-def _check_gpus(trainer: Namespace) -> None:
+def _check_gpus(trainer: Namespace, devices: Any) -> None:
     """A GPU asked for where there is none, or more of them than there are."""
     there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     wanted = trainer.accelerator
@@ -91,8 +92,7 @@ def _check_gpus(trainer: Namespace) -> None:
         raise InputError(
             f"trainer.accelerator is {wanted}, and torch finds no such device here{built}; leave it out, or give cpu"
         )
-    devices = str(trainer.devices)
-    if devices.isdecimal() and int(devices) > count:
+    if str(devices).isdecimal() and int(devices) > count:
         raise InputError(f"trainer.devices is {devices}; allowed: 1 to {count}, as many as torch finds here")
 
 

@@ -22,7 +22,7 @@ from app.norms import NormError
 _TOP_KEYS = (
     "model", "data", "norm", "run_root", "seed_everything", "ckpt_path", "test_after_fit", "output", "output_format",
     "patience", "checkpoint_every_steps", "checkpoint_every_minutes", "average_checkpoints", "allow_other_processes",
-    "config", "watch_norms_every_steps", "compile",
+    "config", "watch_norms_every_steps", "compile", "pictures",
 )  # fmt: skip
 _HELP = "see python train.py fit --help"
 

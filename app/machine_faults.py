@@ -6,6 +6,7 @@ A fault is answered like what a person typed: a line that says what happened and
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 from app.whole_file import FULL, cannot_write
@@ -23,6 +24,9 @@ def describe_fault(error: BaseException) -> str | None:
     if is_out_of_memory(error):
         return "out of memory"
     message = str(error)
+    if match := re.search(r"\(os error (\d+)\)", message):  # of libraries in Rust: tokenizers, safetensors
+        fault = OSError(int(match[1]), os.strerror(int(match[1])))
+        return cannot_write("a file of this command", fault) if fault.errno in _UNWRITABLE else None
     if match := re.search(r"DataLoader worker \(pid (\d+)\) is killed by signal: ([\w ]+)", message):
         return (
             f"a loader process ({match[1]}) was ended by a signal ({match[2].strip()}), as the system does when memory "

@@ -92,12 +92,16 @@ def sources(
 
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Call train.py with arguments; run folders and caches go under tmp_path."""
+    """Call train.py with arguments; run folders and caches go under tmp_path.
+
+    Pictures are drawn where `--pictures true` asks for them: they take longer than a run of a few updates.
+    """
     monkeypatch.chdir(tmp_path)
 
     def call(command: str, config: str | Path | None, *arguments: object) -> int:
         configs = [] if config is None else ["--config", str(ROOT / config)]
-        return main([command, *configs, *map(str, arguments)])
+        without = ["--pictures=false"] if command == "fit" else []
+        return main([command, *configs, *without, *map(str, arguments)])
 
     return call
 

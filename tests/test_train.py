@@ -28,7 +28,9 @@ def run(train, short, tmp_path):
     return only_run(tmp_path / "runs")
 
 
-def test_the_run_folder_holds_what_it_should(run, tmp_path, capsys):
+def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
+    assert train("fit", QUICK, *short, "--pictures", "true") == 0
+    run = only_run(tmp_path / "runs")
     assert run == tmp_path / "runs/classification/rt/adanorm(k=0.1,scale=1)/seed1"
     names = {path.name for path in run.iterdir()}
     assert names >= {

@@ -90,7 +90,7 @@ def _check(known: argparse.Namespace, of_train: Sequence[str]) -> None:
         if threads < 1:
             raise InputError(f"--threads is {threads}; allowed: whole numbers from 1")
     if known.command == "norms" and of_train:
-        near = did_you_mean(of_train[0], [f"--{name}" for name in vars(known)])
+        near = did_you_mean(of_train[0], [f"--{name}" for name in vars(known) if name not in ("command", "tables")])
         raise InputError(f"there is no flag {of_train[0]}{near} see python -m app.benchmark norms --help")
     stray = [word for word in of_train[:1] if not word.startswith("--")]
     if stray:

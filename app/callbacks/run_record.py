@@ -43,6 +43,7 @@ class RunRecord(Callback):
         plan_fingerprint: digest of the batch plan.
         allow_other_processes: go on from a checkpoint of another number of processes; the updates are then the same but
             for the order of additions, and dropout is not the same.
+        pictures: draw them.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class RunRecord(Callback):
         data_fingerprint: str,
         plan_fingerprint: str,
         allow_other_processes: bool = False,
+        pictures: bool = True,
     ) -> None:
         self.config, self.facts = config, facts
         self.allow_other_processes = allow_other_processes
+        self.pictures = pictures
         self.identity = identity
         self.fingerprints = {"data": data_fingerprint, "plan": plan_fingerprint}
         self.result: dict[str, Any] | None = None
@@ -203,6 +206,8 @@ class RunRecord(Callback):
             fingerprints={**self.fingerprints, "weights": pl_module.initial_weights},
         )
         write_result(folder, self.result)
+        if not self.pictures:
+            return
         title, best = self.result["signature"], self.result["best"]
         best_step = best["step"] if best else None
         draw_curves(events, pl_module.metrics, title, folder / "curves.svg", pl_module.curve_axes, best_step)

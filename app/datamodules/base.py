@@ -54,7 +54,8 @@ class PlannedDataset(torch.utils.data.Dataset[Batch]):
 class DataModule(LightningDataModule):
     """Base of all datamodules.
 
-    Subclasses give `splits`, `facts` and `predict_splits`, and take `predict_source` among their arguments.
+    Subclasses give `splits`, `facts` and `predict_splits`, say by `kept_facts` what a run folder keeps for predict, and
+    take `predict_source` among their arguments.
 
     Args:
         name: short name of the dataset, part of the run folder.

@@ -186,6 +186,7 @@ class TextClassificationData(DataModule):
             {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id},
             self.labels,
             max_length=self.max_length,
+            vocabulary=self.tokenizer.digest,
             batch=TextBatch,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +21,14 @@ EXIT_INPUT = 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Export a run; the exit status is 0, or 2 for bad input."""
+    """Export a run; the exit status is 0, 2 for bad input, 130 for Ctrl-C."""
     arguments, debug = take_debug(arguments)
     speak_plainly("test")
     try:
         _export(_parser().parse_args(arguments))
+    except KeyboardInterrupt:
+        print("stopped by SIGINT", file=sys.stderr)
+        return 128 + signal.SIGINT
     except Exception as error:
         message = explain(error)
         if message is None:
@@ -57,7 +61,7 @@ def _export(known: argparse.Namespace) -> None:
         raise InputError(f"--average_checkpoints is {known.average_checkpoints}; allowed: whole numbers from 1")
     to = known.run / "model.onnx" if known.to == "onnx" else Path(known.to)
     is_onnx = to.suffix == ".onnx"
-    (check_target if is_onnx else check_is_new)(to)  # before the data are asked for, which may take minutes
+    (check_target if is_onnx else check_is_new)(to)  # before anything is read or built
     run = read_run(known.run, known.ckpt_path, known.average_checkpoints)
     try:
         lines = write_onnx(run, to) if is_onnx else write_folder(run, to)

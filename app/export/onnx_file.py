@@ -95,6 +95,8 @@ def _export(whole: ForwardPass, path: Path) -> None:
                 dynamic_shapes=whole.dynamic_shapes,
                 verbose=False,
             )
+    except OSError:
+        raise
     except Exception as error:  # torch's exporter fails in as many ways as there are models
         cause: BaseException = error
         while cause.__cause__ is not None:

@@ -65,25 +65,30 @@ def load_parser(folder: str | Path) -> SavedParser:
         tensors = load_file(folder / HEAD_FILE)
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{folder} holds no exported parser ({error}); give a folder that app.export wrote") from error
-    tokenizer = None
-    if state["has_subwords"]:
-        tokenizer = train_or_load_tokenizer((), TokenizerConfig("pretrained", pretrained=str(folder)))
-    vocabularies = TreebankVocabularies.from_dict(state["vocabularies"])
-    encoder = TreebankEncoder(vocabularies, Reading(**state["reading"]), (), tokenizer)
-    model = load_model(folder)
-    facts = DataFacts(
-        {} if tokenizer is None else {"vocab_size": tokenizer.vocab_size},
-        labels=vocabularies.relations,
-        features=encoder.features,
-        root_labels=vocabularies.root_relations,
-    )
-    features = FeatureConfig(**state["features"])
-    head: TransitionParser | BiaffineParser
-    with torch.random.fork_rng(devices=[]):
-        if state["parser"] == "mlp":
-            head = TransitionParser(TransitionConfig(**state["sizes"]), features, facts, model.config.hidden_size)
-        else:
-            head = BiaffineParser(BiaffineConfig(**state["sizes"]), features, facts, model)
+    try:
+        tokenizer = None
+        if state["has_subwords"]:
+            tokenizer = train_or_load_tokenizer((), TokenizerConfig("pretrained", pretrained=str(folder)))
+        vocabularies = TreebankVocabularies.from_dict(state["vocabularies"])
+        encoder = TreebankEncoder(vocabularies, Reading(**state["reading"]), (), tokenizer)
+        model = load_model(folder)
+        facts = DataFacts(
+            {} if tokenizer is None else {"vocab_size": tokenizer.vocab_size},
+            labels=vocabularies.relations,
+            features=encoder.features,
+            root_labels=vocabularies.root_relations,
+        )
+        features = FeatureConfig(**state["features"])
+        head: TransitionParser | BiaffineParser
+        with torch.random.fork_rng(devices=[]):
+            if state["parser"] == "mlp":
+                head = TransitionParser(TransitionConfig(**state["sizes"]), features, facts, model.config.hidden_size)
+            else:
+                head = BiaffineParser(BiaffineConfig(**state["sizes"]), features, facts, model)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / PARSER_FILE} is not what app.export writes ({error!r}); export the run again"
+        ) from error
     try:
         head.load_state_dict({name.removeprefix("parser."): tensor for name, tensor in tensors.items()})
     except RuntimeError as error:

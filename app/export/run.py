@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from app.averaging import mean_checkpoint
+from app.callbacks.result import SCHEMA
 from app.cli import BASE_CONFIG, CLI
 from app.cli_norm import fold_norm
 from app.datamodules.base import DataModule
@@ -52,15 +53,18 @@ def read_run(folder: Path, which: str | None, average: int | None) -> Run:
 
     Args:
         folder: that a fit has left.
-        which: best, last, or the path of a checkpoint; None for the best, or the mean if `average` is given.
-        average: take the mean of the weights of the last so many validations.
+        which: best, last, or the path of a checkpoint; None for what train.py test takes: the best, or a mean.
+        average: take the mean of the weights of the last so many validations; None for as many as the run's own
+            settings say, unless `which` is given.
 
     Raises:
         InputError: for a folder that is no finished run's, weights that are not there or do not fit, or data that
             cannot be had any more.
     """
     result = _result(folder)
-    label = "best checkpoint"
+    read = _read_settings(folder)
+    if average is None and which is None:
+        average = read.settings.average_checkpoints
     if average is not None:
         files = weights_to_average(folder, average)
         label = f"mean of the weights of the last {len(files)} validations"
@@ -69,7 +73,6 @@ def read_run(folder: Path, which: str | None, average: int | None) -> Run:
         path = find_checkpoint(folder, which or "best")
         label = f"{which or 'best'} checkpoint" if which in (None, "best", "last") else str(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    read = _read_settings(folder)
     read.model.on_load_checkpoint(checkpoint)
     weights = checkpoint["state_dict"]
     read.model.to(next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point()))
@@ -99,7 +102,7 @@ def _result(folder: Path) -> dict[str, Any]:
             f"{folder} is no run folder: there is no config.yaml in it; give one that train.py fit has left"
         )
     try:
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"{folder} is of a run that has not ended: there is no result.json in it; go on with it by train.py fit "
@@ -109,6 +112,13 @@ def _result(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder / 'result.json'} is no JSON ({error}); give a run folder as fit has left it"
         ) from error
+    schema = result.get("schema") if isinstance(result, dict) else None
+    if schema != SCHEMA:
+        raise InputError(
+            f"{folder / 'result.json'} is of schema {schema}; allowed: {SCHEMA}; give a run folder as this version's "
+            "fit has left it"
+        )
+    return result
 
 
 def _scores(result: dict[str, Any], step: int | None, label: str) -> dict[str, dict[str, float]]:

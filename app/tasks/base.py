@@ -218,14 +218,17 @@ class Task(LightningModule):
         checkpoint["task"] = self._identity()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights of another task, norm or set of classes.
+        """Refuse weights of another task, norm, vocabulary or set of classes.
 
         Raises:
             InputError: naming what differs.
         """
         for what, now in self._identity().items():
             then = checkpoint.get("task", {}).get(what)
-            if then != now:
+            is_unknown = (
+                what == "vocabulary" and not then
+            )  # of classification, whose checkpoints did not tell it at first
+            if then != now and not is_unknown:
                 raise InputError(
                     f"the checkpoint is of {what} {then}, this run has {now}; give the settings it was made with"
                 )

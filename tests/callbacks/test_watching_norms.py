@@ -25,7 +25,7 @@ def fit(train, sources, tmp_path):
 
 @pytest.mark.parametrize("norm", norm_names())
 def test_a_run_measures_each_site_and_agrees_with_the_theorem(fit, norm):
-    run = fit(f"--norm={norm}", "--watch_norms_every_steps=2")
+    run = fit(f"--norm={norm}", "--watch_norms_every_steps=2", "--pictures=true")
     events = [event for event in read_events(run) if any(key.startswith("norm_grad/") for key in event)]
     assert [event["step"] for event in events] == [1, 2, 4]
     sites = [line.split(",")[0] for line in (run / "norm_sites.csv").read_text().splitlines()[1:]]

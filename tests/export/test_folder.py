@@ -20,6 +20,7 @@ from tests.test_errors import one_answer
 
 QUICK = (
     "--trainer.max_epochs=1", "--watch_norms_every_steps=null", "--test_after_fit=false", "--data.train_probe=false",
+    "--pictures=false",
 )  # fmt: skip
 GPT2 = "{model_type: gpt2, options: {n_embd: 32, n_layer: 2, n_head: 4, n_positions: 128}}"
 BYTES = "configs/language_modeling/tiny.yaml"
@@ -133,7 +134,7 @@ def test_another_norm_is_loaded_by_us_and_refused_by_plain_transformers(adanorm_
 
 def test_the_card_says_what_the_model_is(adanorm_run, tmp_path):
     folder = tmp_path / "exported"
-    assert main([str(adanorm_run), "--to", str(folder)]) == 0
+    assert main([str(adanorm_run), "--to", str(folder), "--ckpt_path", "best"]) == 0
     card = (folder / "README.md").read_text(encoding="utf-8")
     metadata = yaml.safe_load(card.split("---")[1])
     assert metadata["library_name"] == "transformers" and metadata["metrics"] == ["accuracy"]
@@ -150,13 +151,14 @@ def test_the_card_says_what_the_model_is(adanorm_run, tmp_path):
 
 def test_which_weights_may_be_said(adanorm_run, tmp_path):
     heads = {}
-    for flags in (("--ckpt_path", "last"), ("--ckpt_path", "best"), ("--average_checkpoints", "2")):
-        folder = tmp_path / flags[1]
+    for flags in (("--ckpt_path", "last"), ("--ckpt_path", "best"), ("--average_checkpoints", "2"), ()):
+        which = flags[1] if flags else "2"  # as the run's own settings say, and train.py test takes
+        folder = tmp_path / (which if flags else "by default")
         assert main([str(adanorm_run), "--to", str(folder), *flags]) == 0
-        heads[flags[1]] = load_file(folder / "head.safetensors")["classifier.weight"]
+        heads[which] = load_file(folder / "head.safetensors")["classifier.weight"]
         card = (folder / "README.md").read_text(encoding="utf-8")
-        assert ("| test |" in card) == (flags[1] == "2")  # the run tested its mean
-        assert ("| valid |" in card) == (flags[1] != "2")
+        assert ("| test |" in card) == (which == "2")  # the run tested its mean
+        assert ("| valid |" in card) == (which != "2")
     best = torch.load(adanorm_run / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
     assert torch.equal(heads["best"], best["classifier.weight"])
 
@@ -169,9 +171,13 @@ WRONG = {
     "no folder": (lambda run: shutil.rmtree(run), [], ["is no run folder", "config.yaml"]),
     "no settings": (_without("config.yaml"), [], ["is no run folder", "config.yaml"]),
     "a run that has not ended": (_without("result.json"), [], ["has not ended", "--ckpt_path last"]),
-    "no best checkpoint": (_without("checkpoints/best.ckpt"), [], ["best.ckpt", "no file"]),
+    "no best checkpoint": (_without("checkpoints/best.ckpt"), ["--ckpt_path", "best"], ["best.ckpt", "no file"]),
     "a broken checkpoint": (
-        lambda run: (run / "checkpoints/best.ckpt").write_bytes(b"x"), [], ["best.ckpt is no whole checkpoint"],
+        lambda run: (run / "checkpoints/best.ckpt").write_bytes(b"x"), ["--ckpt_path", "best"],
+        ["best.ckpt is no whole checkpoint"],
+    ),
+    "an account of another version": (
+        lambda run: (run / "result.json").write_text('{"schema": 1}'), [], ["result.json is of schema 1", "allowed: 2"],
     ),
     "a checkpoint that is not there": (None, ["--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt", "no file"]),
     "two ways to say which weights": (

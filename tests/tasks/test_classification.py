@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from app.backbones import BackboneConfig
 from app.batches import DataFacts, TextBatch
 from app.callbacks.reseed import reseed
+from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks import Classification
 from app.tasks.optimization import OptimizerConfig
@@ -17,8 +18,8 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def task(norm="layernorm", seed=0, **options):
-    facts = DataFacts({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"))
+def task(norm="layernorm", seed=0, vocabulary="", **options):
+    facts = DataFacts({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"), vocabulary=vocabulary)
     backbone = BackboneConfig("bert", OPTIONS)
     return Classification(backbone, OptimizerConfig(), NormSpec(norm), facts, seed=seed, **options)
 
@@ -33,6 +34,16 @@ def batch(rows, labels, width=None):
 
 
 ROWS, LABELS = [[2, 7, 8, 3], [2, 9, 3]], [0, 2]
+
+
+def test_weights_of_another_vocabulary_of_the_same_size_are_refused():
+    checkpoint = {}
+    task(vocabulary="one").on_save_checkpoint(checkpoint)
+    task(vocabulary="one").on_load_checkpoint(checkpoint)
+    with pytest.raises(InputError, match="of vocabulary one, this run has two"):
+        task(vocabulary="two").on_load_checkpoint(checkpoint)
+    task().on_save_checkpoint(earlier := {})  # as they were written before vocabularies were noted
+    task(vocabulary="two").on_load_checkpoint(earlier)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
