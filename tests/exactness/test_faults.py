@@ -119,7 +119,7 @@ def test_without_a_sound_checkpoint_nothing_is_begun_or_overwritten(train, capsy
 def test_a_full_disk(hook, time, file, train, capsys, settings, reference, small_disk):
     place = f"--run_root={small_disk}"
     filler = at("faults.FillDisk", hook, time, folder=small_disk, leave=8192)
-    assert train("fit", CASE.config, *settings, place, *filler) == 2
+    assert train("fit", CASE.config, *settings, place, *filler, "--pictures=true") == 2
     answer = one_answer(capsys)
     assert f"error: {small_disk}" in answer and f"{file}: cannot be written (No space left on device)" in answer
     if hook != "on_fit_start":
