@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from app.errors import InputError
 from app.export.forward_pass import ForwardPass, forward_pass
 from app.export.run import Run
+from app.whole_file import whole_file
 
 _TOLERANCE = 1e-4
 _OPSET = 20
@@ -69,13 +69,9 @@ def write_forward_pass(whole: ForwardPass, path: Path) -> str | None:
     Raises:
         InputError: as `write_onnx`.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         _export(whole, part)
         worst = None if importlib.util.find_spec(_CHECKER) is None else _compare(whole, part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return None if worst is None else f"{worst:.1e}"
 
 

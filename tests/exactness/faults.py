@@ -7,31 +7,13 @@ import os
 import resource
 import signal
 from pathlib import Path
-from typing import Any
 
 import torch
-from pytorch_lightning import Callback
+
+from tests.exactness.killer import At
 
 
-class _At(Callback):
-    """Calls `strike` when a hook is called for the nth time, counted from 1."""
-
-    def __init__(self, hook: str, time: int) -> None:
-        calls = 0
-
-        def count(*_: Any) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == time:
-                self.strike()
-
-        setattr(self, hook, count)
-
-    def strike(self) -> None:
-        raise NotImplementedError
-
-
-class FillDisk(_At):
+class FillDisk(At):
     """Fills the file system of a folder by a file in it, but for so many bytes."""
 
     def __init__(self, hook: str, time: int, folder: str, leave: int) -> None:
@@ -43,7 +25,7 @@ class FillDisk(_At):
         (Path(self.folder) / "filler").write_bytes(bytes(disk.f_bavail * disk.f_bsize - self.leave))
 
 
-class LimitFiles(_At):
+class LimitFiles(At):
     """Lets no file of this process grow beyond so many bytes: what a full disk does to large ones, on any machine."""
 
     def __init__(self, hook: str, time: int, largest: int) -> None:
@@ -54,7 +36,7 @@ class LimitFiles(_At):
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.largest, resource.RLIM_INFINITY))
 
 
-class KillWorkers(_At):
+class KillWorkers(At):
     """Kills this process's loader processes, as the system does when memory runs out."""
 
     def strike(self) -> None:
@@ -63,7 +45,7 @@ class KillWorkers(_At):
             os.kill(child.pid, signal.SIGKILL)
 
 
-class TakeMemory(_At):
+class TakeMemory(At):
     """Asks torch for more memory than any machine has."""
 
     def strike(self) -> None:

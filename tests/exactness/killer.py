@@ -1,4 +1,4 @@
-"""A callback that ends a run in the middle of things, as a kill would: nothing of ours gets to react."""
+"""Callbacks that strike at a chosen moment, and the one that ends a run as a kill would: nothing of ours can react."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Killed(BaseException):
     """Not an Exception, so that nobody takes it for an error to be answered."""
 
 
-class KillAt(Callback):
-    """Raises Killed when a hook is called for the nth time.
+class At(Callback):
+    """Calls `strike` when a hook is called for the nth time.
 
     Args:
         hook: a hook of Lightning's callbacks.
@@ -20,12 +20,23 @@ class KillAt(Callback):
     """
 
     def __init__(self, hook: str, time: int) -> None:
+        self.moment = f"{hook} {time}"
         calls = 0
 
         def count(*_: Any) -> None:
             nonlocal calls
             calls += 1
             if calls == time:
-                raise Killed(f"{hook} {time}")
+                self.strike()
 
         setattr(self, hook, count)
+
+    def strike(self) -> None:
+        raise NotImplementedError
+
+
+class KillAt(At):
+    """Raises Killed at that moment."""
+
+    def strike(self) -> None:
+        raise Killed(self.moment)

@@ -80,7 +80,10 @@ def test_rows_are_those_of_python_s_modules(name, whole, reference, data, tmp_pa
 def test_parquet(content, tmp_path):
     path = tmp_path / "x.parquet"
     path.write_bytes(content)
-    outcome(lambda: read_labelled_texts(path), path)
+    read = outcome(lambda: read_labelled_texts(path), path)
+    if read is not None:
+        (part,) = read.values()
+        assert part.texts == [text.strip() for text in pyarrow.parquet.read_table(path)["text"].to_pylist()]
 
 
 @pytest.mark.parametrize("suffix", ["train", "pos"])
