@@ -23,6 +23,7 @@ from torch import Tensor
 
 _FORWARD = torch.ops.aten.native_layer_norm.default
 _BACKWARD = torch.ops.aten.native_layer_norm_backward.default
+_BATCH_NORM = torch.ops.aten.native_batch_norm.default
 _BATCH_NORM_BACKWARD = torch.ops.aten.native_batch_norm_backward.default
 _WIDE = 512  # features from which on batch norm's kernel is the faster one; at 128 it is not
 
@@ -141,10 +142,10 @@ class _AdaNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, rstd = ctx.saved_tensors
-        y = (x.detach() - mean).mul_(rstd)  # again, rather than saved beside x
-        g_at_y = torch.addcmul(g, g, y, value=-ctx.k, out=_over(y)).to(x.dtype)  # but for the scale
-        dx = _layer_norm_gradient(g_at_y, x, ctx.shape, mean, rstd)
-        return dx if ctx.scale == 1 else dx.mul_(ctx.scale), None, None, None, None
+        # scale (1 - k y) from x again, rather than saved beside it
+        factor = _scale_and_shift(x.detach(), mean, rstd * (-ctx.k * ctx.scale), ctx.scale)
+        g_at_y = torch.mul(factor, g, out=_over(factor)).to(x.dtype)
+        return _layer_norm_gradient(g_at_y, x, ctx.shape, mean, rstd), None, None, None, None
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -211,6 +212,19 @@ def _batch_sum(t: Tensor, shape: Shape) -> Tensor:
 def _row_sum(t: Tensor, shape: Shape) -> Tensor:
     """The sum over the normalized dimensions, (..., 1); sum and a factor are faster than mean."""
     return t.sum(_dims(shape), keepdim=True, dtype=statistics_dtype(t))
+
+
+def _scale_and_shift(x: Tensor, mean: Tensor, slope: Tensor, shift: float) -> Tensor:
+    """slope (x - mean) + shift, where mean and slope are one number a row, in their dtype.
+
+    On CPU by the kernel of batch norm, each row a channel, whose running variance is 1: in one passage over x.
+    """
+    if not x.is_cpu or x.dtype != mean.dtype or not x.numel() or torch.compiler.is_compiling():
+        return (x - mean) * slope + shift
+    ones = torch.ones(mean.numel(), dtype=mean.dtype)
+    statistics = (mean.reshape(-1), ones)
+    rows = x.reshape(1, mean.numel(), -1)
+    return _BATCH_NORM(rows, slope.reshape(-1), ones * shift, *statistics, False, 0.0, 0.0)[0].view(x.shape)
 
 
 def _layer_norm_gradient(g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd: Tensor) -> Tensor:
