@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from app.backbones import BackboneConfig, SiteRecord, build_model, norm_sites
@@ -210,7 +211,9 @@ class Task(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule of the config."""
-        optimizer, scheduler = build_optimizer(self, self.optimizer_config, self.total_steps)
+        # under mixed precision Lightning refuses to clip the gradients of a fused optimizer
+        fused = not isinstance(self.trainer.precision_plugin, MixedPrecision)
+        optimizer, scheduler = build_optimizer(self, self.optimizer_config, self.total_steps, fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from app.backbones import inject_norms
 from app.errors import InputError
 from app.norms import norm_names
 from app.tasks.optimization import OptimizerConfig, build_optimizer, parameter_groups
+from tests.exactness.cases import CASES
 
 
 class Oddly(nn.Module):
@@ -94,3 +95,15 @@ def test_impossible_settings_are_refused(options):
 def test_a_schedule_that_ends_must_know_where():
     with pytest.raises(InputError, match="max_epochs"):
         build_optimizer(nn.Linear(2, 2), OptimizerConfig(schedule="cosine"), None)
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("32-true", True), ("bf16-mixed", False)])
+def test_one_kernel_updates_all_parameters_but_where_gradients_are_clipped_under_a_scale(
+    train, tiny_texts, tmp_path, precision, fused
+):
+    case = CASES["classification"]
+    limits = ["--trainer.max_steps=2", f"--trainer.precision={precision}", "--trainer.gradient_clip_val=1"]
+    assert train("fit", case.config, *case.arguments(tiny_texts), *limits, f"--run_root={tmp_path}") == 0
+    (last,) = tmp_path.rglob("last.ckpt")
+    groups = torch.load(last, weights_only=False)["optimizer_states"][0]["param_groups"]
+    assert [bool(group["fused"]) for group in groups] == [fused, fused]
