@@ -215,7 +215,7 @@ def _row_sum(t: Tensor, shape: Shape) -> Tensor:
 
 
 def _scale_and_shift(x: Tensor, mean: Tensor, slope: Tensor, shift: float) -> Tensor:
-    """slope (x - mean) + shift, where mean and slope are one number a row, in their dtype.
+    """Slope (x - mean) + shift, where mean and slope are one number a row, in their dtype.
 
     On CPU by the kernel of batch norm, each row a channel, whose running variance is 1: in one passage over x.
     """
