@@ -45,6 +45,7 @@ class BareLoop(Callback):
         self._batches: list[Any] = []  # of the block that fit is in; None of them is copied
         self._began: float | None = None
         self._began_at_step = 0
+        self._by_fit: float | None = None  # seconds of a block that has ended, until the bare loop has had its turn
         self._pairs: list[tuple[float, float]] = []
         self._tokens: list[int] = []
         self._profiler: PhaseProfiler | None = None
@@ -57,14 +58,20 @@ class BareLoop(Callback):
         self.updates = min(self.updates, most - 1)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note when the first one begins."""
+        """After a block, the bare loop's turn: here, and not at the block's end, nobody is watching the norms."""
         if self._first_step_s is None:
             self._first_step_s = time.time() - self.launched_at
+        if self._by_fit is None:
+            return
+        by_hand = bare_loop(trainer, pl_module, self._batches) if self.bare else math.nan
+        self._pairs.append((self._by_fit, by_hand))
+        self._tokens.append(sum(part.tokens for part in self._batches))
+        self._by_fit = self._began = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """At the end of a block, the bare loop's turn."""
+        """Begin a block between two updates, and end it after as many as it has."""
         if trainer.global_step < self.warmup:
             return
         if self._began is None:
@@ -74,15 +81,11 @@ class BareLoop(Callback):
         self._batches.append(batch)
         if trainer.global_step - self._began_at_step < self.updates:
             return
-        by_fit = _now(pl_module) - self._began
         if self._profiler is not None:
             self._write(trainer)
             trainer.should_stop = True
             return
-        by_hand = bare_loop(trainer, pl_module, self._batches) if self.bare else math.nan
-        self._pairs.append((by_fit, by_hand))
-        self._tokens.append(sum(part.tokens for part in self._batches))
-        self._begin(trainer)
+        self._by_fit = _now(pl_module) - self._began
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A block with a validation in it would be no block of updates: it begins anew."""
