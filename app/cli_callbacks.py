@@ -7,6 +7,7 @@ from pytorch_lightning import Callback
 
 from app.callbacks import (
     CompileModel,
+    DropoutMasks,
     LastWords,
     NormGradients,
     NormParameters,
@@ -36,7 +37,7 @@ def fit_callbacks(settings: Namespace, record: RunRecord, model: Task) -> list[C
     """
     seed, primary = settings.seed_everything, model.primary
     monitor = f"val/{primary.name}"
-    callbacks: list[Callback] = [Reseed(seed), record, StopWhenDiverged(), ValidateLastStep()]
+    callbacks: list[Callback] = [Reseed(seed), DropoutMasks(), record, StopWhenDiverged(), ValidateLastStep()]
     if every := settings.watch_norms_every_steps:
         callbacks = [NormGradients(every), NormParameters(every), *callbacks]
     if settings.compile:

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "figures": {"whole_file"},
     "callbacks": {"norms", "errors", "run_folder", "figures", "whole_file", "machine_faults"},
     "study": {"errors", "flags", "norms", "figures", "run_folder", "settings_file", "whole_file"},
-    "benchmark": {"errors", "flags", "norms"},
+    "benchmark": {"callbacks", "errors", "flags", "norms"},
     "checkpoint_file": {"errors"},
     "run_folder": {"norms", "errors", "checkpoint_file", "whole_file"},
     "averaging": set(),

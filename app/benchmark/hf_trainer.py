@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from app.callbacks import DropoutMasks
+
 FILE_NAME = "hf_trainer.json"
 REQUIREMENT = "accelerate==1.15.0"
 
@@ -39,6 +41,9 @@ class TrainerEpoch(Callback):
         if not trainer.is_last_batch:
             return
         by_fit = time.perf_counter() - self._began
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, DropoutMasks):
+                callback.give_back()  # the other draws as it does anywhere
         by_trainer = train_an_epoch(pl_module, trainer.datamodule.splits["train"], batch)  # type: ignore[attr-defined]
         text = json.dumps({"fit": by_fit, "trainer": by_trainer}) + "\n"
         (Path(trainer.default_root_dir) / FILE_NAME).write_text(text, encoding="utf-8")

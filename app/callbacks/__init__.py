@@ -3,6 +3,7 @@
 from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError, WholeFiles
 from app.callbacks.compile_model import CompileModel
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
+from app.callbacks.dropout_masks import DropoutMasks
 from app.callbacks.event_files import EventFiles
 from app.callbacks.inspect_model import InspectModel
 from app.callbacks.last_step import ValidateLastStep
@@ -18,6 +19,7 @@ from app.callbacks.run_record import RunRecord
 __all__ = [
     "CompileModel",
     "DivergedError",
+    "DropoutMasks",
     "EventFiles",
     "InspectModel",
     "LastWords",
