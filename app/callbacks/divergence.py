@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 
@@ -24,7 +23,7 @@ class StopWhenDiverged(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look at the training loss."""
-        finite = bool(torch.isfinite(outputs["loss"]))
+        finite = math.isfinite(outputs["loss"])
         if trainer.world_size > 1:
             finite = trainer.strategy.reduce_boolean_decision(finite, all=True)
         if not finite:
