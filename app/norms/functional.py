@@ -142,9 +142,7 @@ class _AdaNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, rstd = ctx.saved_tensors
-        # scale (1 - k y) from x again, rather than saved beside it
-        factor = _scale_and_shift(x.detach(), mean, rstd * (-ctx.k * ctx.scale), ctx.scale)
-        g_at_y = torch.mul(factor, g, out=_over(factor)).to(x.dtype)
+        g_at_y = _times_ada_factor(g, x.detach(), ctx.shape, mean, rstd, ctx.k, ctx.scale).to(x.dtype)
         return _layer_norm_gradient(g_at_y, x, ctx.shape, mean, rstd), None, None, None, None
 
 
@@ -214,17 +212,26 @@ def _row_sum(t: Tensor, shape: Shape) -> Tensor:
     return t.sum(_dims(shape), keepdim=True, dtype=statistics_dtype(t))
 
 
-def _scale_and_shift(x: Tensor, mean: Tensor, slope: Tensor, shift: float) -> Tensor:
-    """Slope (x - mean) + shift, where mean and slope are one number a row, in their dtype.
+def _times_ada_factor(g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd: Tensor, k: float, scale: float) -> Tensor:
+    """G scale (1 - k y), y from x again rather than saved beside it.
 
-    On CPU by the kernel of batch norm, each row a channel, whose running variance is 1: in one passage over x.
+    On CPU, wide rows are given to the kernel of batch norm, each row a channel of running variance 1: it finds the
+    factor, slope (x - mean) + scale, in one passage over x.
     """
-    if not x.is_cpu or x.dtype != mean.dtype or not x.numel() or torch.compiler.is_compiling():
-        return (x - mean) * slope + shift
+    width = math.prod(shape)
+    if not _batch_norm_is_faster(x, mean, width):
+        y = (x - mean).mul_(rstd)
+        product = torch.addcmul(g, g, y, value=-k, out=_over(y))
+        return product if scale == 1 else product.mul_(scale)
     ones = torch.ones(mean.numel(), dtype=mean.dtype)
-    statistics = (mean.reshape(-1), ones)
-    rows = x.reshape(1, mean.numel(), -1)
-    return _BATCH_NORM(rows, slope.reshape(-1), ones * shift, *statistics, False, 0.0, 0.0)[0].view(x.shape)
+    rows, slope = x.reshape(1, mean.numel(), width), (rstd * (-k * scale)).reshape(-1)
+    factor = _BATCH_NORM(rows, slope, ones * scale, mean.reshape(-1), ones, False, 0.0, 0.0)[0].view(x.shape)
+    return torch.mul(factor, g, out=_over(factor))
+
+
+def _batch_norm_is_faster(x: Tensor, mean: Tensor, width: int) -> bool:
+    """Whether the kernels of batch norm take the rows of x, and in less time. They divide by a row's size."""
+    return x.is_cpu and x.dtype == mean.dtype and width >= _WIDE and x.numel() > 0 and not torch.compiler.is_compiling()
 
 
 def _layer_norm_gradient(g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd: Tensor) -> Tensor:
@@ -241,7 +248,7 @@ def _layer_norm_gradient_and_sum(
     On CPU, wide rows are given to the kernel of batch norm, each row a channel: it takes both in one passage over g.
     """
     width = math.prod(shape)
-    if not x.is_cpu or x.dtype != mean.dtype or width < _WIDE or not x.numel():
+    if not _batch_norm_is_faster(x, mean, width):
         return _layer_norm_gradient(g, x, shape, mean, rstd), _row_sum(g, shape)
     rows = (1, mean.numel(), width)
     statistics = (mean.reshape(-1), rstd.reshape(-1))
