@@ -80,7 +80,9 @@ def attention(x):
     return F.scaled_dot_product_attention(torch.zeros_like(x), torch.zeros_like(x), torch.ones_like(x), dropout_p=0.25)
 
 
-@pytest.mark.parametrize("draws", [nn.Dropout(0.25), lambda x: F.dropout(x, 0.25), attention], ids=["module", "function", "attention"])
+@pytest.mark.parametrize(
+    "draws", [nn.Dropout(0.25), lambda x: F.dropout(x, 0.25), attention], ids=["module", "function", "attention"]
+)
 def test_dropout_is_drawn_by_it_wherever_it_stands(registered, draws):
     x = torch.ones(1, 1, 64, 64, requires_grad=True)
     torch.manual_seed(4)
