@@ -213,7 +213,7 @@ def _row_sum(t: Tensor, shape: Shape) -> Tensor:
 
 
 def _times_ada_factor(g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd: Tensor, k: float, scale: float) -> Tensor:
-    """G scale (1 - k y), y from x again rather than saved beside it.
+    """The gradient at y, g scale (1 - k y), with y from x again rather than saved beside it.
 
     On CPU, wide rows are given to the kernel of batch norm, each row a channel of running variance 1: it finds the
     factor, slope (x - mean) + scale, in one passage over x.
