@@ -55,7 +55,7 @@ class BareLoop(Callback):
         most = int(trainer.num_training_batches) // trainer.accumulate_grad_batches
         if most < 2:
             raise InputError("an epoch has a single update, and no block has room in it; give smaller batches")
-        self.updates = min(self.updates, most - 1)
+        self.updates = min(self.updates, max(1, most - 2))  # one begins before a block, and one follows it
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """After a block, the bare loop's turn: here, and not at the block's end, nobody is watching the norms."""

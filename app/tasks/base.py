@@ -211,8 +211,9 @@ class Task(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule of the config."""
-        # under mixed precision Lightning refuses to clip the gradients of a fused optimizer
-        fused = not isinstance(self.trainer.precision_plugin, MixedPrecision)
+        # a fused optimizer undoes the scaling of gradients too late for clipping; MixedPrecision refuses it always
+        precision = self.trainer.precision_plugin
+        fused = not isinstance(precision, MixedPrecision) and getattr(precision, "scaler", None) is None
         optimizer, scheduler = build_optimizer(self, self.optimizer_config, self.total_steps, fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from app.callbacks import DropoutMasks
+from app.callbacks import DivergedError, DropoutMasks, Reseed
 from app.callbacks.dropout_masks import draw_bernoulli
 from tests.exactness.cases import CASES
 
@@ -92,15 +92,18 @@ def test_dropout_is_drawn_by_it_wherever_it_stands(registered, draws):
     torch.testing.assert_close(draws(x), expected)
 
 
-def test_torch_draws_as_before_when_a_fit_has_ended(train, tiny_texts):
-    before, case = own(), CASES["classification"]
-    assert train("fit", case.config, *case.arguments(tiny_texts), "--trainer.max_steps=1") == 0
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_fit_draws_by_it_and_leaves_torch_as_it_was(train, tiny_texts, monkeypatch, fails):
+    before, during, case = own(), [], CASES["classification"]
+
+    def look(callback, trainer, *_):
+        during.append(own())
+        if fails:
+            raise DivergedError(trainer.global_step, "train/loss")
+
+    monkeypatch.setattr(Reseed, "on_train_batch_start", look)
+    status = train("fit", case.config, *case.arguments(tiny_texts), "--trainer.max_steps=1")
+    assert status == (4 if fails else 0)
+    drawn = draw_bernoulli(torch.empty(1000), 0.5, generator=torch.Generator().manual_seed(0))
+    assert len(during) == 1 and torch.equal(during[0], drawn) and not torch.equal(drawn, before)
     assert torch.equal(before, own())
-
-
-def test_also_when_it_has_failed():
-    before, masks = own(), DropoutMasks()
-    masks.on_fit_start(None, None)
-    during = own()
-    masks.on_exception(None, None, KeyboardInterrupt())
-    assert torch.equal(before, own()) and not torch.equal(before, during)

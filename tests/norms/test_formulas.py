@@ -57,10 +57,11 @@ def test_formula_holds_where_eps_rules_and_where_it_vanishes(name: str, scale: f
     assert_same(gradients(norm, output, x, g), gradients(norm, expected, x, g), **EXACT)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (512,)], ids=str)
 @pytest.mark.parametrize("name", OURS)
-def test_second_derivatives_are_the_formula_s(name: str) -> None:
-    norm = make(name, (2, 3))
-    x, g = leaf(draw(4, 2, 3)), leaf(draw(4, 2, 3, seed=2))
+def test_second_derivatives_are_the_formula_s(name: str, shape: tuple[int, ...]) -> None:
+    norm = make(name, shape)
+    x, g = leaf(draw(4, *shape)), leaf(draw(4, *shape, seed=2))
 
     def second(output: torch.Tensor) -> dict[str, torch.Tensor]:
         first = gradients(norm, output, x, g, create_graph=True)
