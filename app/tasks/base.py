@@ -229,9 +229,8 @@ class Task(LightningModule):
         """
         for what, now in self._identity().items():
             then = checkpoint.get("task", {}).get(what)
-            is_unknown = (
-                what == "vocabulary" and not then
-            )  # of classification, whose checkpoints did not tell it at first
+            # checkpoints of classification did not tell their vocabulary at first
+            is_unknown = what == "vocabulary" and not then
             if then != now and not is_unknown:
                 raise InputError(
                     f"the checkpoint is of {what} {then}, this run has {now}; give the settings it was made with"
