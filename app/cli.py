@@ -32,7 +32,6 @@ from app.cli_output import speak_plainly
 from app.cli_predict import predict, take_facts
 from app.datamodules.base import DataModule
 from app.errors import InputError, print_answer, take_debug
-from app.machine_faults import has_lost_loader
 from app.run_folder import (
     CHECKPOINTS,
     checkpoint_to_go_on_from,
@@ -263,8 +262,6 @@ def main(arguments: Sequence[str]) -> int:
         print("stopped by SIGINT", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as error:
-        if has_lost_loader(error):  # torch would raise it once more at the end of any other, in the midst of the answer
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         message = explain(error)
         if message is None:
             raise  # a defect of ours, which its traceback helps to find

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import traceback
 
 from app.whole_file import FULL, cannot_write
 
@@ -19,6 +20,11 @@ _LOST_PROCESS = (
 
 def describe_fault(error: BaseException) -> str | None:
     """The line for a person, or None if the machine is not to blame."""
+    if (process := _lost_loader(error)) is not None:
+        return (
+            f"a loader process{process} ended unexpectedly, as when memory runs out and the system kills it: lower "
+            "data.workers; or it has a defect, which data.workers 0 shows"
+        )
     if isinstance(error, OSError):
         return _of_a_file(error)
     if is_out_of_memory(error):
@@ -27,13 +33,6 @@ def describe_fault(error: BaseException) -> str | None:
     if match := re.search(r"\(os error (\d+)\)", message):  # of libraries in Rust: tokenizers, safetensors
         fault = OSError(int(match[1]), os.strerror(int(match[1])))
         return cannot_write("a file of this command", fault) if fault.errno in _UNWRITABLE else None
-    if match := re.search(r"DataLoader worker \(pid (\d+)\) is killed by signal: ([\w ]+)", message):
-        return (
-            f"a loader process ({match[1]}) was ended by a signal ({match[2].strip()}), as the system does when memory "
-            "runs out; lower data.workers"
-        )
-    if match := re.search(r"DataLoader worker \(pid\(s\) ([\d, ]+)\) exited unexpectedly", message):
-        return f"a loader process ({match[1]}) ended unexpectedly; data.workers 0 shows what is wrong in it"
     if isinstance(error, RuntimeError) and any(words in message for words in _LOST_PROCESS):
         return "another process of this run has ended, so this one cannot go on; see what that one said"
     return None
@@ -47,9 +46,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def has_lost_loader(error: BaseException) -> bool:
-    """Whether a loader process has died."""
-    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+def _lost_loader(error: BaseException) -> str | None:
+    """If a loader process has died: its number in brackets, as far as torch names it; else None."""
+    if match := re.match(r"DataLoader worker \(pid\(s\) ([\d, ]+)\) exited unexpectedly", str(error)):
+        return f" ({match[1]})"
+    frames = traceback.walk_tb(error.__traceback__)
+    if isinstance(error, (OSError, EOFError)) and any(
+        frame.f_globals["__name__"] == "multiprocessing.resource_sharer" for frame, _ in frames
+    ):  # it was gone while a tensor was fetched from it, and not reaped yet: torch held it to be alive
+        return ""
+    return None
 
 
 def words_of(error: BaseException) -> str:

@@ -5,13 +5,14 @@ import os
 import resource
 import signal
 import time
+from multiprocessing import resource_sharer
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from app.batches import TextBatch
 from app.callbacks import EventFiles, LastWords, MetricsFile
@@ -21,6 +22,7 @@ from app.cli_errors import explain
 from app.cli_output import _thread_excepthook
 from app.datamodules.files import read_bytes
 from app.datamodules.images import read_labelled_images
+from app.datamodules.plan_loader import PlanLoader
 from app.datamodules.tables import label_value, read_rows
 from app.errors import InputError
 from app.run_folder import checkpoint_to_go_on_from, mend_last
@@ -36,22 +38,22 @@ def raised_by(function):
     raise AssertionError("it raised nothing")
 
 
-class Broken(Dataset):
-    """Does something bad in whatever process reads it."""
+class Rows(Dataset):
+    """Does something in whatever process reads it."""
 
-    def __init__(self, read):
-        self.read = read
+    def __init__(self, read, count=1):
+        self.read, self.count = read, count
 
     def __len__(self):
-        return 1
+        return self.count
 
     def __getitem__(self, index):
-        return self.read()
+        return self.read(index)
 
 
 def in_loader(read):
     """The exception that arrives when a loader process reads."""
-    return raised_by(lambda: list(DataLoader(Broken(read), num_workers=1)))
+    return raised_by(lambda: list(PlanLoader(Rows(lambda _: read()), num_workers=1)))
 
 
 FAULTS = {
@@ -92,6 +94,38 @@ def test_an_exception_among_its_own_causes_is_explained():
     first, second = ValueError("a"), OSError(errno.ENOSPC, "full")
     first.__context__, second.__context__ = second, first
     assert "make room" in explain(second)
+
+
+def test_a_loader_that_dies_with_a_batch_to_be_fetched_is_explained(tmp_path):
+    """Its socket closes a moment before it can be reaped, and torch finds it alive: that moment is held here."""
+    moments = {name: tmp_path / name for name in ("sent", "closed", "over")}
+
+    def wait_for(moment):
+        deadline = time.monotonic() + 60
+        while not moments[moment].exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def read(index):
+        if index:
+            wait_for("sent")
+            resource_sharer.stop()
+            moments["closed"].touch()
+            wait_for("over")
+            os._exit(0)
+        return torch.zeros(3)
+
+    batches = iter(PlanLoader(Rows(read, 2), batch_size=None, num_workers=1, timeout=60))
+    while batches._data_queue.empty():
+        time.sleep(0.01)
+    moments["sent"].touch()
+    wait_for("closed")
+    try:
+        with pytest.raises(OSError) as raised:
+            next(batches)
+        answer = explain(raised.value)
+    finally:
+        moments["over"].touch()
+    assert answer is not None and "a loader process ended" in answer and "lower data.workers" in answer
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes"), OSError("of a library"), KeyError("x"), ValueError("x")])

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from app.batches import Batch, DataFacts
 from app.datamodules.batch_plan import BatchPlan, Plan, PlanItem, PlanSampler
 from app.datamodules.pieces import Pieces
+from app.datamodules.plan_loader import PlanLoader
 from app.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -229,7 +230,7 @@ class DataModule(LightningDataModule):
         self, split: Split, plan: Plan, accumulate: int = 1, epoch: int = 0, skip: int = 0
     ) -> DataLoader[Batch]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-        return DataLoader(
+        return PlanLoader(
             PlannedDataset(split),
             sampler=PlanSampler(plan, rank, world_size, accumulate, epoch, skip),  # type: ignore[arg-type]
             batch_size=None,  # the sampler names whole batches

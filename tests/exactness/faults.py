@@ -36,14 +36,12 @@ class LimitFiles(At):
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.largest, resource.RLIM_INFINITY))
 
 
-class KillWorker(At):
-    """Kills a loader process of this one, as the system does when memory runs out.
-
-    Two at once would raise two errors, the second wherever Python stands while it answers the first.
-    """
+class KillWorkers(At):
+    """Kills the loader processes of this one, as the system does when memory runs out."""
 
     def strike(self) -> None:
-        os.kill(min(child.pid for child in multiprocessing.active_children() if child.pid), signal.SIGKILL)
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
 
 
 class TakeMemory(At):

@@ -175,7 +175,7 @@ def test_out_of_memory_names_the_batch_and_the_setting(hook, words, train, capsy
 
 
 def test_a_killed_loader_process(train, capsys, tmp_path, settings):
-    kill = at("faults.KillWorker", "on_train_batch_end", 7)
+    kill = at("faults.KillWorkers", "on_train_batch_end", 7)
     assert train("fit", CASE.config, *settings, *kill, "--data.workers=1") == 2
     answer = one_answer(capsys)
     assert "a loader process" in answer and "data.workers" in answer and "--ckpt_path last then goes on" in answer
