@@ -15,7 +15,7 @@ class PlanLoader(DataLoader[Batch]):
     """Tells of a loader process that has died when its next batch is due.
 
     Torch raises it from a handler of signals besides, wherever Python then stands: in the midst of a checkpoint, say,
-    or of the answer to another error. A batch that does not come is missed within five seconds, after which torch looks.
+    or of the answer to another error. A batch that does not come is missed after five seconds, when torch looks.
     """
 
     def __iter__(self) -> Any:
