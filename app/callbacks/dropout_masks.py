@@ -1,8 +1,7 @@
 """DropoutMasks: on CPU, the masks of dropout are drawn four elements at a time.
 
 Torch's kernel makes a double of 64 random bits for each element, one after the other, which takes a sixth of an update
-of a small transformer; on Intel's processors it asks MKL instead, which may be as fast as this. Every processor has
-this kernel all the same: masks shall not depend on whose it is.
+of a small transformer.
 """
 
 from __future__ import annotations
