@@ -58,10 +58,15 @@ def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[st
         else:
             rest += [flag, value]
             _merge(norm, _norm_of(Path(value)), value)
-    if not {"fit", "validate", "test", "predict"} & set(rest) or {"-h", "--help"} & set(rest):
+    if not {"fit", "validate", "test", "predict"} & set(rest) or any(map(_asks_for_help, rest)):
         return rest
     spec = NormSpec(**norm).to_dict()
     return [*rest, "--norm", yaml.safe_dump(spec, default_flow_style=True, width=2**20).strip()]
+
+
+def _asks_for_help(argument: str) -> bool:
+    flag = argument.partition("=")[0]
+    return flag in ("-h", "--help") or (flag.startswith("--") and flag.endswith(".help"))
 
 
 def _norm_of(path: Path) -> Any:

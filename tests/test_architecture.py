@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "checkpoint_file": {"errors"},
     "run_folder": {"norms", "errors", "checkpoint_file", "whole_file"},
     "averaging": set(),
+    "cli_overview": set(),
     "cli_arguments": {"norms", "cli_norm", "errors"},
     "cli_norm": {"norms", "errors", "settings_file"},
     "machine_faults": {"whole_file"},
