@@ -50,6 +50,8 @@ def _lost_loader(error: BaseException) -> str | None:
     """If a loader process has died: its number in brackets, as far as torch names it; else None."""
     if match := re.match(r"DataLoader worker \(pid\(s\) ([\d, ]+)\) exited unexpectedly", str(error)):
         return f" ({match[1]})"
+    if str(error) == "Pin memory thread exited unexpectedly":  # the thread that fetches for a GPU, of the error below
+        return ""
     frames = traceback.walk_tb(error.__traceback__)
     if isinstance(error, (OSError, EOFError)) and any(
         frame.f_globals["__name__"] == "multiprocessing.resource_sharer" for frame, _ in frames

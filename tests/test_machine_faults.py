@@ -61,6 +61,10 @@ FAULTS = {
     "torch, GPU": (lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), ["out of memory"]),
     "numpy": (lambda: raised_by(lambda: np.empty(10**15)), ["out of memory"]),
     "killed": (lambda: in_loader(lambda: os.kill(os.getpid(), signal.SIGKILL)), ["loader process", "data.workers"]),
+    "killed, before a GPU": (
+        lambda: RuntimeError("Pin memory thread exited unexpectedly"),
+        ["loader process", "data.workers"],
+    ),
     "vanished": (
         lambda: in_loader(lambda: Path("/gone/file").read_bytes()),
         ["/gone/file: No such file or directory", "must stay there"],
