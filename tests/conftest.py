@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from app.cli import main
-from tests.stand_ins import sentence_pairs, write_aligned, write_treebank
+from tests.stand_ins import ROOT as ROOT
+from tests.stand_ins import sentence_pairs, write_aligned, write_bytes, write_images, write_texts, write_treebank
 
 # Tests run side by side (-n auto): more threads than cores would wait for each other, here and in what tests start.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
-ROOT = Path(__file__).parent.parent
-GOOD = "a warm funny moving clever film with real charm and wit".split()
-BAD = "a dull tired flat stupid mess without any charm or sense".split()
-
 
 @pytest.fixture(scope="session")
 def tiny_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with reviews.pos and reviews.neg: 120 sentences of 3 to 12 words, two classes that words tell apart."""
-    folder = tmp_path_factory.mktemp("texts")
-    rng = np.random.default_rng(0)
-    for suffix, words in (("pos", GOOD), ("neg", BAD)):
-        sentences = [" ".join(rng.choice(words, size=rng.integers(3, 13))) + f" {i}" for i in range(60)]
-        (folder / f"reviews.{suffix}").write_text("\n".join(sentences) + "\n", encoding="utf-8")
-    return folder
+    return write_texts(tmp_path_factory.mktemp("texts"))
 
 
 @pytest.fixture(scope="session")
 def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with MNIST's four idx files: 80 + 20 images, a bright row at the height that the class says."""
-    folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 80), ("t10k", 20)):
-        labels = np.arange(count, dtype=np.uint8) % 10
-        pixels = rng.integers(0, 60, size=(count, 28, 28), dtype=np.uint8)
-        pixels[np.arange(count), labels * 2 + 4] = 255
-        images = struct.pack(">4i", 2051, count, 28, 28) + pixels.tobytes()
-        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels.tobytes())
-    return folder
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +43,7 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of about two kilobytes of sentences."""
-    path = tmp_path_factory.mktemp("bytes") / "text"
-    path.write_text("".join(f"{source}\n{target}\n" for source, target in sentence_pairs(30)), encoding="utf-8")
-    return path
+    return write_bytes(tmp_path_factory.mktemp("bytes") / "text")
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
+
+ROOT = Path(__file__).parent.parent
+GOOD = "a warm funny moving clever film with real charm and wit".split()
+BAD = "a dull tired flat stupid mess without any charm or sense".split()
 
 WORDS = {
     "the": "das", "red": "rote", "old": "alte", "small": "kleine", "house": "Haus", "dog": "Hund", "tree": "Baum",
@@ -112,3 +118,54 @@ def write_treebank(path: Path, count: int, seed: int = 0) -> None:
     """`count` sentences in CoNLL-U."""
     rng = np.random.default_rng(seed)
     path.write_text("".join(conllu_sentence(number, rng) for number in range(count)), encoding="utf-8")
+
+
+def write_texts(folder: Path) -> Path:
+    """A folder with reviews.pos and reviews.neg: 120 sentences of 3 to 12 words, two classes that words tell apart."""
+    rng = np.random.default_rng(0)
+    for suffix, words in (("pos", GOOD), ("neg", BAD)):
+        sentences = [" ".join(rng.choice(words, size=rng.integers(3, 13))) + f" {i}" for i in range(60)]
+        (folder / f"reviews.{suffix}").write_text("\n".join(sentences) + "\n", encoding="utf-8")
+    return folder
+
+
+def write_images(folder: Path) -> Path:
+    """A folder with MNIST's four idx files: 80 + 20 images, a bright row at the height that the class says."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 80), ("t10k", 20)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        pixels = rng.integers(0, 60, size=(count, 28, 28), dtype=np.uint8)
+        pixels[np.arange(count), labels * 2 + 4] = 255
+        images = struct.pack(">4i", 2051, count, 28, 28) + pixels.tobytes()
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels.tobytes())
+    return folder
+
+
+def write_bytes(path: Path) -> Path:
+    """A file of about two kilobytes of sentences."""
+    path.write_text("".join(f"{source}\n{target}\n" for source, target in sentence_pairs(30)), encoding="utf-8")
+    return path
+
+
+def tiny_data_arguments(config: Path, folder: Path, sources: dict[str, Path]) -> list[str]:
+    """Arguments that put tiny data into a config, whatever its task.
+
+    Args:
+        config: the YAML, relative to the project's root.
+        folder: where to write what the config's own form of data takes.
+        sources: paths of tiny_texts, tiny_images, tiny_bytes and tiny_trees.
+    """
+    data = yaml.safe_load((ROOT / config).read_text())["data"]
+    if "Translation" in data["class_path"]:
+        short = ["--model.decoding.max_ratio=0.5", "--model.val_decoding.max_ratio=0.5"]  # it has not learned to end
+        return [*translation_arguments(folder, data["init_args"]), *short, "--trainer.accumulate_grad_batches=1"]
+    if "Byte" in data["class_path"]:
+        small = ["--data.streams=3", "--data.segment=32", "--data.eval_batch_size=4"]
+        small += [] if data["init_args"]["memory"] else ["--data.eval_stride=16"]  # not above segment
+        return [f"--data.source={sources['tiny_bytes']}", "--data.val_fraction=0.1", *small]
+    if "Parsing" in data["class_path"]:
+        whole = ["--data.split_modulo=null", "--data.batch_tokens=300"]
+        return [f"--data.source={sources['tiny_trees']}", "--data.val_fraction=0.1", *whole]
+    source = sources["tiny_images" if "Image" in data["class_path"] else "tiny_texts"]
+    return [f"--data.source={source}", "--data.val_fraction=0.1"]

@@ -8,7 +8,7 @@ import yaml
 
 from app.norms import norm_names
 from tests.conftest import ROOT, only_run, read_result
-from tests.stand_ins import translation_arguments
+from tests.stand_ins import tiny_data_arguments
 
 CONFIGS = sorted(
     path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml") if "data" in yaml.safe_load(path.read_text())
@@ -17,22 +17,9 @@ CONFIGS = sorted(
 
 def shrink(config: Path, folder: Path, sources: dict[str, Path]) -> list[str]:
     """Arguments that put tiny data into a config and end after two updates."""
-    data = yaml.safe_load((ROOT / config).read_text())["data"]
     steps = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1"]
     steps += ["--trainer.val_check_interval=1.0", "--trainer.check_val_every_n_epoch=1", "--data.workers=0"]
-    if "Translation" in data["class_path"]:
-        short = ["--model.decoding.max_ratio=0.5", "--model.val_decoding.max_ratio=0.5"]  # it has not learned to end
-        steps.append("--trainer.accumulate_grad_batches=1")
-        return [*translation_arguments(folder, data["init_args"]), *steps, *short]
-    if "Byte" in data["class_path"]:
-        small = ["--data.streams=3", "--data.segment=32", "--data.eval_batch_size=4"]
-        small += [] if data["init_args"]["memory"] else ["--data.eval_stride=16"]  # not above segment
-        return [f"--data.source={sources['tiny_bytes']}", "--data.val_fraction=0.1", *steps, *small]
-    if "Parsing" in data["class_path"]:
-        whole = ["--data.split_modulo=null", "--data.batch_tokens=300"]
-        return [f"--data.source={sources['tiny_trees']}", "--data.val_fraction=0.1", *whole, *steps]
-    source = sources["tiny_images" if "Image" in data["class_path"] else "tiny_texts"]
-    return [f"--data.source={source}", "--data.val_fraction=0.1", *steps]
+    return [*tiny_data_arguments(config, folder, sources), *steps]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
