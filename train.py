@@ -2,12 +2,12 @@
 
 import sys
 
-from app.cli_overview import OVERVIEW
+from app.cli.overview import OVERVIEW
 
 if __name__ == "__main__":
     if sys.argv[1:2] in (["-h"], ["--help"]):
         print(OVERVIEW, end="")
         sys.exit()
-    from app.cli import main  # takes seconds to import
+    from app.cli.main import main  # takes seconds to import
 
     sys.exit(main(sys.argv[1:]))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.cli import main
+from app.cli.main import main
 from tests.stand_ins import ROOT as ROOT
 from tests.stand_ins import sentence_pairs, write_aligned, write_bytes, write_images, write_texts, write_treebank
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from app.cli import main
+from app.cli.main import main
 from app.norms import norm_names
 from tests.conftest import ROOT, only_run, read_result
 from tests.stand_ins import sentence_pairs, write_aligned, write_treebank

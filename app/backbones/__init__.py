@@ -2,8 +2,8 @@
 
 from app.backbones.build import BackboneConfig, BuiltModel, build_model
 from app.backbones.inject import SiteRecord, inject_norms
-from app.backbones.ordinary import ordinary_model
 from app.backbones.sites import NormSite, is_norm, norm_sites
+from app.backbones.stock_model import ordinary_model
 from app.backbones.storage import check_is_new, load_model, new_folder, save_model
 
 __all__ = [

@@ -122,7 +122,7 @@ def _pretrained(name: str, options: Mapping[str, Any], facts: Mapping[str, Any],
     import torch
     from transformers import AutoConfig
 
-    import app.backbones.own  # noqa: F401  # makes their model types known
+    import app.backbones.custom_models  # noqa: F401  # makes their model types known
 
     folder = Path(name)
     if folder.is_dir() and saved_with_norms(folder, read_config(folder)):

@@ -32,7 +32,7 @@ def config_class(model_type: str) -> type[PreTrainedConfig]:
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    from app.backbones.own import OWN_TYPES
+    from app.backbones.custom_models import OWN_TYPES
 
     if model_type not in CONFIG_MAPPING:
         raise InputError(

@@ -249,7 +249,7 @@ def _model_class(folder: Path, config: dict[str, Any]) -> type[PreTrainedModel]:
     """The class named in config.json: one of transformers, or one of ours."""
     import transformers
 
-    from app.backbones.own import OWN_MODELS
+    from app.backbones.custom_models import OWN_MODELS
 
     names = config.get("architectures") or ["nothing"]
     cls = OWN_MODELS.get(names[0]) or getattr(transformers, names[0], None)

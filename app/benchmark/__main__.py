@@ -16,7 +16,7 @@ from app.benchmark.predict import predictions
 from app.benchmark.scaling import growth, processes
 from app.benchmark.training import against_bare_loop, against_trainer, check_trainer, machine
 from app.errors import DEBUG, InputError, print_answer, take_debug
-from app.flags import Parser, did_you_mean
+from app.errors.argparse_messages import Parser, did_you_mean
 from app.norms import NormError, norm_class
 
 EXIT_INPUT = 2

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from app.benchmark.contenders import REFERENCE, contenders
+from app.benchmark.baselines import REFERENCE, contenders
 from app.benchmark.fit import Spread, spread
 
 SHAPES = ((32, 64, 128), (32, 128, 512), (16, 256, 768), (8, 512, 1024))

@@ -2,19 +2,19 @@
 
 from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError, WholeFiles
 from app.callbacks.compile_model import CompileModel
+from app.callbacks.diagnostics.inspect_model import InspectModel
+from app.callbacks.diagnostics.norm_gradients import NormGradients
+from app.callbacks.diagnostics.norm_parameters import NormParameters
+from app.callbacks.diagnostics.overfitting_gap import OverfittingGap
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
 from app.callbacks.dropout_masks import DropoutMasks
+from app.callbacks.error_context import LastWords
 from app.callbacks.event_files import EventFiles
-from app.callbacks.inspect_model import InspectModel
 from app.callbacks.last_step import ValidateLastStep
-from app.callbacks.last_words import LastWords
-from app.callbacks.metrics_file import MetricsFile
-from app.callbacks.norm_gradients import NormGradients
-from app.callbacks.norm_parameters import NormParameters
-from app.callbacks.overfitting_gap import OverfittingGap
 from app.callbacks.progress import ProgressLines
 from app.callbacks.reseed import Reseed
 from app.callbacks.run_record import RunRecord
+from app.runs.metrics_file import MetricsFile
 
 __all__ = [
     "CompileModel",

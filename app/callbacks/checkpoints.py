@@ -22,9 +22,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from app.callbacks.steps import made_update, validation_follows
 from app.errors import InputError
-from app.run_folder import CHECKPOINTS as FOLDER
-from app.run_folder import kept_weights, same_content, weights_name
-from app.whole_file import answering, whole_file
+from app.runs.atomic_write import answering, whole_file
+from app.runs.folder import CHECKPOINTS as FOLDER
+from app.runs.folder import kept_weights, same_content, weights_name
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from app.errors import InputError
-from app.whole_file import answering
+from app.runs.atomic_write import answering
 
 
 class EventFiles(TensorBoardLogger):

@@ -11,10 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from app.callbacks.metrics_file import Event
-from app.callbacks.norm_gradients import gradient_summary
-from app.callbacks.overfitting import overfitting_summary
-from app.whole_file import whole_file
+from app.callbacks.diagnostics.norm_gradients import gradient_summary
+from app.callbacks.diagnostics.overfitting import overfitting_summary
+from app.runs.atomic_write import whole_file
+from app.runs.metrics_file import Event
 
 FILE_NAME = "result.json"
 SCHEMA = 2  # raised when a key changes its meaning

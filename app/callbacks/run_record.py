@@ -21,13 +21,13 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from app.callbacks.checkpoints import StoppedError
 from app.callbacks.divergence import DivergedError
-from app.callbacks.metrics_file import Event, MetricsFile, log_event, read_events
 from app.callbacks.result import build_result, write_result
 from app.callbacks.steps import made_update
 from app.errors import InputError
 from app.figures import draw_curves, draw_norm_gradients, draw_norm_parameters
-from app.run_folder import write_facts
-from app.whole_file import whole_file
+from app.runs.atomic_write import whole_file
+from app.runs.folder import write_facts
+from app.runs.metrics_file import Event, MetricsFile, log_event, read_events
 
 _KEY = "run_record"  # of a checkpoint
 

@@ -18,9 +18,9 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from app.batches import Batch, DataFacts
-from app.datamodules.batch_plan import BatchPlan, Plan, PlanItem, PlanSampler
-from app.datamodules.pieces import Pieces
-from app.datamodules.plan_loader import PlanLoader
+from app.datamodules.batching.batch_plan import BatchPlan, Plan, PlanItem, PlanSampler
+from app.datamodules.batching.loader import PlanLoader
+from app.datamodules.io.chunks import Pieces
 from app.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.backbones import check_is_new
-from app.cli_errors import explain
-from app.cli_output import speak_plainly
+from app.cli.errors import explain
+from app.cli.output import speak_plainly
 from app.errors import DEBUG, InputError, print_answer, take_debug
+from app.errors.argparse_messages import Parser
 from app.export.folder import write_folder
 from app.export.onnx_file import check_target, write_onnx
 from app.export.run import read_run
-from app.flags import Parser
 
 EXIT_INPUT = 2
 

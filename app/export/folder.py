@@ -14,7 +14,7 @@ from app.export.model_card import model_card
 from app.export.parser import HEAD_FILE, PARSER_FILE, parser_state
 from app.export.run import Run
 from app.tasks import Classification, DependencyParsing, Translation
-from app.tasks.decoding import generation_config
+from app.tasks.generation.beam_search import generation_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

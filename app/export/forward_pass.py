@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from app.batches import ImageBatch, ParsingBatch, TextBatch
 from app.export.run import Run
 from app.tasks import Classification, DependencyParsing, LanguageModeling, Translation
-from app.tasks.biaffine import BiaffineParser
-from app.tasks.transition_parser import TransitionParser
-from app.tasks.transitions import LABEL_SLOTS, WORD_SLOTS
+from app.tasks.parsing.arc_standard import LABEL_SLOTS, WORD_SLOTS
+from app.tasks.parsing.biaffine import BiaffineParser
+from app.tasks.parsing.transition_parser import TransitionParser
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from app.datamodules import ByteData, ImageClassificationData, TranslationData
 from app.export.run import Run
 from app.export.usage import usage
 from app.tasks import Classification
-from app.tasks.sampling import has_memory
+from app.tasks.generation.sampling import has_memory
 
 
 def model_card(run: Run, folder: Path, is_ordinary: bool) -> str:

@@ -15,7 +15,7 @@ import torch
 from app.errors import InputError
 from app.export.forward_pass import ForwardPass, forward_pass
 from app.export.run import Run
-from app.whole_file import whole_file
+from app.runs.atomic_write import whole_file
 
 _TOLERANCE = 1e-4
 _OPSET = 20

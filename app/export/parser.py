@@ -14,19 +14,19 @@ import torch
 from app.backbones import load_model
 from app.batches import DataFacts
 from app.datamodules import ParsingData
-from app.datamodules.batch_plan import PlanItem
-from app.datamodules.conllu import Sentence
-from app.datamodules.parsing_split import ParsingSplit
-from app.datamodules.sentences_to_parse import sentences_to_parse
-from app.datamodules.tokenizers import TokenizerConfig, train_or_load_tokenizer
-from app.datamodules.treebank_encoding import TreebankEncoder
-from app.datamodules.treebank_vocabularies import Reading, TreebankVocabularies
+from app.datamodules.batching.batch_plan import PlanItem
+from app.datamodules.parsing.conllu import Sentence
+from app.datamodules.parsing.encoding import TreebankEncoder
+from app.datamodules.parsing.predict_source import sentences_to_parse
+from app.datamodules.parsing.split import ParsingSplit
+from app.datamodules.parsing.vocabularies import Reading, TreebankVocabularies
+from app.datamodules.tokenizers.tokenizer import TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
 from app.tasks import DependencyParsing
-from app.tasks.biaffine import BiaffineConfig, BiaffineParser
-from app.tasks.parsing import predicted_trees
-from app.tasks.transition_parser import TransitionConfig, TransitionParser
-from app.tasks.word_features import FeatureConfig
+from app.tasks.dependency_parsing import predicted_trees
+from app.tasks.parsing.biaffine import BiaffineConfig, BiaffineParser
+from app.tasks.parsing.transition_parser import TransitionConfig, TransitionParser
+from app.tasks.parsing.word_features import FeatureConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from app.averaging import mean_checkpoint
 from app.callbacks.result import SCHEMA
-from app.cli import BASE_CONFIG, CLI
-from app.cli_norm import fold_norm
+from app.cli.main import BASE_CONFIG, CLI
+from app.cli.norm import fold_norm
 from app.datamodules.base import DataModule
 from app.errors import InputError
-from app.run_folder import find_checkpoint, weights_to_average
+from app.runs.averaging import mean_checkpoint
+from app.runs.folder import find_checkpoint, weights_to_average
 from app.tasks import Task
 
 # How and where it was trained does not matter: it is read on this machine, in one process, in the weights' own dtype.

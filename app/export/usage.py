@@ -8,7 +8,7 @@ from typing import Any
 from app.datamodules import ImageClassificationData
 from app.export.run import Run
 from app.tasks import Classification, DependencyParsing, LanguageModeling, Translation
-from app.tasks.sampling import has_memory
+from app.tasks.generation.sampling import has_memory
 
 
 def usage(run: Run, folder: Path, is_ordinary: bool) -> str:

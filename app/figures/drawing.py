@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.whole_file import whole_file
+from app.runs.atomic_write import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import FrameType
 
 from app.errors import DEBUG, InputError, print_answer, take_debug
-from app.flags import Parser
+from app.errors.argparse_messages import Parser
 from app.study.inspection import inspect
 from app.study.launch import Engine, run_cells
 from app.study.local import LocalEngine
-from app.study.on_ray import RayEngine
 from app.study.plan import read_study
+from app.study.ray_engine import RayEngine
 from app.study.report import write_report
 from app.study.table import Watch, estimate, status_lines
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.study.answers import Table, compare, test_score
+from app.study.comparison import Table, compare, test_score
 from app.study.statistics import FEWEST_SEEDS, Difference, holm
 
 Verdict = Literal["supported", "contradicted", "undecided"]

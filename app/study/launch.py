@@ -6,8 +6,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from app.study.cells import DONE, checkpoint_of, is_running, last_words, note_failure, state_of
 from app.study.plan import Cell
+from app.study.trials import DONE, checkpoint_of, is_running, last_words, note_failure, state_of
 
 _POLL_S = 0.2
 _STOP_S = 75  # for all runs together to write their checkpoints

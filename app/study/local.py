@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 
-from app.study.cells import checkpoint_of
 from app.study.launch import Engine, Job
 from app.study.plan import TRAIN, Cell
+from app.study.trials import checkpoint_of
 
 
 class LocalEngine(Engine):

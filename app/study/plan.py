@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import InputError
+from app.errors.yaml_file import read_settings
 from app.norms import NormError, NormSpec
-from app.settings_file import read_settings
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 _LARGEST_SEED = 2**32 - 1  # that Lightning takes

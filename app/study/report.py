@@ -15,14 +15,14 @@ from jinja2 import Environment, FileSystemLoader
 
 from app.errors import InputError
 from app.figures import bars, curve_bands, save
-from app.study.answers import NormRow, Table, tables
-from app.study.cells import run_folder, state_of
+from app.runs.atomic_write import whole_file
 from app.study.claims import answers
+from app.study.comparison import NormRow, Table, tables
 from app.study.plan import Cell, Study, label_of
 from app.study.published import published
 from app.study.table import estimate
 from app.study.translations import sentence_tests
-from app.whole_file import whole_file
+from app.study.trials import run_folder, state_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

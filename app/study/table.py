@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from app.study.cells import is_running, progress_of, result_of, state_of
 from app.study.launch import Job
 from app.study.plan import Cell, Study
+from app.study.trials import is_running, progress_of, result_of, state_of
 
 _EVERY_S = 1.0
 

@@ -11,9 +11,9 @@ from typing import Any
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
-from app.study.answers import Table
-from app.study.cells import run_folder
+from app.study.comparison import Table
 from app.study.plan import Cell
+from app.study.trials import run_folder
 
 _SAMPLES = 1000
 

@@ -13,11 +13,11 @@ from app.batches import ByteBatch, DataFacts
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks.base import PARTS, Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.generation.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
+from app.tasks.generation.stream_memory import StreamMemory
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
-from app.tasks.memory import StreamMemory
 from app.tasks.optimization import OptimizerConfig
 from app.tasks.prediction import Prediction
-from app.tasks.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
 
 
 class LanguageModeling(Task):

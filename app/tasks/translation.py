@@ -11,7 +11,7 @@ from app.errors import InputError
 from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu
 from app.norms import NormSpec
 from app.tasks.base import PARTS, Counts, PrimaryMetric, Task, TrainLoss
-from app.tasks.decoding import DecodingConfig, start_token, translate
+from app.tasks.generation.beam_search import DecodingConfig, start_token, translate
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
 from app.tasks.optimization import OptimizerConfig
 from app.tasks.prediction import Prediction

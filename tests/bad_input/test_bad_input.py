@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from app.benchmark.__main__ import main as benchmark
-from app.cli import main
+from app.cli.main import main
 from app.norms import norm_names
 from app.study.__main__ import main as study
 from tests.bad_input.contents import content

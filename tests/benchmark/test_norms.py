@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from app.benchmark.__main__ import main
-from app.benchmark.contenders import REFERENCE, contenders
+from app.benchmark.baselines import REFERENCE, contenders
 from app.benchmark.norms import compare, saved_bytes
 from app.norms import build_norm, norm_names
 from tests.norms.cases import draw, leaf

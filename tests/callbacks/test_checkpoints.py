@@ -6,7 +6,7 @@ import pytest
 
 from app.callbacks import RunCheckpoint
 from app.errors import InputError
-from app.run_folder import kept_weights, weights_name
+from app.runs.folder import kept_weights, weights_name
 
 
 def trainer(folder, step=0):

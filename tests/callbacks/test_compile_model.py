@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from app.callbacks.metrics_file import read_events
+from app.runs.metrics_file import read_events
 from tests.conftest import only_run
 from tests.exactness.cases import CASES
 
@@ -33,7 +33,7 @@ def test_a_compiled_run_draws_the_same_dropout_and_learns_the_same(train, tiny_t
 
 
 def test_without_a_compiler_a_line_says_so(train, tiny_texts, monkeypatch, capsys):
-    monkeypatch.setattr("app.cli_checks.shutil.which", lambda name: None)
+    monkeypatch.setattr("app.cli.checks.shutil.which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     assert train("fit", CASE.config, *CASE.arguments(tiny_texts), "--compile=true") == 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.datamodules import ByteData, ImageClassificationData, ParsingData, TextClassificationData, TranslationData
-from app.datamodules.tokenizers import TokenizerConfig
+from app.datamodules.tokenizers.tokenizer import TokenizerConfig
 from tests.stand_ins import write_treebank
 
 BPE, WORDPIECE = TokenizerConfig("bpe", vocab_size=300), TokenizerConfig("wordpiece", vocab_size=200)

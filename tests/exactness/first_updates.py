@@ -25,7 +25,7 @@ from typing import Any
 import torch
 import yaml
 
-from app.cli import main
+from app.cli.main import main
 from tests.stand_ins import ROOT, tiny_data_arguments, write_bytes, write_images, write_texts, write_treebank
 
 KEPT = Path(__file__).with_suffix(".json")

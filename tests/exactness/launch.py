@@ -20,7 +20,7 @@ _TIMEOUT = 300
 _ports = itertools.count()
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["app.cli", "app.datamodules", "app.tasks", "transformers", "datasets"])
+_forks.set_forkserver_preload(["app.cli.main", "app.datamodules", "app.tasks", "transformers", "datasets"])
 
 
 def by_lightning(arguments: list[str], processes: int, log: Path) -> bool:
@@ -71,7 +71,7 @@ def _run(arguments: list[str], environment: dict[str, str], log: str) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ.update(environment)
-    from app.cli import main
+    from app.cli.main import main
 
     try:
         status = main(arguments)

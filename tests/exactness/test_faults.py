@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from app.checkpoint_file import check_checkpoint
+from app.runs.checkpoint_file import check_checkpoint
 from tests.conftest import ROOT, only_run
 from tests.exactness.cases import CASES
 from tests.exactness.compare import differences
@@ -33,7 +33,7 @@ def settings(tiny_texts):
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory, settings):
     """The run that nothing happened to."""
-    from app.cli import main
+    from app.cli.main import main
 
     root = tmp_path_factory.mktemp("reference")
     places = [f"--run_root={root}", f"--data.cache_dir={root / 'cache'}"]

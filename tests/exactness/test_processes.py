@@ -9,7 +9,7 @@ import shutil
 import pytest
 import torch
 
-from app.callbacks.metrics_file import read_events
+from app.runs.metrics_file import read_events
 from tests.conftest import ROOT, only_run, read_result
 from tests.exactness.cases import CASES
 from tests.exactness.compare import differences
@@ -112,7 +112,7 @@ def test_processes_measure_the_same_norms(runs, processes):
 
 
 def test_another_number_of_processes_goes_on_only_when_allowed(runs, tmp_path, capsys, monkeypatch):
-    from app.cli import main
+    from app.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     (root,) = [parent for parent in runs["2"].parents if parent.name == "2"]

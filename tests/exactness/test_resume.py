@@ -63,7 +63,7 @@ def arguments(sources):
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory, arguments):
     """Run folders of runs that nobody killed, by variant; made when first asked for."""
-    from app.cli import main
+    from app.cli.main import main
 
     made = {}
 

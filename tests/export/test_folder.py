@@ -12,11 +12,11 @@ import yaml
 from safetensors.torch import load_file
 
 from app.backbones import load_model
-from app.cli import main as train_py
+from app.cli.main import main as train_py
 from app.export.__main__ import main
 from tests.conftest import ROOT, only_run, read_result
+from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
-from tests.test_errors import one_answer
 
 QUICK = (
     "--trainer.max_epochs=1", "--watch_norms_every_steps=null", "--test_after_fit=false", "--data.train_probe=false",

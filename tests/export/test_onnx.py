@@ -12,8 +12,8 @@ from app.export import onnx_file
 from app.export.__main__ import main
 from app.export.forward_pass import ForwardPass
 from app.norms import build_norm, norm_names
+from tests.errors.test_input_error import one_answer
 from tests.export.test_folder import fit
-from tests.test_errors import one_answer
 
 
 class EveryNorm(nn.Module):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.datamodules.byte_corpus import open_bytes
-from app.datamodules.images import read_images, read_labelled_images
+from app.datamodules.image_classification.reader import read_images, read_labelled_images
+from app.datamodules.language_modeling.reader import open_bytes
 from tests.bad_input.contents import idx, zipped
 from tests.fuzz.damage import damaged, fuzzed, outcome
 

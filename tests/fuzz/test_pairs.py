@@ -7,8 +7,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.datamodules.gettext_catalog import read_catalog
-from app.datamodules.parallel_texts import read_parallel_texts
+from app.datamodules.translation.gettext_catalog import read_catalog
+from app.datamodules.translation.reader import read_parallel_texts
 from tests.bad_input.contents import catalog
 from tests.fuzz.damage import damaged, fuzzed, outcome
 

@@ -4,9 +4,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.cli_norm import fold_norm
+from app.cli.norm import fold_norm
+from app.errors.yaml_file import read_settings
 from app.norms import NormSpec, norm_names
-from app.settings_file import read_settings
 from app.study.plan import read_study
 from tests.conftest import ROOT
 from tests.fuzz.damage import damaged, fuzzed, outcome

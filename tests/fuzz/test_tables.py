@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.datamodules.files import read_bytes
-from app.datamodules.labelled_texts import read_labelled_texts, texts_to_predict
-from app.datamodules.tables import read_rows
+from app.datamodules.io.files import read_bytes
+from app.datamodules.io.tables import read_rows
+from app.datamodules.text_classification.reader import read_labelled_texts, texts_to_predict
 from tests.fuzz.damage import damaged, fuzzed, outcome
 
 CSV = 'label,text,more\nx,a good film,1\ny,"a ""bad"" one, with a comma",2\nx,"two\nlines",3\ny,café\t,4\n'.encode()

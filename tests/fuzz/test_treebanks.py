@@ -5,9 +5,9 @@ from conllu.exceptions import ParseException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.datamodules.conllu import read_conllu
-from app.datamodules.sentences_to_parse import sentences_to_parse
-from tests.datamodules.conllu_texts import TEXT
+from app.datamodules.parsing.conllu import read_conllu
+from app.datamodules.parsing.predict_source import sentences_to_parse
+from tests.datamodules.parsing.conllu_texts import TEXT
 from tests.fuzz.damage import damaged, fuzzed, outcome
 
 

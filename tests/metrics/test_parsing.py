@@ -34,7 +34,7 @@ def test_the_baseline_attaches_each_word_to_the_next_one():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_counts_are_those_of_the_shared_tasks(tmp_path, seed):
-    from app.datamodules.conllu import read_conllu
+    from app.datamodules.parsing.conllu import read_conllu
 
     write_treebank(tmp_path / "gold.conllu", 30, seed)
     gold = read_conllu(tmp_path / "gold.conllu")

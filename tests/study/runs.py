@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from app.study.cells import checkpoint_of, result_of
+from app.study.trials import checkpoint_of, result_of
 from tests.conftest import ROOT
 
 

@@ -2,9 +2,9 @@
 
 import signal
 
-from app.study.cells import is_running, last_words, state_of
 from app.study.plan import read_study
 from app.study.table import status_lines
+from app.study.trials import is_running, last_words, state_of
 from tests.study.runs import scores, start, wait_for_checkpoint
 
 

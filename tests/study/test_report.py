@@ -9,8 +9,8 @@ import subprocess
 import pytest
 
 from app.study.__main__ import main
-from app.study.answers import tables
 from app.study.claims import answers
+from app.study.comparison import tables
 from app.study.plan import read_study
 from app.study.translations import sentence_tests
 

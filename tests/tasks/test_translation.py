@@ -11,7 +11,7 @@ from app.batches import DataFacts, TranslationBatch
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks import Translation
-from app.tasks.decoding import DecodingConfig
+from app.tasks.generation.beam_search import DecodingConfig
 from app.tasks.optimization import OptimizerConfig
 
 SIZES = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 16,

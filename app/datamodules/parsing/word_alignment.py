@@ -1,0 +1,67 @@
+"""Words to subwords, with the tokenizer's own account of which subword belongs to which word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from app.datamodules.tokenizers.tokenizer import TextTokenizer
+from app.errors import InputError
+
+NO_WORD = -1
+
+
+class Subwords(NamedTuple):
+    """One sentence of W words as T subwords.
+
+    Attributes:
+        ids: (T,) int32, special ones included; the first is special and stands for the root.
+        words: (T,) int32, the word of each, 1 to W; 0 for the first one, NO_WORD for other special ones.
+    """
+
+    ids: np.ndarray
+    words: np.ndarray
+
+
+def encode_words(tokenizer: TextTokenizer, sentences: Sequence[Sequence[str]]) -> list[Subwords]:
+    """Subwords of sentences whose words are given; each word has at least one.
+
+    A word of which the tokenizer leaves nothing (some drop control characters) becomes its unknown token, or, where it
+    has none, its padding token.
+
+    Raises:
+        InputError: if the tokenizer puts no special token before a sentence, which a parser needs for the root.
+    """
+    core = tokenizer.core
+    core.encode_special_tokens = True  # "[PAD]" as a word is a word
+    core.no_padding()
+    core.no_truncation()
+    unknown = core.token_to_id("[UNK]")
+    if unknown is None:
+        unknown = core.token_to_id("<unk>")
+    nothing = tokenizer.pad_id if unknown is None else unknown
+    encoded = []
+    for words, encoding in zip(
+        sentences, core.encode_batch([list(s) for s in sentences], is_pretokenized=True), strict=True
+    ):
+        word_ids = encoding.word_ids  # None at special tokens
+        if not word_ids or word_ids[0] is not None:
+            raise InputError(
+                "data.tokenizer puts no special token before a sentence, and the parser needs one for the root; give a "
+                "tokenizer of an encoder, such as BERT's"
+            )
+        ids = np.array(encoding.ids, dtype=np.int32)
+        of_word = np.array([NO_WORD if word is None else word + 1 for word in word_ids], dtype=np.int32)
+        of_word[0] = 0
+        encoded.append(_with_all_words(Subwords(ids, of_word), len(words), nothing))
+    return encoded
+
+
+def _with_all_words(subwords: Subwords, count: int, nothing: int) -> Subwords:
+    ids, words = subwords
+    for missing in sorted(set(range(1, count + 1)) - set(words.tolist())):
+        place = 1 + int(np.flatnonzero((words >= 0) & (words < missing)).max())  # the root's is always before it
+        ids, words = np.insert(ids, place, nothing), np.insert(words, place, missing)
+    return Subwords(ids, words)

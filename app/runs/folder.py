@@ -1,0 +1,224 @@
+"""Where a run lives: runs/<task>/<dataset>/<norm signature>/seed<seed>/, and what is found there."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from app.runs.checkpoint_file import check_checkpoint
+from app.errors import InputError
+from app.norms import NormSpec
+from app.runs.atomic_write import whole_file
+
+LOCK = "run.lock"
+CHECKPOINTS = "checkpoints"
+FACTS = "facts.json"  # what predict must know of the training data
+
+log = logging.getLogger(__name__)
+
+
+def run_folder(root: Path, task: str, dataset: str, norm: NormSpec, seed: int) -> Path:
+    """The folder of a run; a selection of sites other than `all` is part of the norm's name."""
+    sites = "" if norm.sites_label == "all" else f"@{norm.sites_label}"
+    return root / task / dataset / f"{norm.signature}{sites}" / f"seed{seed}"
+
+
+def claim(folder: Path) -> IO[str]:
+    """Take a run folder for this process, until the file given back is closed or the process ends, however it ends.
+
+    Raises:
+        InputError: if another process has it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / LOCK, "a+", encoding="utf-8")  # stays open: closing it gives the folder back
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}); give another --run_root") from error
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not handed on to loader processes
+    except OSError:
+        lock.seek(0)
+        owner = lock.read().strip() or "another process"
+        lock.close()
+        raise InputError(f"{folder} is in use by {owner}; wait for it, or give this run another --run_root") from None
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()}")
+    lock.flush()
+    return lock
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether another process has the folder now; asked without taking it, on Linux alone (elsewhere False).
+
+    Not for the process that has it: closing the file again would give the folder back.
+    """
+    layout = "hhqqi4x"  # struct flock: type, whence, start, length, process
+    if sys.platform != "linux":
+        return False
+    try:
+        with open(folder / LOCK, "rb") as file:
+            answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError:  # not there, renamed meanwhile, another user's, on a file system without locks
+        return False
+    return bool(struct.unpack(layout, answer)[0] != fcntl.F_UNLCK)
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Make room for a new run without losing an old one: an earlier run is renamed to `<folder>.<its time>`.
+
+    Returns:
+        Where the earlier run is now; None if it stayed, or there was none.
+    """
+    if not folder.exists() or all(path.name == LOCK for path in folder.iterdir()) or any(folder.glob("hpc_ckpt_*")):
+        return None  # nothing there, or a run that SLURM requeued, which Lightning goes on with
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(folder.stat().st_mtime))
+    target = folder.with_name(f"{folder.name}.{stamp}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = folder.with_name(f"{folder.name}.{stamp}-{number}")
+    folder.rename(target)
+    return target
+
+
+def find_checkpoint(folder: Path, which: str, to_go_on: bool = False) -> Path:
+    """The sound file of `--ckpt_path`: `last` or `best` of a run folder, or a path.
+
+    Args:
+        folder: of the run.
+        which: what was asked for.
+        to_go_on: training is to go on from it, which takes more than weights.
+
+    Raises:
+        InputError: if there is no such file, or it is no sound checkpoint.
+    """
+    path = folder / CHECKPOINTS / f"{which}.ckpt" if which in ("last", "best") else Path(which)
+    if not path.is_file():
+        raise InputError(f"--ckpt_path {which}: there is no file {path}; give last, best or the path of a .ckpt file")
+    try:
+        check_checkpoint(path, to_go_on)
+    except InputError as error:
+        other = ", or begin a new run without it" if to_go_on else " to test or predict with, such as last"
+        raise InputError(f"{error}; give another --ckpt_path{other}") from error
+    return path
+
+
+def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """Keep what predict must know of the training data; whole or not at all, for a predict may read it meanwhile."""
+    with whole_file(folder / FACTS) as part:
+        part.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+
+
+def read_facts(folder: Path) -> dict[str, Any] | None:
+    """What `write_facts` wrote; None in the folder of a run that kept none."""
+    path = folder / FACTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def weights_name(step: int) -> str:
+    """File name of the weights alone of a validation."""
+    return f"weights-{step:09d}.ckpt"
+
+
+def kept_weights(checkpoints: Path) -> list[Path]:
+    """The weights that a run keeps of its last validations, the oldest first."""
+    return sorted(checkpoints.glob("weights-*.ckpt"))
+
+
+def weights_to_average(folder: Path, count: int) -> list[Path]:
+    """The files of `--average_checkpoints`: the last so many, or all of a run that had fewer validations.
+
+    Raises:
+        InputError: if the run kept none, or one of them is not sound.
+    """
+    kept = kept_weights(folder / CHECKPOINTS)
+    if not kept:
+        raise InputError(
+            f"--average_checkpoints {count}: {folder} keeps no weights to average; train with --average_checkpoints "
+            f"{count}, or take one checkpoint: --ckpt_path best"
+        )
+    for path in kept[-count:]:
+        try:
+            check_checkpoint(path)
+        except InputError as error:
+            raise InputError(f"{error}; take one checkpoint instead: --ckpt_path best") from error
+    return kept[-count:]
+
+
+def checkpoint_to_go_on_from(folder: Path, which: str | None) -> Path | None:
+    """The checkpoint that fit goes on from; none for a run that was ended before it wrote one, which then begins again.
+
+    `last` is the newest sound one: last.ckpt, or else best.ckpt, from which the same last.ckpt is reached again.
+
+    Raises:
+        InputError: if there is none, or it is of another run.
+    """
+    if which is None:
+        return None
+    if which == "last" and folder.exists():
+        return _newest_sound(folder)
+    checkpoint = find_checkpoint(folder, which, to_go_on=True)
+    if folder.resolve() not in checkpoint.resolve().parents:
+        raise InputError(
+            f"the checkpoint {checkpoint} is not of this run, whose folder is {folder}; give the settings and the "
+            "--run_root of the run that it is of, or begin a new run without --ckpt_path"
+        )
+    return checkpoint
+
+
+def _newest_sound(folder: Path) -> Path | None:
+    last, best = (folder / CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best"))
+    there = [path for path in (last, best) if path.is_file()]
+    if not there:
+        log.info("%s was ended before its first checkpoint: beginning again", folder)
+        return None
+    faults = [] if last in there else [f"{last} is not there"]
+    for path in there:
+        try:
+            step = check_checkpoint(path, to_go_on=True)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        if faults:
+            log.info("%s; going on from %s beside it, of step %d", faults[0], path.name, step)
+        return path
+    raise InputError(f"{'; '.join(faults)}; --ckpt_path last has nothing to go on from: begin a new run without it")
+
+
+def mend_last(folder: Path, checkpoint: Path) -> None:
+    """Put the checkpoint that a run goes on from in the place of a last.ckpt that was not sound, if it is best.ckpt."""
+    last, best = (folder / CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best"))
+    if checkpoint == best:
+        with whole_file(last) as part:
+            same_content(best, part)
+
+
+def same_content(source: Path, target: Path) -> None:
+    """The same content under a second name, without writing it twice where the file system has hard links."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def take_folder(folder: Path, begins: bool) -> IO[str]:
+    """Claim the run folder for a fit; a run that begins gets an empty one.
+
+    Raises:
+        InputError: if another process has it, or it cannot be written.
+    """
+    lock = claim(folder)
+    if begins and (earlier := set_aside(folder)):
+        log.info("an earlier run is kept in %s (to go on with one: --ckpt_path last)", earlier)
+        lock.close()
+        lock = claim(folder)
+    return lock

@@ -1,0 +1,140 @@
+"""metrics.jsonl: what a run measured, one line an event, and how everything that is recorded gets there.
+
+A line is {"step": updates done, "epoch": epoch in progress from 1, metric: value, ...}. No step stands twice: what
+arrives for the last step joins its line.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from app.errors import InputError
+from app.runs.atomic_write import answering, whole_file
+
+FILE_NAME = "metrics.jsonl"
+Event = dict[str, Any]
+
+
+def log_event(trainer: Trainer, metrics: Mapping[str, float]) -> None:
+    """Send metrics of the present step to all of the trainer's loggers: metrics.jsonl and TensorBoard."""
+    for logger in trainer.loggers:
+        logger.log_metrics({"epoch": trainer.current_epoch + 1, **metrics}, step=trainer.global_step)
+
+
+def read_events(folder: Path) -> list[Event]:
+    """The events of a run folder, in order; an unfinished last line, left by a kill or a full disk, is passed over.
+
+    Raises:
+        InputError: for another line that holds no event.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return [_event(line, f"{path}:{number}") for number, line in enumerate(lines[:-1], start=1)]  # the last one is torn
+
+
+class MetricsFile(Logger):
+    """Lightning logger that appends to metrics.jsonl of a run folder.
+
+    Args:
+        folder: the run folder; created on the first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._last: Event | None = None
+        self._last_offset = 0  # bytes before the last line
+
+    @property
+    def name(self) -> str:
+        """Nothing: the run folder has its name already."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Nothing, likewise."""
+        return ""
+
+    @property
+    def log_dir(self) -> str:
+        """The run folder."""
+        return str(self._folder)
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder."""
+        return str(self._folder)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: config.yaml holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write one event, or add to the last one if the step is the same."""
+        assert step is not None, "an event belongs to a step"
+        values = {key: _plain(value) for key, value in metrics.items()}
+        path = self._folder / FILE_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self._last is not None and self._last["step"] == step:
+            self._last = {**self._last, **values}
+        else:
+            self._last_offset = path.stat().st_size if path.exists() else 0
+            self._last = {"step": step, **values}
+        # One write of a line at least as long as the one it replaces: no moment at which the file lacks it.
+        line = json.dumps(self._last).encode() + b"\n"
+        with answering(path), open(path, "r+b" if path.exists() else "wb", buffering=0) as file:
+            file.seek(self._last_offset)
+            if file.write(line) < len(line):  # what a disk that has become full does before it refuses
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @property
+    def last(self) -> Event | None:
+        """The newest event; a checkpoint holds it, because later the line may hold more than the checkpoint knew."""
+        return self._last
+
+    @rank_zero_only
+    def cut_back(self, last: Event | None) -> None:
+        """Make `last` the last event and drop all after it: the run goes on from a checkpoint that was written there.
+
+        Args:
+            last: `last` at the time of the checkpoint; None where a run begins.
+        """
+        path = self._folder / FILE_NAME
+        before = [event for event in read_events(self._folder) if last is not None and event["step"] < last["step"]]
+        kept = [*before, *([last] if last is not None else [])]
+        lines = [json.dumps(event).encode() + b"\n" for event in kept]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            part.write_bytes(b"".join(lines))
+        self._last = kept[-1] if kept else None
+        self._last_offset = sum(map(len, lines[:-1]))
+
+
+def _event(line: str, place: str) -> Event:
+    try:
+        event = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{place}: holds no event ({error}); delete this line") from error
+    if not isinstance(event, dict) or "step" not in event:
+        raise InputError(f"{place}: holds no event; delete this line")
+    return event
+
+
+def _plain(value: float) -> float | None:
+    """A number that JSON has; nan and infinity become null."""
+    number = float(value) if not isinstance(value, int) else value
+    return number if math.isfinite(number) else None

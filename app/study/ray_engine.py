@@ -1,0 +1,174 @@
+"""Cells on a Ray cluster, or on this machine by a Ray of its own: Ray decides where and when there is room.
+
+The machines of a cluster share the folder that the study is started in, at one path, and have the same environment: a
+cell is a process there, and what it has written is all that the study reads.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from app.errors import InputError
+from app.study.launch import Engine, Job
+from app.study.local import end_process, start_process
+from app.study.plan import TRAIN, Cell
+from app.study.trials import DONE, is_running, remark, state_of
+
+REQUIREMENT = "ray==2.60.0"
+_KILLED = -9  # what a run's status is called whose machine or worker is gone
+_STOPPED = 143
+_GRACE_S = 60
+_REACH_S = 10
+
+
+class RayEngine(Engine):
+    """All cells are given to Ray, which runs as many at a time as their needs leave room for.
+
+    Args:
+        address: of a cluster, `auto` for the one that this machine is part of; None starts a Ray here.
+        cpus: whole ones for each cell, as many threads.
+        gpus: for each cell; a fraction lets several share one.
+
+    Raises:
+        InputError: without Ray, without a cluster at the address, and for needs that no machine here can meet.
+    """
+
+    def __init__(self, address: str | None, cpus: int, gpus: float) -> None:
+        self.cpus, self.gpus = cpus, gpus
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise InputError(f"--engine ray needs Ray, which is not installed: pip install {REQUIREMENT}") from error
+        self._ray = ray
+        if address is not None:
+            _reach(address)
+        # where workers find this module; and a GPU that was not asked for would be shared by all cells unreserved
+        variables = {"PYTHONPATH": os.pathsep.join([str(TRAIN.parent), os.environ.get("PYTHONPATH", "")])}
+        variables |= {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
+        try:
+            ray.init(
+                address or "local",
+                runtime_env={"env_vars": variables},
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level="error",
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            why = " ".join(str(error).split()) or type(error).__name__
+            if address is None:
+                raise InputError(f"Ray cannot be started here: {why}") from error
+            raise InputError(f"--address {address}: no Ray ({why}); ray start --head starts one") from error
+        self._check()
+        self._run = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_run)
+
+    def _check(self) -> None:
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        for name, kind, asked in (("--cpus", "CPU", self.cpus), ("--gpus", "GPU", self.gpus)):
+            most = max((machine.get(kind, 0) for machine in machines), default=0)
+            if asked > most:
+                self._ray.shutdown()
+                raise InputError(f"{name} is {asked:g}; no machine of this Ray has more than {most:g}: ask for less")
+        if not any(machine.get("CPU", 0) >= self.cpus and machine.get("GPU", 0) >= self.gpus for machine in machines):
+            self._ray.shutdown()
+            raise InputError(f"no machine of this Ray has {self.cpus} CPUs and {self.gpus:g} GPUs: ask for less")
+
+    @property
+    def description(self) -> str:
+        """Needs of each cell."""
+        gpus = f" and {self.gpus:g} GPUs" if self.gpus else ""
+        return f"by Ray, as many at a time as have room, {self.cpus} CPUs (threads){gpus} each"
+
+    def has_room(self, jobs: int) -> bool:
+        """Always: Ray keeps what has to wait."""
+        return True
+
+    def start(self, cell: Cell) -> Job:
+        """As soon as Ray has room."""
+        return _RayJob(self._ray, self._run, cell, self.cpus)
+
+
+class _RayJob(Job):
+    def __init__(self, ray: Any, run: Any, cell: Cell, threads: int) -> None:
+        super().__init__(cell)
+        self._ray = ray
+        self._before = _size(cell.log)
+        self._task = run.remote(cell, threads, Path.cwd())
+
+    def has_begun(self) -> bool:
+        return _size(self.cell.log) > self._before  # a cell's first act is a line in its log
+
+    def exit_status(self) -> int | None:
+        ready, _ = self._ray.wait([self._task], timeout=0)
+        return self._status() if ready else None
+
+    def terminate(self) -> None:
+        self._ray.cancel(self._task)
+
+    def wait(self, seconds: float) -> None:
+        ready, _ = self._ray.wait([self._task], timeout=seconds)
+        if not ready:
+            self._ray.cancel(self._task, force=True)
+
+    def _status(self) -> int:
+        try:
+            status: int = self._ray.get(self._task)
+        except self._ray.exceptions.TaskCancelledError:
+            return _STOPPED
+        except self._ray.exceptions.RayTaskError as error:  # the worker's own: its last line says what
+            remark(self.cell, f"failed on its machine: {str(error).strip().splitlines()[-1]}")
+            return _KILLED
+        except self._ray.exceptions.RayError as error:
+            remark(self.cell, f"lost by Ray: {str(error).strip().splitlines()[0]}")
+            return _KILLED
+        return status
+
+
+def _run(cell: Cell, threads: int, folder: Path) -> int:
+    """What a worker of Ray does: the cell's process, and its exit status. Cancelling raises KeyboardInterrupt here.
+
+    Where the cell stands is looked at here, because it may have waited for room for hours.
+
+    Args:
+        cell: that is to be run.
+        threads: that it computes with.
+        folder: in which the study was started; all paths count from there.
+    """
+    if not (folder / cell.root).is_dir():
+        raise FileNotFoundError(
+            f"{folder / cell.root} is not there: the machines of a cluster share the study's folder"
+        )
+    os.chdir(folder)
+    while is_running(cell):  # by another study, or a run of a killed one that writes its checkpoint
+        time.sleep(1.0)
+    if state_of(cell, retries=sys.maxsize) in DONE:
+        return 0
+    process = start_process(cell, threads)
+    try:
+        while process.poll() is None:
+            time.sleep(0.1)  # not process.wait(): an interrupt would not get through
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            end_process(process, _GRACE_S)
+    return process.returncode
+
+
+def _reach(address: str) -> None:
+    """Ray itself would look for a machine that does not answer for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
+    except OSError as error:
+        raise InputError(f"--address {address}: no Ray ({error}); ray start --head starts one") from error
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0

@@ -1,0 +1,143 @@
+"""Dependency parsing: an MLP that chooses transitions, or biaffine attention over an encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from app.backbones import BackboneConfig
+from app.batches import DataFacts, ParsingBatch
+from app.errors import InputError
+from app.metrics import attachments, heads_of_next
+from app.norms import NormSpec
+from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.optimization import OptimizerConfig
+from app.tasks.parsing.biaffine import BiaffineConfig, BiaffineParser, Parsed
+from app.tasks.parsing.transition_parser import TransitionConfig, TransitionParser, state_size
+from app.tasks.parsing.word_features import FeatureConfig
+from app.tasks.prediction import Prediction
+
+
+class DependencyParsing(Task):
+    """A head, and where the data has them a relation, for each word.
+
+    Scores: `loss` (nats per word: of the transitions that build a sentence, or of heads and relations), `uas` and `las`
+    (words with the right head, with the right head and relation, punctuation included), both also without some words,
+    such as `uas_without_punct`, and `match` (sentences where everything is right). Without relations in the data there
+    is no `las`. The test also has `uas_of_next`: of attaching each word to the next one.
+
+    Args:
+        backbone: model_type mlp for the parser mlp, an encoder of Hugging Face for biaffine.
+        optimizer: optimizer and schedule.
+        parser: mlp (the paper's: arc-standard transitions, static oracle, greedy) or biaffine (maximum spanning tree).
+        features: what of a word is read; biaffine adds it to the subwords that its encoder reads.
+        transition: sizes of the parser mlp.
+        biaffine: sizes of the parser biaffine.
+        norm: the norm that replaces the model's own; train.py gives it --norm.
+        facts: what the data dictates; train.py takes it from the datamodule.
+        seed: seeds the initial weights; train.py gives it --seed_everything.
+
+    Raises:
+        InputError: for a parser and a backbone that do not belong together, or features that the data does not have.
+    """
+
+    name = "parsing"
+    reads = (ParsingBatch,)
+    curve_axes = "two"
+
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        optimizer: OptimizerConfig,
+        norm: NormSpec,
+        facts: DataFacts | None = None,
+        parser: Literal["mlp", "biaffine"] = "biaffine",
+        features: FeatureConfig | None = None,
+        transition: TransitionConfig | None = None,
+        biaffine: BiaffineConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        assert facts is not None, "a task needs the facts of its data"
+        if (parser == "mlp") != (backbone.model_type == "mlp"):
+            raise InputError(
+                f"model.parser is {parser} and the backbone {backbone.model_type or backbone.pretrained}; allowed: mlp "
+                "with model_type mlp, biaffine with an encoder of Hugging Face"
+            )
+        self.parser_kind = parser
+        self.features = features or FeatureConfig()
+        self.transition, self.biaffine = transition or TransitionConfig(), biaffine or BiaffineConfig()
+        labelled = bool(facts.labels)
+        self.primary = PrimaryMetric("las" if labelled else "uas", "max")
+        self.metrics = ("loss", "uas", *(("las",) if labelled else ()))
+        self.attached = ("uas", "las") if labelled else ("uas",)
+        groups = ("", *(f"_without_{group}" for group in facts.score_groups))
+        self.counted = (
+            "loss",
+            *(f"{score}{group}" for group in groups for score in self.attached),
+            "match",
+            *(f"uas_of_next{group}" for group in groups),
+        )
+        if parser == "mlp":
+            size = state_size(self.transition, self.features, len(facts.labels))
+            facts = dataclasses.replace(facts, model_options={"input_size": size})
+        super().__init__(backbone, optimizer, norm, facts, seed, auto_class="AutoModel")
+
+    def build_head(self) -> None:
+        """The scorers."""
+        self.parser: TransitionParser | BiaffineParser
+        if self.parser_kind == "mlp":
+            self.parser = TransitionParser(self.transition, self.features, self.facts, self.model.config.hidden_size)
+        else:
+            self.parser = BiaffineParser(self.biaffine, self.features, self.facts, self.model)
+
+    def train_loss(self, batch: ParsingBatch) -> TrainLoss:
+        """Cross-entropy of the decisions that make the right tree, summed; its unit is a word."""
+        return TrainLoss(*self.parser.train_loss(self.model, batch), batch.real_words)
+
+    def evaluate(self, batch: ParsingBatch, part: str = "val") -> Counts:
+        """Nats, and what is right in the best trees."""
+        parsed = self.parser.parse(self.model, batch)
+        right = attachments(parsed.heads, parsed.relations, batch.heads, batch.relations, batch.is_word)
+        counts: Counts = {"loss": (parsed.nats, batch.real_words)}
+        trees = right.labelled_trees if "las" in self.attached else right.trees
+        counts["match"] = (trees.sum(), len(batch.index))
+        found = {"uas": right.heads, "las": right.labelled}
+        if part == "test":
+            found["uas_of_next"] = heads_of_next(batch.lengths, batch.heads.shape[1]) == batch.heads
+        for score, correct in found.items():
+            if score not in (*self.attached, "uas_of_next"):
+                continue
+            counts[score] = (correct.sum(), batch.real_words)
+            for column, group in enumerate(self.facts.score_groups):
+                scored = batch.scored[..., column]
+                counts[f"{score}_without_{group}"] = ((correct & scored).sum(), int(scored.sum()))
+        return counts
+
+    def _identity(self) -> dict[str, Any]:
+        sizes = self.transition if self.parser_kind == "mlp" else self.biaffine
+        return {**super()._identity(), "parser": f"{self.parser_kind} {self.features} {sizes}"}
+
+    def predict_step(self, batch: ParsingBatch, batch_idx: int) -> list[Prediction]:
+        """The tree of each sentence; its relations are None where none were learned."""
+        parsed = self.parser.parse(self.model, batch, with_loss=False)
+        return predicted_trees(parsed, batch, self.facts.labels)
+
+
+def predicted_trees(parsed: Parsed, batch: ParsingBatch, relations: Sequence[str]) -> list[Prediction]:
+    """The sentences of a batch with their trees.
+
+    Args:
+        parsed: their trees.
+        batch: with the sentences' words and writers.
+        relations: names of the relations; without any, those of the input are left out: they are of another tree.
+    """
+    predictions = []
+    for row, (index, forms, write) in enumerate(zip(batch.index.tolist(), batch.forms, batch.writers, strict=True)):
+        length = len(forms)
+        heads, names = parsed.heads[row, :length].tolist(), None
+        if relations:
+            names = [relations[relation] for relation in parsed.relations[row, :length].tolist()]
+        known = {"words": forms, "heads": heads, "relations": names}
+        predictions.append(Prediction(index, known, write(heads, names or ["_"] * length), is_block=True))
+    return predictions

@@ -1,0 +1,81 @@
+"""The same small study on a Ray of this machine, one of its workers killed on the way."""
+
+import sys
+
+import psutil
+
+from app.study.__main__ import main
+from app.study.plan import TRAIN, read_study
+from app.study.ray_engine import REQUIREMENT
+from tests.conftest import ROOT
+from tests.study.runs import scores, start, wait_for_checkpoint
+
+
+def worker_of(cell):
+    """The process of Ray that runs the cell."""
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if str(TRAIN) in command and str(cell.root) in command:
+            return process.parent()
+    raise AssertionError(f"{cell.name} is run by no process")
+
+
+def test_a_study_one_of_whose_workers_is_killed_ends_with_the_same_numbers(study, tmp_path):
+    path = study()
+    cells = read_study(path).cells(tmp_path / "ray")
+    on_ray = start(path, tmp_path / "ray", "--engine", "ray")
+    wait_for_checkpoint(cells[0])
+    worker_of(cells[0]).kill()
+    output, _ = on_ray.communicate(timeout=300)
+    assert on_ray.returncode == 0, output
+    for words in (
+        "2 of 2 cells to run, by Ray, as many at a time as have room, 1 CPUs (threads) each",
+        f"failed, trying again: {cells[0].name}, exit status -9: lost by Ray",
+        f"going on: {cells[0].name}",
+        "2 of 2 cells done",
+    ):
+        assert words in output
+    local = start(path, tmp_path / "local", "--jobs", str(max(2, len(psutil.Process().cpu_affinity()))))
+    output, _ = local.communicate(timeout=300)
+    assert local.returncode == 0, output
+    assert scores(cells) == scores(read_study(path).cells(tmp_path / "local"))
+
+
+def test_what_no_machine_has_is_asked_for_in_vain(study, tmp_path):
+    asks = start(study(), tmp_path, "--engine", "ray", "--gpus", "0.5")
+    output, _ = asks.communicate(timeout=120)
+    assert asks.returncode == 2
+    assert "error: --gpus is 0.5; no machine of this Ray has more than 0: ask for less" in output
+
+
+def test_an_address_without_a_cluster(study, tmp_path):
+    asks = start(study(), tmp_path, "--engine", "ray", "--address", "127.0.0.1:1")
+    output, _ = asks.communicate(timeout=120)
+    assert asks.returncode == 2
+    assert "error: --address 127.0.0.1:1: no Ray (" in output and "Traceback" not in output
+
+
+def test_without_ray_a_line_says_what_to_install(study, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["run", str(study()), "--engine", "ray"]) == 2
+    assert f"--engine ray needs Ray, which is not installed: pip install {REQUIREMENT}" in capsys.readouterr().err
+
+
+def test_ray_is_pinned_once():
+    assert REQUIREMENT in (ROOT / "tests" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_flags_of_the_other_engine_are_refused(study, capsys):
+    for flags, line in (
+        (["--engine", "ray", "--jobs", "2"], "--jobs is for --engine local, not for ray; leave it out"),
+        (["--cpus", "2"], "--cpus is for --engine ray, not for local; leave it out"),
+        (["--engine", "ray", "--cpus", "0"], "--cpus is 0; allowed: whole numbers from 1"),
+        (
+            ["--engine", "ray", "--gpus", "-1"],
+            "--gpus is -1; allowed: whole numbers from 0, and fractions of one from 0.001",
+        ),
+        (["--engine", "ray", "--gpus", "1.5"], "--gpus is 1.5; allowed: whole numbers from 0, and fractions of one"),
+        (["--jobs", "0"], "--jobs is 0; allowed: whole numbers from 1"),
+    ):
+        assert main(["run", str(study()), *flags]) == 2
+        assert line in capsys.readouterr().err
