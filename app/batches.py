@@ -22,13 +22,13 @@ class Batch:
 
     Args:
         index: (B,) int64, position of each example in its split; predictions are put back in order by it.
-        update_units: loss units of the whole update over all processes and accumulated batches.
-        is_filler: a process without an example of its own in this step computes a copied one that counts nothing.
+        loss_denominator: loss units of the whole update over all processes and accumulated batches.
+        is_dummy: a process without an example of its own in this step computes a copied one that counts nothing.
     """
 
     index: Tensor  # (B,)
-    update_units: int
-    is_filler: bool
+    loss_denominator: int
+    is_dummy: bool
 
     IGNORED: ClassVar[int] = -100  # a label that counts nothing: what torch's cross_entropy leaves out by default
 
@@ -47,7 +47,7 @@ class Batch:
     @property
     def tokens(self) -> int:
         """Units of input in this batch, for throughput: real tokens, or examples where there are no tokens."""
-        return 0 if self.is_filler else len(self.index)
+        return 0 if self.is_dummy else len(self.index)
 
 
 @dataclass
@@ -63,7 +63,7 @@ class TextBatch(Batch):
     @property
     def tokens(self) -> int:
         """Real tokens of the batch."""
-        return 0 if self.is_filler else self.real_tokens
+        return 0 if self.is_dummy else self.real_tokens
 
     def model_inputs(self) -> dict[str, Tensor]:
         """Keyword arguments of a Hugging Face encoder."""
@@ -85,7 +85,7 @@ class TranslationBatch(Batch):
     @property
     def tokens(self) -> int:
         """Real tokens of both sides."""
-        return 0 if self.is_filler else self.real_tokens
+        return 0 if self.is_dummy else self.real_tokens
 
 
 @dataclass
@@ -101,7 +101,7 @@ class ByteBatch(Batch):
     @property
     def tokens(self) -> int:
         """Bytes that are predicted."""
-        return 0 if self.is_filler else self.target_bytes
+        return 0 if self.is_dummy else self.target_bytes
 
 
 class WritesTree(Protocol):
@@ -140,7 +140,7 @@ class ParsingBatch(Batch):
     @property
     def tokens(self) -> int:
         """Words."""
-        return 0 if self.is_filler else self.real_words
+        return 0 if self.is_dummy else self.real_words
 
     @property
     def is_word(self) -> Tensor:
@@ -161,7 +161,7 @@ class ImageBatch(Batch):
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class DataSpec:
     """What the data dictates to the model; the one link from a datamodule to a task.
 
     Args:

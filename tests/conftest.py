@@ -72,13 +72,13 @@ def sources(
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Call train.py with arguments; run folders and caches go under tmp_path.
 
-    Pictures are drawn where `--pictures true` asks for them: they take longer than a run of a few updates.
+    Pictures are drawn where `--plots true` asks for them: they take longer than a run of a few updates.
     """
     monkeypatch.chdir(tmp_path)
 
     def call(command: str, config: str | Path | None, *arguments: object) -> int:
         configs = [] if config is None else ["--config", str(ROOT / config)]
-        without = ["--pictures=false"] if command == "fit" else []
+        without = ["--plots=false"] if command == "fit" else []
         return main([command, *configs, *without, *map(str, arguments)])
 
     return call

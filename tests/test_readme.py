@@ -26,7 +26,7 @@ BLOCKS = (
     "pip install", "app.benchmark",  # .ci/run and tests/benchmark
 )  # fmt: skip
 QUICKSTART = ("--config", "configs/quickstart.yaml")
-SHORT = ("--pictures=false", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.val_fraction=0.1")
+SHORT = ("--plots=false", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.val_fraction=0.1")
 
 
 def block(language: str, containing: str) -> str:

@@ -3,7 +3,7 @@
 from app.backbones.build import BackboneConfig, BuiltModel, build_model
 from app.backbones.inject import SiteRecord, inject_norms
 from app.backbones.sites import NormSite, is_norm, norm_sites
-from app.backbones.stock_model import ordinary_model
+from app.backbones.stock_model import to_stock_model
 from app.backbones.storage import check_is_new, load_model, new_folder, save_model
 
 __all__ = [
@@ -18,6 +18,6 @@ __all__ = [
     "load_model",
     "new_folder",
     "norm_sites",
-    "ordinary_model",
+    "to_stock_model",
     "save_model",
 ]

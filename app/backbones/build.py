@@ -16,15 +16,15 @@ from app.backbones.options import (
     check_options,
     config_class,
     refused_by_transformers,
-    with_facts,
+    with_data_options,
     without_foreign_tokens,
 )
 from app.backbones.sites import name_paths, norm_sites
 from app.backbones.storage import (
     injected_sites,
     load_model,
-    put_in_recorded,
     read_config,
+    restore_norms,
     saved_with_norms,
     without_progress_bars,
 )
@@ -78,7 +78,7 @@ def build_model(
     norm: NormSpec | None = None,
     *,
     auto_class: str = "AutoModel",
-    facts: Mapping[str, Any] | None = None,
+    data_options: Mapping[str, Any] | None = None,
 ) -> BuiltModel:
     """Build a model and put its norm in.
 
@@ -90,35 +90,39 @@ def build_model(
         norm: None leaves the model's own norms. A pretrained model that was saved with norms keeps them then.
         auto_class: Auto class of transformers that adds the head: AutoModel (none), AutoModelForCausalLM,
             AutoModelForSeq2SeqLM, ...
-        facts: what the data dictates, such as vocab_size, pad_token_id, image_size, num_channels or num_labels; those
-            that the model's config does not have are passed over.
+        data_options: what the data dictates, such as vocab_size, pad_token_id, image_size, num_channels or
+            num_labels; those that the model's config does not have are skipped.
 
     Raises:
         InputError: for an unknown model type or option, options that the model refuses or that contradict the data, a
             model type without such a head, a pretrained model that is not there or does not fit, or a norm that
             cannot be put in.
     """
-    facts = facts or {}
+    data_options = data_options or {}
     if backbone.model_type is not None:
-        model = _fresh(backbone.model_type, backbone.options, facts, auto_class)
+        model = _fresh(backbone.model_type, backbone.options, data_options, auto_class)
     else:
         assert backbone.pretrained is not None
-        model = _pretrained(backbone.pretrained, backbone.options, facts, auto_class)
+        model = _pretrained(backbone.pretrained, backbone.options, data_options, auto_class)
     total = len(norm_sites(model))
     return BuiltModel(model.train(), inject_norms(model, norm) if norm is not None else [], total)
 
 
-def _fresh(model_type: str, options: Mapping[str, Any], facts: Mapping[str, Any], auto_class: str) -> PreTrainedModel:
+def _fresh(
+    model_type: str, options: Mapping[str, Any], data_options: Mapping[str, Any], auto_class: str
+) -> PreTrainedModel:
     cls = config_class(model_type)
     check_options(cls, options)
     source = f"model_type {model_type!r}"
-    complete = without_foreign_tokens(cls, with_facts(cls, options, facts, source))
+    complete = without_foreign_tokens(cls, with_data_options(cls, options, data_options, source))
     with refused_by_transformers(source, complete):
         config = cls(**complete)
         return _auto_class(auto_class, config).from_config(config)
 
 
-def _pretrained(name: str, options: Mapping[str, Any], facts: Mapping[str, Any], auto_class: str) -> PreTrainedModel:
+def _pretrained(
+    name: str, options: Mapping[str, Any], data_options: Mapping[str, Any], auto_class: str
+) -> PreTrainedModel:
     import torch
     from transformers import AutoConfig
 
@@ -126,12 +130,12 @@ def _pretrained(name: str, options: Mapping[str, Any], facts: Mapping[str, Any],
 
     folder = Path(name)
     if folder.is_dir() and saved_with_norms(folder, read_config(folder)):
-        return _pretrained_with_norms(folder, options, facts, auto_class)
+        return _pretrained_with_norms(folder, options, data_options, auto_class)
     source = f"pretrained {name!r}"
     with refused_by_transformers(f"{source}: no such folder, or no model in it; it", {}):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     with refused_by_transformers(source, options):
-        _change(config, options, facts, source)
+        _change(config, options, data_options, source)
         auto = _auto_class(auto_class, config)
         with without_progress_bars() if folder.is_dir() else nullcontext():
             model, report = auto.from_pretrained(
@@ -149,7 +153,7 @@ def _pretrained(name: str, options: Mapping[str, Any], facts: Mapping[str, Any],
 
 
 def _pretrained_with_norms(
-    folder: Path, options: Mapping[str, Any], facts: Mapping[str, Any], auto_class: str
+    folder: Path, options: Mapping[str, Any], data_options: Mapping[str, Any], auto_class: str
 ) -> PreTrainedModel:
     """What `save_model` wrote with its norms: the whole of it, or its backbone under a fresh head."""
     source = f"pretrained {str(folder)!r}"
@@ -157,12 +161,12 @@ def _pretrained_with_norms(
     config = copy.deepcopy(saved.config)
     config.dtype = "float32"
     with refused_by_transformers(source, options):
-        _change(config, options, facts, source)
+        _change(config, options, data_options, source)
         model: PreTrainedModel = _auto_class(auto_class, config).from_config(config)
     old, new = (saved, model) if type(saved) is type(model) else (saved.base_model, model.base_model)
     if type(old) is not type(new):
         raise InputError(f"{source} holds a {type(old).__name__}, and {auto_class} needs a {type(new).__name__}")
-    put_in_recorded(new, injected_sites(old), source)
+    restore_norms(new, injected_sites(old), source)
     slots = new.state_dict(keep_vars=True)
     for key, value in old.state_dict().items():
         if key in slots:  # a head's backbone may lack the pooler that the bare model has, and the other way round
@@ -175,9 +179,9 @@ def _pretrained_with_norms(
     return model
 
 
-def _change(config: PreTrainedConfig, options: Mapping[str, Any], facts: Mapping[str, Any], source: str) -> None:
+def _change(config: PreTrainedConfig, options: Mapping[str, Any], data_options: Mapping[str, Any], source: str) -> None:
     check_options(type(config), options)
-    apply_options(config, with_facts(type(config), options, facts, source))
+    apply_options(config, with_data_options(type(config), options, data_options, source))
 
 
 def _misfit(source: str, key: str, theirs: Sequence[int], ours: Sequence[int]) -> str:

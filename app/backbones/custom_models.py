@@ -3,5 +3,5 @@
 from app.backbones.convnet import ConvNet
 from app.backbones.mlp import MLP
 
-OWN_MODELS = {cls.__name__: cls for cls in (ConvNet, MLP)}
-OWN_TYPES = tuple(cls.config_class.model_type for cls in OWN_MODELS.values())
+CUSTOM_MODELS = {cls.__name__: cls for cls in (ConvNet, MLP)}
+OWN_TYPES = tuple(cls.config_class.model_type for cls in CUSTOM_MODELS.values())

@@ -80,7 +80,7 @@ def inject_norms(
         raise InputError(f"{type(model).__name__} has no norm that could be replaced by {spec.name}")
     chosen = _choose(model, found, spec.sites)
     replaced = [_replace(model, site, spec) for site in chosen]  # all are built before the first is put in
-    put_in(model, {site.module: new for site, (new, _) in zip(chosen, replaced, strict=True)})
+    swap_modules(model, {site.module: new for site, (new, _) in zip(chosen, replaced, strict=True)})
     config: Any = getattr(model, "config", None)
     if hasattr(config, "model_type"):
         config.norm = spec.to_dict()
@@ -99,7 +99,7 @@ def registered_norm(module: Norm) -> tuple[str, dict[str, Any]]:
     raise InputError(f"{type(module).__name__} is no registered norm; give it a name with register_norm")
 
 
-def put_in(model: nn.Module, new_by_old: dict[nn.Module, Norm]) -> None:
+def swap_modules(model: nn.Module, new_by_old: dict[nn.Module, Norm]) -> None:
     """Put each new norm wherever the old instance stands, and keep fused code that reads norms' weights away."""
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):  # named_children() gives a shared instance only once

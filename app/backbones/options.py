@@ -89,8 +89,8 @@ def _check_value(cls: type[PreTrainedConfig], option: str, value: Any) -> None:
         )
 
 
-def with_facts(
-    cls: type[PreTrainedConfig], options: Mapping[str, Any], facts: Mapping[str, Any], source: str
+def with_data_options(
+    cls: type[PreTrainedConfig], options: Mapping[str, Any], data_options: Mapping[str, Any], source: str
 ) -> dict[str, Any]:
     """Options and, under the names that the config class has, what the data dictates.
 
@@ -99,7 +99,7 @@ def with_facts(
     """
     known = option_names(cls)
     merged = dict(options)
-    for name, value in facts.items():
+    for name, value in data_options.items():
         if name not in known:
             continue
         for given in {name, cls.attribute_map.get(name, name)} & options.keys():

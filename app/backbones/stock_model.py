@@ -25,7 +25,7 @@ _TOLERANCE = 1e-4  # relative to the largest value; two float32 kernels of one f
 _SCALES = (0.05, 1.0, 40.0)  # of made-up inputs: a norm that differs at sizes of its own differs at one of them
 
 
-def ordinary_model(model: PreTrainedModel) -> PreTrainedModel | None:
+def to_stock_model(model: PreTrainedModel) -> PreTrainedModel | None:
     """A copy of the model with its own class's norms, which plain transformers loads; outputs are equal to rounding.
 
     Args:

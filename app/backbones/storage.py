@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from app.backbones.inject import put_in, registered_norm
+from app.backbones.inject import registered_norm, swap_modules
 from app.backbones.options import refused_by_transformers
 from app.backbones.sites import name_paths
 from app.errors import InputError
@@ -123,7 +123,7 @@ def injected_sites(model: nn.Module) -> list[dict[str, Any]]:
     return sites
 
 
-def put_in_recorded(model: nn.Module, sites: list[dict[str, Any]], source: str) -> None:
+def restore_norms(model: nn.Module, sites: list[dict[str, Any]], source: str) -> None:
     """Build each norm that `injected_sites` recorded again and put it where it stood.
 
     Raises:
@@ -137,7 +137,7 @@ def put_in_recorded(model: nn.Module, sites: list[dict[str, Any]], source: str) 
         except (AttributeError, KeyError, TypeError, NormError) as error:
             raise InputError(f"{source}, norm_sites, {site}: {error}") from error
         new_by_old[old] = new
-    put_in(model, new_by_old)
+    swap_modules(model, new_by_old)
 
 
 def saved_with_norms(folder: Path, config: dict[str, Any]) -> bool:
@@ -228,7 +228,7 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
         raise InputError(f"{folder}: model_type {config['model_type']!r} is unknown to this version of transformers")
     with refused_by_transformers(f"{folder}/config.json", {}):
         model = cls(CONFIG_MAPPING[config["model_type"]].from_dict(config))
-    put_in_recorded(model, sites, f"{folder}/config.json")
+    restore_norms(model, sites, f"{folder}/config.json")
     _load_weights(model, folder)
     if (folder / "generation_config.json").exists():
         model.generation_config = GenerationConfig.from_pretrained(folder)
@@ -249,10 +249,10 @@ def _model_class(folder: Path, config: dict[str, Any]) -> type[PreTrainedModel]:
     """The class named in config.json: one of transformers, or one of ours."""
     import transformers
 
-    from app.backbones.custom_models import OWN_MODELS
+    from app.backbones.custom_models import CUSTOM_MODELS
 
     names = config.get("architectures") or ["nothing"]
-    cls = OWN_MODELS.get(names[0]) or getattr(transformers, names[0], None)
+    cls = CUSTOM_MODELS.get(names[0]) or getattr(transformers, names[0], None)
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
         raise InputError(f"{folder}/config.json names {names[0]!r} under architectures, which is no model class here")
     return cls

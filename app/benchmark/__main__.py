@@ -13,10 +13,10 @@ from app.benchmark.fit import CLASSIFICATION, CONFIGS
 from app.benchmark.joeynmt import against_joeynmt
 from app.benchmark.norms import SHAPES, table
 from app.benchmark.predict import predictions
-from app.benchmark.scaling import growth, processes
+from app.benchmark.scaling import processes, size_scaling
 from app.benchmark.training import against_bare_loop, against_trainer, check_trainer, machine
 from app.errors import DEBUG, InputError, print_answer, take_debug
-from app.errors.argparse_messages import Parser, did_you_mean
+from app.errors.argparse_messages import StrictArgumentParser, did_you_mean
 from app.norms import NormError, norm_class
 
 EXIT_INPUT = 2
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m app.benchmark", description="Speed, beside other code.")
+    parser = StrictArgumentParser(prog="python -m app.benchmark", description="Speed, beside other code.")
     parser.add_argument(DEBUG, action="store_true", help="show the traceback behind an error's one-line answer")
     commands = parser.add_subparsers(dest="command", required=True)
     norms = commands.add_parser("norms", help="forward and backward of each norm against torch's layer norm")
@@ -148,7 +148,7 @@ def _joeynmt(known: argparse.Namespace, of_train: Sequence[str]) -> Iterator[str
 
 def _scaling(known: argparse.Namespace, of_train: Sequence[str]) -> Iterator[str]:
     yield f"{machine()}; {known.blocks} blocks of {known.updates} updates, medians (quartiles)\n"
-    yield from growth(of_train, known.blocks, known.updates)
+    yield from size_scaling(of_train, known.blocks, known.updates)
     yield ""
     yield from processes(of_train, known.blocks, known.updates)
 

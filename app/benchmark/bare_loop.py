@@ -127,7 +127,7 @@ def bare_loop(trainer: Trainer, task: Any, batches: list[Any]) -> float:
     began = _now(task)
     for number, batch in enumerate(batches, 1):
         with trainer.precision_plugin.forward_context():
-            loss = task.train_loss(batch).objective / batch.update_units
+            loss = task.train_loss(batch).objective / batch.loss_denominator
         loss.backward()
         if number % accumulate == 0:
             if trainer.gradient_clip_val:

@@ -30,7 +30,7 @@ class Plain(nn.Module):
         return self.formula(x)
 
 
-def contenders(size: int, device: str) -> dict[str, nn.Module]:
+def baselines(size: int, device: str) -> dict[str, nn.Module]:
     """All that are compared, the reference first, by name.
 
     Args:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from app.benchmark.baselines import REFERENCE, contenders
+from app.benchmark.baselines import REFERENCE, baselines
 from app.benchmark.fit import Spread, spread
 
 SHAPES = ((32, 64, 128), (32, 128, 512), (16, 256, 768), (8, 512, 1024))
@@ -69,7 +69,7 @@ def keep_freed_memory() -> None:
         libc.mallopt(_MMAP_MAX, 0)
 
 
-def passage(module: nn.Module, call: Callable[[Tensor], Tensor], x: Tensor, g: Tensor) -> Callable[[], object]:
+def forward_backward(module: nn.Module, call: Callable[[Tensor], Tensor], x: Tensor, g: Tensor) -> Callable[[], object]:
     """Forward and backward of x, gradients of the parameters included.
 
     Args:
@@ -128,14 +128,14 @@ def table(
     g = torch.randn(shape, device=device)
     modules = {
         name: module
-        for name, module in contenders(shape[-1], device).items()
+        for name, module in baselines(shape[-1], device).items()
         if not only or name == REFERENCE or name.partition(",")[0] in only
     }
-    turns = {name: passage(module, module, x, g) for name, module in modules.items()}
+    turns = {name: forward_backward(module, module, x, g) for name, module in modules.items()}
     for name, module in modules.items() if compiled else ():
         print(f"compiling {name} for {shape}", file=sys.stderr, flush=True)
         call = torch.compile(module, fullgraph=True, dynamic=False)
-        turns[name + _COMPILED] = passage(module, call, x, g)
+        turns[name + _COMPILED] = forward_backward(module, call, x, g)
         turns[name + _COMPILED]()
     found = compare(turns, REFERENCE, rounds)
     reference = saved_bytes(modules[REFERENCE], x)

@@ -20,7 +20,7 @@ _SIZES = {
 }
 
 
-def growth(arguments: Sequence[str], blocks: int, updates: int) -> Iterator[str]:
+def size_scaling(arguments: Sequence[str], blocks: int, updates: int) -> Iterator[str]:
     """Lines of a table: the quickstart, one thing changed a line, as a ratio to the quickstart as it is."""
     yield "| quickstart | tokens/s | time for a token, relative | updates/s | GiB |"
     yield "|---|---|---|---|---|"

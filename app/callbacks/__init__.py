@@ -1,6 +1,6 @@
 """Watch the run: scores, gap, record, progress. A callback documents the keys that it writes."""
 
-from app.callbacks.checkpoints import RunCheckpoint, StopEarly, StoppedError, WholeFiles
+from app.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint, StopEarly, StoppedError
 from app.callbacks.compile_model import CompileModel
 from app.callbacks.diagnostics.inspect_model import InspectModel
 from app.callbacks.diagnostics.norm_gradients import NormGradients
@@ -8,7 +8,7 @@ from app.callbacks.diagnostics.norm_parameters import NormParameters
 from app.callbacks.diagnostics.overfitting_gap import OverfittingGap
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
 from app.callbacks.dropout_masks import DropoutMasks
-from app.callbacks.error_context import LastWords
+from app.callbacks.error_context import ErrorContext
 from app.callbacks.event_files import EventFiles
 from app.callbacks.last_step import ValidateLastStep
 from app.callbacks.progress import ProgressLines
@@ -22,7 +22,7 @@ __all__ = [
     "DropoutMasks",
     "EventFiles",
     "InspectModel",
-    "LastWords",
+    "ErrorContext",
     "MetricsFile",
     "NormGradients",
     "NormParameters",
@@ -35,5 +35,5 @@ __all__ = [
     "StopWhenDiverged",
     "StoppedError",
     "ValidateLastStep",
-    "WholeFiles",
+    "AtomicCheckpointIO",
 ]

@@ -20,11 +20,11 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from app.callbacks.steps import made_update, validation_follows
+from app.callbacks.steps import is_optimizer_step, validation_follows
 from app.errors import InputError
-from app.runs.atomic_write import answering, whole_file
+from app.runs.atomic_write import atomic_write, report_write_errors
 from app.runs.folder import CHECKPOINTS as FOLDER
-from app.runs.folder import kept_weights, same_content, weights_name
+from app.runs.folder import hardlink_or_copy, kept_weights, weights_name
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class StoppedError(RuntimeError):
         self.exit_status = 128 + number
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes each checkpoint straight to its disk, whole or not at all, and has it there before it takes its name.
 
     Lightning's own way writes it to memory, then to the system's folder for temporary files, and from there to its
@@ -52,7 +52,7 @@ class WholeFiles(TorchCheckpointIO):
         """
         assert storage_options is None, storage_options
         path = Path(path)
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(part, "wb") as file:
                 torch.save(checkpoint, file)
@@ -65,8 +65,8 @@ class RunCheckpoint(Checkpoint):
 
     SIGTERM and SIGINT end the run at its next update or validation, after last.ckpt was written.
 
-    A file appears whole or not at all, by `WholeFiles`. When a state is both best and last, best.ckpt is put in place
-    first, so that a kill in between leaves a last.ckpt from which the same best.ckpt is reached again.
+    A file appears whole or not at all, by `AtomicCheckpointIO`. When a state is both best and last, best.ckpt is put
+    in place first, so that a kill in between leaves a last.ckpt from which the same best.ckpt is reached again.
 
     Args:
         monitor: the score, e.g. val/accuracy.
@@ -129,7 +129,7 @@ class RunCheckpoint(Checkpoint):
         if (
             trainer.should_stop
             or validation_follows(trainer, batch_idx)
-            or not made_update(trainer, batch_idx)
+            or not is_optimizer_step(trainer, batch_idx)
             or trainer.fast_dev_run
         ):
             return
@@ -151,7 +151,7 @@ class RunCheckpoint(Checkpoint):
         if score is None:
             raise InputError(
                 f"the validation gave no {self.monitor}, by which the best checkpoint is chosen; let it score more "
-                "examples: trainer.limit_val_batches, model.val_decoding.share"
+                "examples: trainer.limit_val_batches, model.val_decoding.fraction"
             )
         is_best = self.best_score is None or (
             score > self.best_score if self.mode == "max" else score < self.best_score
@@ -196,9 +196,9 @@ class RunCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             try:
                 if is_best:
-                    with whole_file(folder / "best.ckpt") as part:
-                        same_content(fresh, part)
-                with answering(folder / "last.ckpt"):
+                    with atomic_write(folder / "best.ckpt") as part:
+                        hardlink_or_copy(fresh, part)
+                with report_write_errors(folder / "last.ckpt"):
                     os.replace(fresh, folder / "last.ckpt")
             finally:
                 fresh.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""LastWords: of an error that ends a command, at which batch it came, and how to go on."""
+"""ErrorContext: of an error that ends a command, at which batch it came, and how to go on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.errors.system_errors import is_out_of_memory
 from app.runs.folder import CHECKPOINTS
 
 
-class LastWords(Callback):
+class ErrorContext(Callback):
     """Adds notes to the exception, with which its answer ends.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from app.errors import InputError
-from app.runs.atomic_write import answering
+from app.runs.atomic_write import report_write_errors
 
 
 class EventFiles(TensorBoardLogger):
@@ -28,10 +28,10 @@ class EventFiles(TensorBoardLogger):
         Raises:
             InputError: if that thread could not write an earlier one.
         """
-        with answering(Path(self.log_dir)):
+        with report_write_errors(Path(self.log_dir)):
             super().log_metrics(dict(metrics), step)
 
     def finalize(self, status: str) -> None:
         """Write what is left; where a run has failed, its own error is what counts."""
-        with suppress(InputError) if status == "failed" else nullcontext(), answering(Path(self.log_dir)):
+        with suppress(InputError) if status == "failed" else nullcontext(), report_write_errors(Path(self.log_dir)):
             super().finalize(status)

@@ -13,7 +13,7 @@ from typing import Any
 
 from app.callbacks.diagnostics.norm_gradients import gradient_summary
 from app.callbacks.diagnostics.overfitting import overfitting_summary
-from app.runs.atomic_write import whole_file
+from app.runs.atomic_write import atomic_write
 from app.runs.metrics_file import Event
 
 FILE_NAME = "result.json"
@@ -91,7 +91,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     Raises:
         InputError: if it cannot be written.
     """
-    with whole_file(folder / FILE_NAME) as part:
+    with atomic_write(folder / FILE_NAME) as part:
         part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
 """RunRecord: the run folder's account of the run.
 
-Writes config.yaml, facts.json and norm_sites.csv at the start; train/loss, lr, tokens_per_s, elapsed_s and the scores
-of each validation to metrics.jsonl while it runs; result.json and the pictures at the end, however it ends.
+Writes config.yaml, data_spec.json and norm_sites.csv at the start; train/loss, lr, tokens_per_s, elapsed_s and the
+scores of each validation to metrics.jsonl while it runs; result.json and the pictures at the end, however it ends.
 
 Keys written: `train/loss` (nats per unit, mean since the last such line, without label smoothing),
 `train/smoothed_loss` (with it, where there is some), `lr`, `tokens_per_s`, `elapsed_s`, and the scores of the task
@@ -22,11 +22,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from app.callbacks.checkpoints import StoppedError
 from app.callbacks.divergence import DivergedError
 from app.callbacks.result import build_result, write_result
-from app.callbacks.steps import made_update
+from app.callbacks.steps import is_optimizer_step
 from app.errors import InputError
 from app.figures import draw_curves, draw_norm_gradients, draw_norm_parameters
-from app.runs.atomic_write import whole_file
-from app.runs.folder import write_facts
+from app.runs.atomic_write import atomic_write
+from app.runs.folder import write_data_spec
 from app.runs.metrics_file import Event, MetricsFile, log_event, read_events
 
 _KEY = "run_record"  # of a checkpoint
@@ -37,28 +37,28 @@ class RunRecord(Callback):
 
     Args:
         config: text of config.yaml, with which the same run can be made again.
-        facts: what predict must know of the training data.
+        data_spec: what predict must know of the training data.
         identity: task, dataset, norm and seed, as result.json gives them.
         data_fingerprint: digest of the examples.
         plan_fingerprint: digest of the batch plan.
-        allow_other_processes: go on from a checkpoint of another number of processes; the updates are then the same but
-            for the order of additions, and dropout is not the same.
-        pictures: draw them.
+        allow_world_size_change: resume from a checkpoint of another number of processes; the updates are then the same
+            but for the order of additions, and dropout is not the same.
+        plots: draw them.
     """
 
     def __init__(
         self,
         config: str,
-        facts: dict[str, Any],
+        data_spec: dict[str, Any],
         identity: dict[str, Any],
         data_fingerprint: str,
         plan_fingerprint: str,
-        allow_other_processes: bool = False,
-        pictures: bool = True,
+        allow_world_size_change: bool = False,
+        plots: bool = True,
     ) -> None:
-        self.config, self.facts = config, facts
-        self.allow_other_processes = allow_other_processes
-        self.pictures = pictures
+        self.config, self.data_spec = config, data_spec
+        self.allow_world_size_change = allow_world_size_change
+        self.plots = plots
         self.identity = identity
         self.fingerprints = {"data": data_fingerprint, "plan": plan_fingerprint}
         self.result: dict[str, Any] | None = None
@@ -72,7 +72,7 @@ class RunRecord(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep what a resumed run goes on from, and what it must agree with; called on all processes."""
         checkpoint[_KEY] = {
-            "agrees": self._agreement(trainer),
+            "agrees": self._resume_identity(trainer),
             "elapsed_s": self._elapsed_s(),
             "tokens": _summed(trainer, self._tokens),
             "train_totals": pl_module.train_totals(),
@@ -90,10 +90,10 @@ class RunRecord(Callback):
         saved = checkpoint.get(_KEY)
         if saved is None:
             raise InputError("the checkpoint is not of a run of train.py; start a new run without --ckpt_path")
-        for what, now in self._agreement(trainer).items():
+        for what, now in self._resume_identity(trainer).items():
             then = saved["agrees"].get(what)
-            if then != now and not (what == "processes" and self.allow_other_processes):
-                hint = ", or --allow_other_processes true" if what == "processes" else ""
+            if then != now and not (what == "processes" and self.allow_world_size_change):
+                hint = ", or --allow_world_size_change true" if what == "processes" else ""
                 raise InputError(
                     f"the checkpoint was written with {what} {then}, this run has {now}; go on with the same{hint}, "
                     "or start a new run without --ckpt_path"
@@ -103,7 +103,7 @@ class RunRecord(Callback):
             self._tokens = self._line_tokens = saved["tokens"]
             pl_module.restore_train_totals(saved["train_totals"])
 
-    def _agreement(self, trainer: Trainer) -> dict[str, Any]:
+    def _resume_identity(self, trainer: Trainer) -> dict[str, Any]:
         """What a checkpoint and the run that goes on from it must have in common."""
         identity = self.identity
         return {
@@ -121,23 +121,23 @@ class RunRecord(Callback):
             folder = Path(trainer.default_root_dir)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "result.json").unlink(missing_ok=True)  # of an attempt that this one goes on from
-            with whole_file(folder / "config.yaml") as part:
+            with atomic_write(folder / "config.yaml") as part:
                 part.write_text(self.config, encoding="utf-8")
-            write_facts(folder, self.facts)
-            with whole_file(folder / "norm_sites.csv") as part, open(part, "w", encoding="utf-8", newline="") as file:
+            write_data_spec(folder, self.data_spec)
+            with atomic_write(folder / "norm_sites.csv") as part, open(part, "w", encoding="utf-8", newline="") as file:
                 writer = csv.DictWriter(file, list(pl_module.site_rows[0]) if pl_module.site_rows else ["path"])
                 writer.writeheader()
                 writer.writerows(pl_module.site_rows)
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
-                logger.cut_back(self._event)
+                logger.truncate_to(self._event)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count tokens; a line of metrics at every `trainer.log_every_n_steps` updates."""
         self._tokens += batch.tokens
-        if not made_update(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:
+        if not is_optimizer_step(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:
             return
         now = time.monotonic()
         log_event(
@@ -172,7 +172,7 @@ class RunRecord(Callback):
             self.result["test"] = {key.removeprefix("test/"): score for key, score in pl_module.scores.items()}
             self.result["tested"], self.result["score_signatures"] = self.tested, pl_module.score_signatures
             for name, lines in pl_module.test_texts.items():
-                with whole_file(folder / f"test_{name}.txt") as part:
+                with atomic_write(folder / f"test_{name}.txt") as part:
                     part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             write_result(folder, self.result)
 
@@ -206,11 +206,11 @@ class RunRecord(Callback):
             fingerprints={**self.fingerprints, "weights": pl_module.initial_weights},
         )
         write_result(folder, self.result)
-        if not self.pictures:
+        if not self.plots:
             return
         title, best = self.result["signature"], self.result["best"]
         best_step = best["step"] if best else None
-        draw_curves(events, pl_module.metrics, title, folder / "curves.svg", pl_module.curve_axes, best_step)
+        draw_curves(events, pl_module.metrics, title, folder / "curves.svg", pl_module.twin_axes, best_step)
         draw_norm_gradients(events, sites, title, folder / "norm_gradients.svg")
         draw_norm_parameters(events, sites, title, folder / "norm_parameters.svg")
 

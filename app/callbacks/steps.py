@@ -7,7 +7,7 @@ import math
 from pytorch_lightning import Trainer
 
 
-def made_update(trainer: Trainer, batch_idx: int) -> bool:
+def is_optimizer_step(trainer: Trainer, batch_idx: int) -> bool:
     """Whether this batch completed an update: the last of those accumulated, or of the epoch."""
     number = batch_idx + 1
     return number % trainer.accumulate_grad_batches == 0 or number == trainer.num_training_batches

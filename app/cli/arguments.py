@@ -47,13 +47,13 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         help="also write last.ckpt every so many minutes",
     )
     parser.add_argument(
-        "--watch_norms_every_steps",
+        "--norm_diagnostics_every_n_steps",
         type=int | None,
         default=50,
         help="measure what each norm does to gradients, and where gains and biases go, at the first update and each "
         "so many; null for never",
     )
-    parser.add_argument("--pictures", type=bool, default=True, help="draw curves and norms when fit ends")
+    parser.add_argument("--plots", type=bool, default=True, help="draw curves and norms when fit ends")
     parser.add_argument(
         "--compile",
         type=bool,
@@ -68,7 +68,7 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         "keeps, unless --ckpt_path is given",
     )
     parser.add_argument(
-        "--allow_other_processes",
+        "--allow_world_size_change",
         type=bool,
         default=False,
         help="go on from a checkpoint that another number of processes wrote",

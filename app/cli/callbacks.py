@@ -8,7 +8,7 @@ from pytorch_lightning import Callback
 from app.callbacks import (
     CompileModel,
     DropoutMasks,
-    LastWords,
+    ErrorContext,
     NormGradients,
     NormParameters,
     Reseed,
@@ -22,9 +22,9 @@ from app.datamodules.base import DataModule
 from app.tasks import Task
 
 
-def last_words(datamodule: DataModule) -> LastWords:
+def error_context(datamodule: DataModule) -> ErrorContext:
     """What every command's errors end with."""
-    return LastWords(datamodule.batch_size_settings(training=True), datamodule.batch_size_settings(training=False))
+    return ErrorContext(datamodule.batch_size_settings(training=True), datamodule.batch_size_settings(training=False))
 
 
 def fit_callbacks(settings: Namespace, record: RunRecord, model: Task) -> list[Callback]:
@@ -38,7 +38,7 @@ def fit_callbacks(settings: Namespace, record: RunRecord, model: Task) -> list[C
     seed, primary = settings.seed_everything, model.primary
     monitor = f"val/{primary.name}"
     callbacks: list[Callback] = [Reseed(seed), DropoutMasks(), record, StopWhenDiverged(), ValidateLastStep()]
-    if every := settings.watch_norms_every_steps:
+    if every := settings.norm_diagnostics_every_n_steps:
         callbacks = [NormGradients(every), NormParameters(every), *callbacks]
     if settings.compile:
         callbacks.append(CompileModel())
@@ -73,5 +73,5 @@ def run_record(settings: Namespace, config_text: str, model: Task, datamodule: D
         "seed": settings.seed_everything,
     }
     fingerprints = (datamodule.fingerprint, datamodule.plan.fingerprint)
-    of_processes, pictures = settings.allow_other_processes, settings.pictures
-    return RunRecord(config_text, datamodule.kept_facts(), names, *fingerprints, of_processes, pictures)
+    of_processes, pictures = settings.allow_world_size_change, settings.plots
+    return RunRecord(config_text, datamodule.export_spec(), names, *fingerprints, of_processes, pictures)

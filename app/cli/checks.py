@@ -64,7 +64,7 @@ def check_settings(settings: Namespace, dataset: str, batches: int | None) -> No
     Raises:
         InputError: naming the setting, what came and what is allowed.
     """
-    for key in ("patience", "checkpoint_every_steps", "average_checkpoints", "watch_norms_every_steps"):
+    for key in ("patience", "checkpoint_every_steps", "average_checkpoints", "norm_diagnostics_every_n_steps"):
         if settings[key] is not None and settings[key] < 1:
             raise InputError(f"{key} is {settings[key]}; allowed: whole numbers from 1")
     minutes = settings.checkpoint_every_minutes

@@ -15,14 +15,14 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.errors import InputError
-from app.errors.argparse_messages import did_you_mean, plain
-from app.errors.system_errors import describe_fault, words_of
+from app.errors.argparse_messages import did_you_mean, rewrite_argparse_error
+from app.errors.system_errors import describe_system_error, original_message
 from app.norms import NormError
 
 _TOP_KEYS = (
     "model", "data", "norm", "run_root", "seed_everything", "ckpt_path", "test_after_fit", "output", "output_format",
-    "patience", "checkpoint_every_steps", "checkpoint_every_minutes", "average_checkpoints", "allow_other_processes",
-    "config", "watch_norms_every_steps", "compile", "pictures",
+    "patience", "checkpoint_every_steps", "checkpoint_every_minutes", "average_checkpoints", "allow_world_size_change",
+    "config", "norm_diagnostics_every_n_steps", "compile", "plots",
 )  # fmt: skip
 _HELP = "see python train.py fit --help"
 
@@ -44,8 +44,8 @@ def explain(error: BaseException) -> str | None:
 def _message(chain: list[BaseException]) -> str | None:
     for cause in chain:
         if isinstance(cause, (InputError, NormError)):
-            return words_of(cause)
-    if fault := describe_fault(chain[0]):
+            return original_message(cause)
+    if fault := describe_system_error(chain[0]):
         return fault
     for cause in chain:
         if isinstance(cause, ArgumentError):
@@ -104,7 +104,7 @@ def _condense(message: str) -> str:
     if inner := re.search(r"Errors:\s+- (.*)", message):
         return f"{key}: {inner[1]}; {_HELP}"
     message = message.replace("fit.data", "data").replace("fit.model", "model")
-    return plain(message, [f"--{name}" for name in _top_keys()], _HELP)
+    return rewrite_argparse_error(message, [f"--{name}" for name in _top_keys()], _HELP)
 
 
 _CLASSES = {"model": "app.tasks", "data": "app.datamodules", "trainer.callbacks": "app.callbacks"}
@@ -155,7 +155,7 @@ def _names(class_path: str, group: str) -> list[str]:
     module, _, name = class_path.rpartition(".")
     cls = getattr(importlib.import_module(module), name)
     if not group:
-        return [name for name in inspect.signature(cls).parameters if name not in ("norm", "facts", "seed")]
+        return [name for name in inspect.signature(cls).parameters if name not in ("norm", "data_spec", "seed")]
     kind = typing.get_type_hints(cls.__init__).get(group)
     kinds = [kind, *typing.get_args(kind)]
     return [field.name for found in kinds if dataclasses.is_dataclass(found) for field in dataclasses.fields(found)]

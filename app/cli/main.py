@@ -18,25 +18,25 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from app.batches import DataFacts
-from app.callbacks import DivergedError, EventFiles, MetricsFile, StoppedError, WholeFiles
+from app.batches import DataSpec
+from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, MetricsFile, StoppedError
 from app.callbacks.progress import progress_bar_wanted
 from app.callbacks.result import summarise
 from app.cli.arguments import add_run_arguments
-from app.cli.callbacks import fit_callbacks, last_words, run_record
+from app.cli.callbacks import error_context, fit_callbacks, run_record
 from app.cli.checks import check_arguments, check_settings
 from app.cli.errors import explain
 from app.cli.norm import fold_norm
-from app.cli.output import speak_plainly
-from app.cli.predict import predict, take_facts
+from app.cli.output import configure_logging
+from app.cli.predict import predict, restore_spec
 from app.datamodules.base import DataModule
 from app.errors import InputError, print_answer, take_debug
 from app.runs.averaging import mean_checkpoint
 from app.runs.folder import (
     CHECKPOINTS,
-    checkpoint_to_go_on_from,
     find_checkpoint,
-    mend_last,
+    repair_last_checkpoint,
+    resolve_resume_checkpoint,
     run_folder,
     take_folder,
     weights_to_average,
@@ -106,7 +106,7 @@ class CLI(LightningCLI):
         parser.link_arguments("norm", "model.init_args.norm")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
-        parser.link_arguments("data", "model.init_args.facts", compute_fn=self._facts, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.data_spec", compute_fn=self._data_spec, apply_on="instantiate")
 
     @property
     def settings(self) -> Namespace:
@@ -129,8 +129,8 @@ class CLI(LightningCLI):
         config.update(_torchrun_size())
         if self.subcommand == "predict":
             config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
-        config["callbacks"] = [last_words(self.datamodule), *(config["callbacks"] or []), *extra]
-        config["plugins"] = [*_listed(config["plugins"]), WholeFiles()]
+        config["callbacks"] = [error_context(self.datamodule), *(config["callbacks"] or []), *extra]
+        config["plugins"] = [*_listed(config["plugins"]), AtomicCheckpointIO()]
         config["default_root_dir"] = str(self.folder)
         config["enable_checkpointing"] = is_fit
         config["enable_progress_bar"] = progress_bar_wanted() and self.subcommand != "predict"
@@ -150,13 +150,13 @@ class CLI(LightningCLI):
     def fit(self, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
         """Train, then test the best checkpoint, then say what came out."""
         keeps_files = not self.trainer.fast_dev_run
-        checkpoint = checkpoint_to_go_on_from(self.folder, ckpt_path)
+        checkpoint = resolve_resume_checkpoint(self.folder, ckpt_path)
         model.total_steps = self._total_steps()
         check_schedule(model.optimizer_config, model.total_steps)
         owns_folder = keeps_files and self.trainer.is_global_zero
         with take_folder(self.folder, begins=checkpoint is None) if owns_folder else nullcontext():
             if owns_folder and checkpoint is not None and ckpt_path == "last":
-                mend_last(self.folder, checkpoint)
+                repair_last_checkpoint(self.folder, checkpoint)
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
             has_best = (self.folder / CHECKPOINTS / "best.ckpt").is_file()
             if self.settings.test_after_fit and has_best and keeps_files:
@@ -209,11 +209,11 @@ class CLI(LightningCLI):
         model.load_state_dict(mean["state_dict"])
         return None, f"mean of the weights of the last {len(files)} validations"
 
-    def _facts(self, datamodule: DataModule) -> DataFacts:
+    def _data_spec(self, datamodule: DataModule) -> DataSpec:
         """What the data dictates to the model; predict has it from the run, if that kept it, and reads no data."""
         if self.subcommand == "predict" and (folder := self._own_folder()) is not None:
-            take_facts(datamodule, folder)
-        return datamodule.facts
+            restore_spec(datamodule, folder)
+        return datamodule.data_spec
 
     def _own_folder(self) -> Path | None:
         """The run folder in which a config.yaml of the command line lies, unless the command begins a run."""
@@ -247,7 +247,7 @@ class CLI(LightningCLI):
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 2 for bad input, 4 for a run that diverged, 128 + the signal if stopped."""
     arguments, debug = take_debug(arguments)
-    speak_plainly(next(iter(arguments), None))
+    configure_logging(next(iter(arguments), None))
     try:
         CLI(fold_norm(arguments, [BASE_CONFIG]))
         if torch.distributed.is_initialized():  # or its threads may outlive it, and abort a process that is done

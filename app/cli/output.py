@@ -16,12 +16,12 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from app.errors import InputError
 from app.errors.system_errors import FULL, cannot_write
-from app.runs.atomic_write import answering
+from app.runs.atomic_write import report_write_errors
 
 _FORMER_EXCEPTHOOK = threading.excepthook
 
 
-def speak_plainly(command: str | None) -> None:
+def configure_logging(command: str | None) -> None:
     """Set up what is said: our own lines as they are, of the libraries only what a person should act on.
 
     Args:
@@ -88,7 +88,7 @@ def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
 
     def write_part(lines: Iterable[str]) -> None:
         lines = list(lines)  # made before, so that only writing can fail
-        with answering(path):
+        with report_write_errors(path):
             stream.writelines(lines)
             stream.flush()
 
@@ -96,7 +96,7 @@ def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
         with _opened(part, output) as stream:
             yield write_part
         if takes_its_place:
-            with answering(path):
+            with report_write_errors(path):
                 part.replace(path)
     finally:
         if takes_its_place:

@@ -20,30 +20,30 @@ from app.callbacks.progress import PredictProgress
 from app.cli.output import output_stream
 from app.datamodules.base import DataModule
 from app.errors import InputError
-from app.runs.folder import FACTS, read_facts
+from app.runs.folder import DATA_SPEC, read_data_spec
 from app.tasks import Task
 from app.tasks.prediction import Format, PredictionLines
 
 log = logging.getLogger(__name__)
 
 
-def take_facts(datamodule: DataModule, folder: Path) -> None:
-    """Have the facts that a run kept, so that its training data need not be there; of an older run there are none.
+def restore_spec(datamodule: DataModule, folder: Path) -> None:
+    """Restore the data spec that a run kept, so that its training data need not be there.
 
     Raises:
-        InputError: for facts that are no longer what the run wrote.
+        InputError: for a data spec that is no longer what the run wrote.
     """
     try:
-        kept = read_facts(folder)
+        kept = read_data_spec(folder)
         if kept is not None:
-            datamodule.take_facts(kept)
+            datamodule.restore_spec(kept)
     except InputError:
         raise
     except Exception as error:  # a person may have changed anything in it
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
-            f"{folder / FACTS}: is not what the run wrote ({reason}); copy it again, or remove it: then the training "
-            "data is read instead"
+            f"{folder / DATA_SPEC}: is not what the run wrote ({reason}); copy it again, or remove it: then the "
+            "training data is read instead"
         ) from error
 
 
@@ -65,7 +65,7 @@ def predict(
         StoppedError: by a signal, or where nobody reads standard output any more; likewise.
     """
     datamodule.workers = 0  # for a line at a time, loader processes would take longer to start than they save
-    lines = PredictionLines(form, model.own_keys)
+    lines = PredictionLines(form, model.output_fields)
     with _stops_at_signals(output):
         splits = datamodule.predict_splits()
         progress = PredictProgress(splits.total)

@@ -17,10 +17,10 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from app.batches import Batch, DataFacts
+from app.batches import Batch, DataSpec
 from app.datamodules.batching.batch_plan import BatchPlan, Plan, PlanItem, PlanSampler
 from app.datamodules.batching.loader import PlanLoader
-from app.datamodules.io.chunks import Pieces
+from app.datamodules.io.chunks import Chunks
 from app.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,8 @@ class PlannedDataset(torch.utils.data.Dataset[Batch]):
 class DataModule(LightningDataModule):
     """Base of all datamodules.
 
-    Subclasses give `splits`, `facts` and `predict_splits`, say by `kept_facts` what a run folder keeps for predict, and
-    take `predict_source` among their arguments.
+    Subclasses give `splits`, `data_spec` and `predict_splits`, say by `export_spec` what a run folder keeps for
+    predict, and take `predict_source` among their arguments.
 
     Args:
         name: short name of the dataset, part of the run folder.
@@ -71,7 +71,7 @@ class DataModule(LightningDataModule):
         InputError: unless exactly one of batch_tokens and batch_size is given, and both are positive.
     """
 
-    predict_piece: ClassVar[int] = 5_000  # records of a file in work at a time; more are no faster
+    predict_chunk_size: ClassVar[int] = 5_000  # records of a file in work at a time; more are no faster
     predict_source: str | None
 
     def __init__(
@@ -112,7 +112,7 @@ class DataModule(LightningDataModule):
 
     @property
     @abstractmethod
-    def facts(self) -> DataFacts:
+    def data_spec(self) -> DataSpec:
         """What the data dictates to the model."""
 
     @property
@@ -128,16 +128,16 @@ class DataModule(LightningDataModule):
         return f"data.{name} ({getattr(self, name)})"
 
     @abstractmethod
-    def kept_facts(self) -> dict[str, Any]:
-        """What `facts` and `predict_splits` are made of, in plain types: the run folder keeps it for predict."""
+    def export_spec(self) -> dict[str, Any]:
+        """What `data_spec` and `predict_splits` are made of, in plain types: the run folder keeps it for predict."""
 
     @abstractmethod
-    def take_facts(self, kept: dict[str, Any]) -> None:
-        """Have what `kept_facts` gave, and read no training data for it."""
+    def restore_spec(self, kept: dict[str, Any]) -> None:
+        """Have what `export_spec` gave, and read no training data for it."""
 
     @abstractmethod
-    def predict_splits(self) -> Pieces[Any]:
-        """The examples of `predict_source`, without labels, as splits of `predict_piece`; standard input as it comes.
+    def predict_splits(self) -> Chunks[Any]:
+        """The examples of `predict_source`, without labels, in splits of `predict_chunk_size`; of stdin as they come.
 
         Raises:
             InputError: without a source, and for one that cannot be read; for a line of it, when its piece comes.

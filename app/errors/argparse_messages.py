@@ -13,7 +13,7 @@ from app.errors import InputError
 _KINDS = {"int": "a whole number", "float": "a number"}
 
 
-class Parser(argparse.ArgumentParser):
+class StrictArgumentParser(argparse.ArgumentParser):
     """A parser that raises instead of printing its usage and ending the process, and takes no half-typed flag."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise InputError with the message in plain words."""
-        raise InputError(plain(message, self._flags(), f"see {self.prog} --help"))
+        raise InputError(rewrite_argparse_error(message, self._flags(), f"see {self.prog} --help"))
 
     def _flags(self) -> list[str]:
         """Its flags and those of its commands."""
@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         return flags
 
 
-def plain(message: str, known: Iterable[str], where_help_is: str) -> str:
+def rewrite_argparse_error(message: str, known: Iterable[str], where_help_is: str) -> str:
     """What argparse says of a command line, as what came, what is allowed and what to do.
 
     Args:

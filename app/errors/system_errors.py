@@ -26,7 +26,7 @@ _LOST_PROCESS = (
 )  # fmt: skip
 
 
-def describe_fault(error: BaseException) -> str | None:
+def describe_system_error(error: BaseException) -> str | None:
     """The line for a person, or None if the machine is not to blame."""
     if (process := _lost_loader(error)) is not None:
         return (
@@ -74,7 +74,7 @@ def _lost_loader(error: BaseException) -> str | None:
     return None
 
 
-def words_of(error: BaseException) -> str:
+def original_message(error: BaseException) -> str:
     """The message of an error, without the traceback that a loader process puts around it."""
     return str(error).rstrip().rpartition(f"\n{type(error).__module__}.{type(error).__name__}: ")[2]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from app.backbones import check_is_new
 from app.cli.errors import explain
-from app.cli.output import speak_plainly
+from app.cli.output import configure_logging
 from app.errors import DEBUG, InputError, print_answer, take_debug
-from app.errors.argparse_messages import Parser
+from app.errors.argparse_messages import StrictArgumentParser
 from app.export.folder import write_folder
 from app.export.onnx_file import check_target, write_onnx
 from app.export.run import read_run
@@ -23,7 +23,7 @@ EXIT_INPUT = 2
 def main(arguments: Sequence[str]) -> int:
     """Export a run; the exit status is 0, 2 for bad input, 130 for Ctrl-C."""
     arguments, debug = take_debug(arguments)
-    speak_plainly("test")
+    configure_logging("test")
     try:
         _export(_parser().parse_args(arguments))
     except KeyboardInterrupt:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+    parser = StrictArgumentParser(
         prog="python -m app.export", description="A finished run as a Hugging Face folder, or in the ONNX format."
     )
     parser.add_argument(DEBUG, action="store_true", help="show the traceback behind an error's one-line answer")

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.backbones import new_folder, ordinary_model, save_model
+from app.backbones import new_folder, save_model, to_stock_model
 from app.backbones.storage import injected_sites
 from app.datamodules import ParsingData, TextClassificationData, TranslationData
 from app.export.model_card import model_card
@@ -36,7 +36,7 @@ def write_folder(run: Run, folder: Path) -> list[str]:
         InputError: if the folder holds files already.
     """
     task = run.task
-    ordinary = ordinary_model(task.model)
+    ordinary = to_stock_model(task.model)
     model = task.model if ordinary is None else ordinary
     _describe(model, run)
     with new_folder(folder) as partial:
@@ -45,7 +45,7 @@ def write_folder(run: Run, folder: Path) -> list[str]:
         _save_head(run, partial)
         shutil.copyfile(run.folder / "config.yaml", partial / SETTINGS)
         shutil.copyfile(run.folder / "result.json", partial / RESULT)
-        card = model_card(run, folder, is_ordinary=ordinary is not None)
+        card = model_card(run, folder, is_stock=ordinary is not None)
         (partial / CARD).write_text(card, encoding="utf-8")
     how = "app.backbones.load_model alone" if ordinary is None else "plain transformers, and app.backbones.load_model"
     return [
@@ -64,8 +64,8 @@ def _describe(model: PreTrainedModel, run: Run) -> None:
         "norm_sites": injected_sites(task.model),
     }
     if isinstance(task, Classification):
-        config.id2label = dict(enumerate(task.facts.labels))
-        config.label2id = {label: number for number, label in enumerate(task.facts.labels)}
+        config.id2label = dict(enumerate(task.data_spec.labels))
+        config.label2id = {label: number for number, label in enumerate(task.data_spec.labels)}
         config.norm_workbench["pooling"] = task.pooling
     if isinstance(task, Translation):
         longest = _translation_limit(task, run.data.max_length)

@@ -78,7 +78,7 @@ class _Texts(nn.Module):
 
 def _of_texts(task: Classification) -> ForwardPass:
     def inputs(rows: int, tokens: int) -> dict[str, Tensor]:
-        ids = _ids(rows, tokens, task.facts.model_options["vocab_size"])
+        ids = _ids(rows, tokens, task.data_spec.model_options["vocab_size"])
         return {"input_ids": ids, "attention_mask": _mask(rows, tokens)}
 
     dims = dict.fromkeys(("input_ids", "attention_mask"), _BATCH_TOKENS)
@@ -95,7 +95,7 @@ class _Images(nn.Module):
 
 
 def _of_images(task: Classification) -> ForwardPass:
-    channels, size = (task.facts.model_options[name] for name in ("num_channels", "image_size"))
+    channels, size = (task.data_spec.model_options[name] for name in ("num_channels", "image_size"))
 
     def inputs(rows: int) -> dict[str, Tensor]:
         return {"pixel_values": torch.randn(rows, channels, size, size, generator=torch.Generator().manual_seed(0))}
@@ -133,7 +133,7 @@ class _Pairs(nn.Module):
 
 def _of_pairs(task: Translation) -> ForwardPass:
     def inputs(rows: int, source: int, target: int) -> dict[str, Tensor]:
-        size = task.facts.model_options["vocab_size"]
+        size = task.data_spec.model_options["vocab_size"]
         return {
             "input_ids": _ids(rows, source, size),
             "attention_mask": _mask(rows, source),
@@ -158,7 +158,7 @@ class _Parsing(nn.Module):
         rest = ("lengths", "heads", "relations", "projective_heads", "scored")
         optional = ("tags", "characters", "input_ids", "word_of_subword", "attention_mask")
         return ParsingBatch(
-            index=words, update_units=1, is_filler=False, words=words, writers=[], real_words=1,
+            index=words, loss_denominator=1, is_dummy=False, words=words, writers=[], real_words=1,
             **{name: given.get(name, words) for name in rest}, **{name: given.get(name) for name in optional},
         )  # fmt: skip
 
@@ -181,7 +181,7 @@ class _Transitions(_Parsing):
 
 
 def _words(task: DependencyParsing, rows: int, words: int, letters: int) -> dict[str, Tensor]:
-    features = task.facts.features
+    features = task.data_spec.features
     made = {"words": _ids(rows, words + 1, features["words"])}
     if task.features.tags:
         made["tags"] = _ids(rows, words + 1, features["tags"])
@@ -202,7 +202,7 @@ def _of_trees(task: DependencyParsing, parser: BiaffineParser) -> ForwardPass:
         of_word = torch.arange(words + 1).repeat_interleave(2)[1:].expand(rows, -1).contiguous()  # two subwords a word
         made = _words(task, rows, words, letters)
         made["lengths"] = torch.full((rows,), words)
-        made["input_ids"] = _ids(rows, of_word.shape[1], task.facts.model_options["vocab_size"])
+        made["input_ids"] = _ids(rows, of_word.shape[1], task.data_spec.model_options["vocab_size"])
         made["word_of_subword"], made["attention_mask"] = of_word, torch.ones_like(of_word)
         if parser.labels:
             made["heads"] = (torch.arange(rows * words).view(rows, words) * 3) % (words + 1)

@@ -15,13 +15,13 @@ from app.tasks import Classification
 from app.tasks.generation.sampling import has_memory
 
 
-def model_card(run: Run, folder: Path, is_ordinary: bool) -> str:
+def model_card(run: Run, folder: Path, is_stock: bool) -> str:
     """The whole card.
 
     Args:
         run: that is exported.
         folder: where the card will lie.
-        is_ordinary: whether plain transformers loads the model.
+        is_stock: whether plain transformers loads the model.
     """
     signature = run.result["signature"]
     parts = [
@@ -30,9 +30,9 @@ def model_card(run: Run, folder: Path, is_ordinary: bool) -> str:
         f"`{signature}`",
         _what(run),
         "## Use",
-        *_how_to_load(run, is_ordinary),
-        f"```python\n{usage(run, folder, is_ordinary)}```",
-        *_notes(run, is_ordinary),
+        *_how_to_load(run, is_stock),
+        f"```python\n{usage(run, folder, is_stock)}```",
+        *_notes(run, is_stock),
         "## Scores",
         *_scores(run),
         "## Norm",
@@ -61,9 +61,9 @@ def _metadata(run: Run) -> dict[str, Any]:
     return metadata
 
 
-def _how_to_load(run: Run, is_ordinary: bool) -> list[str]:
+def _how_to_load(run: Run, is_stock: bool) -> list[str]:
     name = type(run.task.model).__name__
-    if is_ordinary:
+    if is_stock:
         return [
             f"Plain transformers loads it: this is an ordinary `{name}`, whose norms compute exactly "
             f"what `{run.task.norm.name}` computed in the run (gain 1 and bias 0 where it has none). Outputs are equal "
@@ -76,7 +76,7 @@ def _how_to_load(run: Run, is_ordinary: bool) -> list[str]:
     ]
 
 
-def _notes(run: Run, is_ordinary: bool) -> list[str]:
+def _notes(run: Run, is_stock: bool) -> list[str]:
     notes = []
     if isinstance(run.data, ByteData):
         notes.append("There is no tokenizer: ids are the bytes of utf-8, 0 to 255.")
@@ -98,7 +98,7 @@ def _notes(run: Run, is_ordinary: bool) -> list[str]:
         )
         if run.data.detokenize:
             notes.append("Sources are plain text; the corpus was published tokenised, and was made plain.")
-    if not is_ordinary and getattr(run.data, "tokenizer", None) is not None:
+    if not is_stock and getattr(run.data, "tokenizer", None) is not None:
         notes.append("AutoTokenizer says that it does not know this `model_type`; its ids are right all the same.")
     return [" ".join(notes)] if notes else []
 

@@ -15,7 +15,7 @@ import torch
 from app.errors import InputError
 from app.export.forward_pass import ForwardPass, forward_pass
 from app.export.run import Run
-from app.runs.atomic_write import whole_file
+from app.runs.atomic_write import atomic_write
 
 _TOLERANCE = 1e-4
 _OPSET = 20
@@ -69,7 +69,7 @@ def write_forward_pass(whole: ForwardPass, path: Path) -> str | None:
     Raises:
         InputError: as `write_onnx`.
     """
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         _export(whole, part)
         worst = None if importlib.util.find_spec(_CHECKER) is None else _compare(whole, part)
     return None if worst is None else f"{worst:.1e}"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from app.backbones import load_model
-from app.batches import DataFacts
+from app.batches import DataSpec
 from app.datamodules import ParsingData
 from app.datamodules.batching.batch_plan import PlanItem
 from app.datamodules.parsing.conllu import Sentence
@@ -72,7 +72,7 @@ def load_parser(folder: str | Path) -> SavedParser:
         vocabularies = TreebankVocabularies.from_dict(state["vocabularies"])
         encoder = TreebankEncoder(vocabularies, Reading(**state["reading"]), (), tokenizer)
         model = load_model(folder)
-        facts = DataFacts(
+        data_spec = DataSpec(
             {} if tokenizer is None else {"vocab_size": tokenizer.vocab_size},
             labels=vocabularies.relations,
             features=encoder.features,
@@ -82,9 +82,11 @@ def load_parser(folder: str | Path) -> SavedParser:
         head: TransitionParser | BiaffineParser
         with torch.random.fork_rng(devices=[]):
             if state["parser"] == "mlp":
-                head = TransitionParser(TransitionConfig(**state["sizes"]), features, facts, model.config.hidden_size)
+                head = TransitionParser(
+                    TransitionConfig(**state["sizes"]), features, data_spec, model.config.hidden_size
+                )
             else:
-                head = BiaffineParser(BiaffineConfig(**state["sizes"]), features, facts, model)
+                head = BiaffineParser(BiaffineConfig(**state["sizes"]), features, data_spec, model)
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{folder / PARSER_FILE} is not what app.export writes ({error!r}); export the run again"

@@ -11,37 +11,37 @@ from app.tasks import Classification, DependencyParsing, LanguageModeling, Trans
 from app.tasks.generation.sampling import has_memory
 
 
-def usage(run: Run, folder: Path, is_ordinary: bool) -> str:
+def usage(run: Run, folder: Path, is_stock: bool) -> str:
     """Python to be run as it stands.
 
     Args:
         run: that was exported.
         folder: where it lies.
-        is_ordinary: whether plain transformers loads it.
+        is_stock: whether plain transformers loads it.
     """
     match run.task:
         case Classification():
             of_images = isinstance(run.data, ImageClassificationData)
-            return (_images if of_images else _texts)(run.task, run.data, folder, is_ordinary)
+            return (_images if of_images else _texts)(run.task, run.data, folder, is_stock)
         case Translation():
-            return _translation(run.task, run.data, folder, is_ordinary)
+            return _translation(run.task, run.data, folder, is_stock)
         case LanguageModeling():
-            return _bytes(run.task, folder, is_ordinary)
+            return _bytes(run.task, folder, is_stock)
         case DependencyParsing():
             return _PARSING.format(folder=str(folder))
     raise AssertionError(f"no lines for {run.task.name}")
 
 
-def _loading(auto_class: str, is_ordinary: bool, more: str = "") -> tuple[str, str]:
+def _loading(auto_class: str, is_stock: bool, more: str = "") -> tuple[str, str]:
     """The import, and the call, that load the model."""
-    if is_ordinary:
+    if is_stock:
         return f"from transformers import {auto_class}{more}", f"{auto_class}.from_pretrained(folder)"
     theirs = f"from transformers import {more.removeprefix(', ')}\n" if more else ""
     return f"{theirs}\nfrom app.backbones import load_model", "load_model(folder)"
 
 
-def _texts(task: Classification, data: Any, folder: Path, is_ordinary: bool) -> str:
-    imports, load = _loading("AutoModel", is_ordinary, ", AutoTokenizer")
+def _texts(task: Classification, data: Any, folder: Path, is_stock: bool) -> str:
+    imports, load = _loading("AutoModel", is_stock, ", AutoTokenizer")
     pooled = "hidden[:, 0]" if task.pooling == "first" else "(hidden * mask).sum(1) / mask.sum(1)"
     return f"""\
 import torch
@@ -66,8 +66,8 @@ for text, row in zip(texts, probabilities):
 """
 
 
-def _images(task: Classification, data: ImageClassificationData, folder: Path, is_ordinary: bool) -> str:
-    imports, load = _loading("AutoModel", is_ordinary)
+def _images(task: Classification, data: ImageClassificationData, folder: Path, is_stock: bool) -> str:
+    imports, load = _loading("AutoModel", is_stock)
     mean, std = data.mean_and_std
     shape = ", ".join(map(str, data.shape))
     channels_first = "images.unsqueeze(1)" if len(data.shape) == 2 else "images.permute(0, 3, 1, 2)"
@@ -92,8 +92,8 @@ for row in probabilities:
 """
 
 
-def _translation(task: Translation, data: Any, folder: Path, is_ordinary: bool) -> str:
-    imports, load = _loading("AutoModelForSeq2SeqLM", is_ordinary, ", AutoTokenizer")
+def _translation(task: Translation, data: Any, folder: Path, is_stock: bool) -> str:
+    imports, load = _loading("AutoModelForSeq2SeqLM", is_stock, ", AutoTokenizer")
     how = task.decoding
     limit = f"int({how.max_ratio!r} * ids.shape[1]) + {how.max_extra}"
     positions = getattr(task.model.config, "max_position_embeddings", None)
@@ -116,8 +116,8 @@ for text in ["The red house sees the old tree."]:  # yours, one at a time: each 
 """
 
 
-def _bytes(task: LanguageModeling, folder: Path, is_ordinary: bool) -> str:
-    imports, load = _loading("AutoModelForCausalLM", is_ordinary)
+def _bytes(task: LanguageModeling, folder: Path, is_stock: bool) -> str:
+    imports, load = _loading("AutoModelForCausalLM", is_stock)
     head = f"""\
 import torch
 {imports}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from app.figures.drawing import COLOURS, MARKERS, METRIC_NAMES, Event, new_figure, plain, unit_of_time
+from app.figures.drawing import COLOURS, MARKERS, METRIC_NAMES, Event, new_figure, style_axes, unit_of_time
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ def curve_bands(
     runs: Mapping[str, Sequence[Sequence[Event]]],
     metrics: Sequence[str],
     title: str,
-    curve_axes: Literal["one", "two"] = "two",
+    twin_axes: bool = True,
 ) -> Figure:
     """A panel a metric: train dashed, validation solid, a colour a norm.
 
@@ -25,13 +25,13 @@ def curve_bands(
         runs: for each norm, the events of its runs, one for each seed.
         metrics: names without part, e.g. loss and accuracy.
         title: over the picture.
-        curve_axes: one axis for train and validation, or two, as in the paper's figures.
+        twin_axes: one axis for train and validation, or two, as in the paper's figures.
     """
     figure, panels = new_figure(len(metrics), title, width=4.8, height=3.8)
     by_step = any(unit_of_time(events) == "step" for series in runs.values() for events in series)
     unit = "step" if by_step else "epoch"
     for axes, metric in zip(panels, metrics, strict=True):
-        right = axes.twinx() if curve_axes == "two" else axes
+        right = axes.twinx() if twin_axes else axes
         for number, (norm, series) in enumerate(runs.items()):
             style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
             _band(axes, series, f"train_probe/{metric}", unit, {**style, "linestyle": "--", "label": f"{norm}, train"})
@@ -41,9 +41,9 @@ def curve_bands(
         axes.set_ylabel(name if right is axes else f"{name}, train")
         if right is not axes:
             right.set_ylabel(f"{name}, valid")
-            plain(right, ["top"])
+            style_axes(right, ["top"])
             right.grid(visible=False)
-        plain(axes, ["top"] if right is not axes else ["top", "right"])
+        style_axes(axes, ["top"] if right is not axes else ["top", "right"])
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
     handles = [line for side in dict.fromkeys([panels[0], *figure.axes]) for line in side.lines]
     by_label = {str(line.get_label()): line for line in handles if not str(line.get_label()).startswith("_")}
@@ -71,7 +71,7 @@ def bars(values: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Fig
         axes.invert_yaxis()
         axes.locator_params(axis="x", nbins=4)
         axes.tick_params(axis="y", labelsize=9, labelleft=axes is panels[0])
-        plain(axes)
+        style_axes(axes)
     return figure
 
 

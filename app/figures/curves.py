@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from app.figures.drawing import COLOURS, MARKERS, METRIC_NAMES, Event, new_figure, plain, save, unit_of_time
+from app.figures.drawing import COLOURS, MARKERS, METRIC_NAMES, Event, new_figure, save, style_axes, unit_of_time
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ def draw_curves(
     metrics: Sequence[str],
     title: str,
     path: Path,
-    curve_axes: Literal["one", "two"] = "one",
+    twin_axes: bool = False,
     best_step: int | None = None,
 ) -> None:
     """Draw one panel a metric, train in one colour and validation in another.
@@ -29,21 +29,19 @@ def draw_curves(
         metrics: names without part, e.g. loss and accuracy.
         title: over the picture.
         path: the .svg or .pdf to write; replaced whole.
-        curve_axes: one axis for both, or two, as in the paper's figures: train on the left, validation on the right.
+        twin_axes: one axis for both, or two, as in the paper's figures: train on the left, validation on the right.
         best_step: step of the best checkpoint, marked in each panel.
     """
     figure, panels = new_figure(len(metrics), title)
     for axes, metric in zip(panels, metrics, strict=True):
-        _draw_metric(axes, events, metric, curve_axes, best_step)
+        _draw_metric(axes, events, metric, twin_axes, best_step)
     save(figure, path)
 
 
-def _draw_metric(
-    axes: Axes, events: Sequence[Event], metric: str, curve_axes: Literal["one", "two"], best_step: int | None
-) -> None:
+def _draw_metric(axes: Axes, events: Sequence[Event], metric: str, twin_axes: bool, best_step: int | None) -> None:
     unit = unit_of_time(events)
     name = METRIC_NAMES.get(metric, metric)
-    right = axes.twinx() if curve_axes == "two" else axes
+    right = axes.twinx() if twin_axes else axes
     for side, (part, label), colour, marker in zip((axes, right), _PARTS, COLOURS, MARKERS, strict=False):
         points = [(e[unit], e[f"{part}/{metric}"]) for e in events if e.get(f"{part}/{metric}") is not None]
         if points:
@@ -57,7 +55,7 @@ def _draw_metric(
         axes.set_ylabel(name)
     axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
     for side in {axes, right}:
-        plain(side, ["top"] if right is not axes else ["top", "right"])
+        style_axes(side, ["top"] if right is not axes else ["top", "right"])
     if right is not axes:
         right.grid(visible=False)
     lines = [line for side in {axes: 0, right: 0} for line in side.lines]

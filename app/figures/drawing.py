@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.runs.atomic_write import whole_file
+from app.runs.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,11 +45,11 @@ def save(figure: Figure, path: Path) -> None:
         InputError: if it cannot be written.
     """
     dateless = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else {}
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, format=path.suffix[1:], metadata=dateless)
 
 
-def plain(axes: Axes, sides: Sequence[Literal["top", "right"]] = ("top", "right")) -> None:
+def style_axes(axes: Axes, sides: Sequence[Literal["top", "right"]] = ("top", "right")) -> None:
     """A faint grid and no frame."""
     axes.grid(alpha=0.3)
     axes.spines[list(sides)].set_visible(False)
@@ -105,7 +105,7 @@ def place_sites(axes: Axes, sites: Sequence[str]) -> None:
     axes.set_ylim(len(sites) - 0.5, -0.5)
     step = 1 if len(sites) <= _MOST_NAMES else 10
     axes.set_yticks(range(0, len(sites), step), [""] * len(range(0, len(sites), step)))
-    plain(axes)
+    style_axes(axes)
 
 
 def name_sites(axes: Axes, sites: Sequence[str]) -> None:

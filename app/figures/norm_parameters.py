@@ -15,9 +15,9 @@ from app.figures.drawing import (
     name_sites,
     new_depth_figure,
     place_sites,
-    plain,
     save,
     show_legend,
+    style_axes,
 )
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _draw_shares(axes: Axes, shares: Sequence[tuple[str, list[tuple[int, float]]
     axes.set_xlabel("step")
     axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(bottom=0)
-    plain(axes)
+    style_axes(axes)
     axes.legend(frameon=False, fontsize=8)
 
 

@@ -12,7 +12,7 @@ from app.errors.system_errors import cannot_write
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to; when the block ends well, what was written is renamed to `path`.
 
     If it does not, nothing is left, and a file that stood at `path` before stays as it was.
@@ -22,7 +22,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     part = path.with_name(f".{path.name}.part")
     try:
-        with answering(path):
+        with report_write_errors(path):
             yield part
             os.replace(part, path)
     finally:
@@ -31,7 +31,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def answering(path: Path) -> Iterator[None]:
+def report_write_errors(path: Path) -> Iterator[None]:
     """Answer what the operating system refuses while the block writes `path`.
 
     Raises:

@@ -19,15 +19,15 @@ import torch
 from app.errors import InputError
 
 _WEIGHTS = ("state_dict", "task", "global_step")  # what every checkpoint of a run holds
-_TO_GO_ON = (*_WEIGHTS, "run_record", "loops", "optimizer_states", "lr_schedulers", "callbacks")
+_TO_RESUME = (*_WEIGHTS, "run_record", "loops", "optimizer_states", "lr_schedulers", "callbacks")
 
 
-def check_checkpoint(path: Path, to_go_on: bool = False) -> int:
+def check_checkpoint(path: Path, to_resume: bool = False) -> int:
     """Read all of a checkpoint file once, keeping none of its tensors in memory.
 
     Args:
         path: the file.
-        to_go_on: training is to go on from it, which takes more than weights.
+        to_resume: training is to go on from it, which takes more than weights.
 
     Returns:
         The updates that were done when it was written.
@@ -57,9 +57,9 @@ def check_checkpoint(path: Path, to_go_on: bool = False) -> int:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is no checkpoint of train.py, but another kind of archive") from error
-    missing = [key for key in _TO_GO_ON if not isinstance(content, dict) or key not in content]
+    missing = [key for key in _TO_RESUME if not isinstance(content, dict) or key not in content]
     if not set(missing).isdisjoint(_WEIGHTS):
         raise InputError(f"{path} is no checkpoint of train.py; it holds no {missing[0]!r}")
-    if missing and to_go_on:
+    if missing and to_resume:
         raise InputError(f"{path} holds weights alone, which training cannot go on from")
     return int(content["global_step"])

@@ -16,11 +16,11 @@ from typing import IO, Any
 from app.runs.checkpoint_file import check_checkpoint
 from app.errors import InputError
 from app.norms import NormSpec
-from app.runs.atomic_write import whole_file
+from app.runs.atomic_write import atomic_write
 
 LOCK = "run.lock"
 CHECKPOINTS = "checkpoints"
-FACTS = "facts.json"  # what predict must know of the training data
+DATA_SPEC, _DATA_SPEC_BEFORE = "data_spec.json", "facts.json"  # what predict must know of the training data
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def run_folder(root: Path, task: str, dataset: str, norm: NormSpec, seed: int) -
     return root / task / dataset / f"{norm.signature}{sites}" / f"seed{seed}"
 
 
-def claim(folder: Path) -> IO[str]:
+def lock_run_folder(folder: Path) -> IO[str]:
     """Take a run folder for this process, until the file given back is closed or the process ends, however it ends.
 
     Raises:
@@ -71,7 +71,7 @@ def is_in_use(folder: Path) -> bool:
     return bool(struct.unpack(layout, answer)[0] != fcntl.F_UNLCK)
 
 
-def set_aside(folder: Path) -> Path | None:
+def archive_previous_run(folder: Path) -> Path | None:
     """Make room for a new run without losing an old one: an earlier run is renamed to `<folder>.<its time>`.
 
     Returns:
@@ -89,13 +89,13 @@ def set_aside(folder: Path) -> Path | None:
     return target
 
 
-def find_checkpoint(folder: Path, which: str, to_go_on: bool = False) -> Path:
+def find_checkpoint(folder: Path, which: str, to_resume: bool = False) -> Path:
     """The sound file of `--ckpt_path`: `last` or `best` of a run folder, or a path.
 
     Args:
         folder: of the run.
         which: what was asked for.
-        to_go_on: training is to go on from it, which takes more than weights.
+        to_resume: training is to go on from it, which takes more than weights.
 
     Raises:
         InputError: if there is no such file, or it is no sound checkpoint.
@@ -104,23 +104,25 @@ def find_checkpoint(folder: Path, which: str, to_go_on: bool = False) -> Path:
     if not path.is_file():
         raise InputError(f"--ckpt_path {which}: there is no file {path}; give last, best or the path of a .ckpt file")
     try:
-        check_checkpoint(path, to_go_on)
+        check_checkpoint(path, to_resume)
     except InputError as error:
-        other = ", or begin a new run without it" if to_go_on else " to test or predict with, such as last"
+        other = ", or begin a new run without it" if to_resume else " to test or predict with, such as last"
         raise InputError(f"{error}; give another --ckpt_path{other}") from error
     return path
 
 
-def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+def write_data_spec(folder: Path, data_spec: dict[str, Any]) -> None:
     """Keep what predict must know of the training data; whole or not at all, for a predict may read it meanwhile."""
-    with whole_file(folder / FACTS) as part:
-        part.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+    with atomic_write(folder / DATA_SPEC) as part:
+        part.write_text(json.dumps(data_spec, ensure_ascii=False), encoding="utf-8")
 
 
-def read_facts(folder: Path) -> dict[str, Any] | None:
-    """What `write_facts` wrote; None in the folder of a run that kept none."""
-    path = folder / FACTS
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+def read_data_spec(folder: Path) -> dict[str, Any] | None:
+    """What `write_data_spec` wrote, under its name of today or the earlier one; None where a run kept none."""
+    for name in (DATA_SPEC, _DATA_SPEC_BEFORE):
+        if (folder / name).exists():
+            return json.loads((folder / name).read_text(encoding="utf-8"))
+    return None
 
 
 def weights_name(step: int) -> str:
@@ -153,7 +155,7 @@ def weights_to_average(folder: Path, count: int) -> list[Path]:
     return kept[-count:]
 
 
-def checkpoint_to_go_on_from(folder: Path, which: str | None) -> Path | None:
+def resolve_resume_checkpoint(folder: Path, which: str | None) -> Path | None:
     """The checkpoint that fit goes on from; none for a run that was ended before it wrote one, which then begins again.
 
     `last` is the newest sound one: last.ckpt, or else best.ckpt, from which the same last.ckpt is reached again.
@@ -165,7 +167,7 @@ def checkpoint_to_go_on_from(folder: Path, which: str | None) -> Path | None:
         return None
     if which == "last" and folder.exists():
         return _newest_sound(folder)
-    checkpoint = find_checkpoint(folder, which, to_go_on=True)
+    checkpoint = find_checkpoint(folder, which, to_resume=True)
     if folder.resolve() not in checkpoint.resolve().parents:
         raise InputError(
             f"the checkpoint {checkpoint} is not of this run, whose folder is {folder}; give the settings and the "
@@ -183,7 +185,7 @@ def _newest_sound(folder: Path) -> Path | None:
     faults = [] if last in there else [f"{last} is not there"]
     for path in there:
         try:
-            step = check_checkpoint(path, to_go_on=True)
+            step = check_checkpoint(path, to_resume=True)
         except InputError as error:
             faults.append(str(error))
             continue
@@ -193,15 +195,15 @@ def _newest_sound(folder: Path) -> Path | None:
     raise InputError(f"{'; '.join(faults)}; --ckpt_path last has nothing to go on from: begin a new run without it")
 
 
-def mend_last(folder: Path, checkpoint: Path) -> None:
+def repair_last_checkpoint(folder: Path, checkpoint: Path) -> None:
     """Put the checkpoint that a run goes on from in the place of a last.ckpt that was not sound, if it is best.ckpt."""
     last, best = (folder / CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best"))
     if checkpoint == best:
-        with whole_file(last) as part:
-            same_content(best, part)
+        with atomic_write(last) as part:
+            hardlink_or_copy(best, part)
 
 
-def same_content(source: Path, target: Path) -> None:
+def hardlink_or_copy(source: Path, target: Path) -> None:
     """The same content under a second name, without writing it twice where the file system has hard links."""
     target.unlink(missing_ok=True)
     try:
@@ -216,9 +218,9 @@ def take_folder(folder: Path, begins: bool) -> IO[str]:
     Raises:
         InputError: if another process has it, or it cannot be written.
     """
-    lock = claim(folder)
-    if begins and (earlier := set_aside(folder)):
+    lock = lock_run_folder(folder)
+    if begins and (earlier := archive_previous_run(folder)):
         log.info("an earlier run is kept in %s (to go on with one: --ckpt_path last)", earlier)
         lock.close()
-        lock = claim(folder)
+        lock = lock_run_folder(folder)
     return lock

@@ -20,7 +20,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from app.errors import InputError
-from app.runs.atomic_write import answering, whole_file
+from app.runs.atomic_write import report_write_errors, atomic_write
 
 FILE_NAME = "metrics.jsonl"
 Event = dict[str, Any]
@@ -96,7 +96,7 @@ class MetricsFile(Logger):
             self._last = {"step": step, **values}
         # One write of a line at least as long as the one it replaces: no moment at which the file lacks it.
         line = json.dumps(self._last).encode() + b"\n"
-        with answering(path), open(path, "r+b" if path.exists() else "wb", buffering=0) as file:
+        with report_write_errors(path), open(path, "r+b" if path.exists() else "wb", buffering=0) as file:
             file.seek(self._last_offset)
             if file.write(line) < len(line):  # what a disk that has become full does before it refuses
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -107,7 +107,7 @@ class MetricsFile(Logger):
         return self._last
 
     @rank_zero_only
-    def cut_back(self, last: Event | None) -> None:
+    def truncate_to(self, last: Event | None) -> None:
         """Make `last` the last event and drop all after it: the run goes on from a checkpoint that was written there.
 
         Args:
@@ -118,7 +118,7 @@ class MetricsFile(Logger):
         kept = [*before, *([last] if last is not None else [])]
         lines = [json.dumps(event).encode() + b"\n" for event in kept]
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(b"".join(lines))
         self._last = kept[-1] if kept else None
         self._last_offset = sum(map(len, lines[:-1]))

@@ -11,20 +11,20 @@ from pathlib import Path
 from types import FrameType
 
 from app.errors import DEBUG, InputError, print_answer, take_debug
-from app.errors.argparse_messages import Parser
+from app.errors.argparse_messages import StrictArgumentParser
 from app.study.inspection import inspect
-from app.study.launch import Engine, run_cells
+from app.study.launch import Engine, run_trials
 from app.study.local import LocalEngine
 from app.study.plan import read_study
 from app.study.ray_engine import RayEngine
 from app.study.report import write_report
-from app.study.table import Watch, estimate, status_lines
+from app.study.table import StatusDisplay, estimate, status_lines
 
 EXIT_INPUT, EXIT_FAILED = 2, 1
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; the exit status is 0, 1 for a study with failed cells, 2 for bad input, 128 + the signal."""
+    """Run a command; the exit status is 0, 1 for a study with failed trials, 2 for bad input, 128 + the signal."""
     of_study, debug = take_debug(arguments)
     if of_study[:1] == ["inspect"]:  # whose arguments are train.py's
         of_train = [*of_study[1:], *([DEBUG] if debug else [])]
@@ -49,21 +49,21 @@ def _answered(command: Callable[[], int], debug: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m app.study", description="Many runs, one answer.")
+    parser = StrictArgumentParser(prog="python -m app.study", description="Many runs, one answer.")
     parser.add_argument(DEBUG, action="store_true", help="show the traceback behind an error's one-line answer")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "inspect", help="a model before it is trained: norms, parameters, activations and gradients; arguments of fit"
     )
-    run = commands.add_parser("run", help="run all cells of a study that are not done")
-    run.add_argument("--jobs", type=int, help="cells that run at a time (1); the cores are divided between them")
+    run = commands.add_parser("run", help="run all trials of a study that are not done")
+    run.add_argument("--jobs", type=int, help="trials that run at a time (1); the cores are divided between them")
     run.add_argument("--engine", choices=("local", "ray"), default="local", help="what runs them: this machine, or Ray")
     run.add_argument("--address", help="of a Ray cluster, or auto; without it Ray is started here")
-    run.add_argument("--cpus", type=int, help="of Ray, whole ones for each cell (1), as many threads")
-    run.add_argument("--gpus", type=float, help="of Ray, for each cell (0); a fraction lets several share one")
-    run.add_argument("--dry-run", action="store_true", help="print the cells' commands, and run nothing")
+    run.add_argument("--cpus", type=int, help="of Ray, whole ones for each trial (1), as many threads")
+    run.add_argument("--gpus", type=float, help="of Ray, for each trial (0); a fraction lets several share one")
+    run.add_argument("--dry-run", action="store_true", help="print the trials' commands, and run nothing")
     run.set_defaults(function=_run)
-    status = commands.add_parser("status", help="where each cell of a study stands")
+    status = commands.add_parser("status", help="where each trial of a study stands")
     status.set_defaults(function=_status)
     report = commands.add_parser("report", help="write the answer of a study: report.html and its tables and figures")
     report.set_defaults(function=_report)
@@ -76,23 +76,23 @@ def _parser() -> argparse.ArgumentParser:
 def _run(known: argparse.Namespace) -> int:
     _check(known)
     study = read_study(known.study)
-    cells = study.cells(known.study_root)
+    trials = study.trials(known.study_root)
     if known.dry_run:
-        print("\n".join(cell.command for cell in cells), flush=True)
-        print(estimate(study, cells), file=sys.stderr)  # beside the commands, which another program may read
+        print("\n".join(trial.command for trial in trials), flush=True)
+        print(estimate(study, trials), file=sys.stderr)  # beside the commands, which another program may read
         return 0
-    watch = Watch(study, cells)
+    display = StatusDisplay(study, trials)
     try:
         engine = _engine(known)
         signal.signal(signal.SIGTERM, _end)  # after the engine: Ray sets a handler of its own
-        with watch:
-            run_cells(cells, study.retries, engine, watch.say, watch.look)
+        with display:
+            run_trials(trials, study.retries, engine, display.log, display.refresh)
     except (KeyboardInterrupt, SystemExit) as ended:
         number = signal.SIGINT if isinstance(ended, KeyboardInterrupt) else signal.SIGTERM
-        print("stopped; the same command goes on where the cells stand", file=sys.stderr)
+        print("stopped; the same command goes on where the trials stand", file=sys.stderr)
         return 128 + number
-    print("\n".join(status_lines(study, cells)))
-    return EXIT_FAILED if watch.has_failed else 0
+    print("\n".join(status_lines(study, trials)))
+    return EXIT_FAILED if display.has_failed else 0
 
 
 def _check(known: argparse.Namespace) -> None:
@@ -117,14 +117,14 @@ def _engine(known: argparse.Namespace) -> Engine:
 
 def _status(known: argparse.Namespace) -> int:
     study = read_study(known.study)
-    print("\n".join(status_lines(study, study.cells(known.study_root))))
+    print("\n".join(status_lines(study, study.trials(known.study_root))))
     return 0
 
 
 def _report(known: argparse.Namespace) -> int:
     study = read_study(known.study)
     folder = study.folder(known.study_root)
-    print(write_report(study, study.cells(known.study_root), folder / "report"))
+    print(write_report(study, study.trials(known.study_root), folder / "report"))
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from app.study.plan import Cell, Study, label_of
+from app.study.plan import Study, Trial, label_of
 from app.study.statistics import FEWEST_SEEDS, Difference, Summary, holm, paired_difference, summarise
 from app.study.trials import result_of
 
@@ -89,9 +89,9 @@ class Table:
         return choose(known, key=lambda row: row.test.mean if row.test else math.nan).norm
 
 
-def tables(study: Study, cells: Sequence[Cell]) -> list[Table]:
+def tables(study: Study, trials: Sequence[Trial]) -> list[Table]:
     """One for each config that has a run that ended; p values are corrected over all of them together."""
-    drafts = [(config, [cell for cell in cells if cell.config == config]) for config in study.configs]
+    drafts = [(config, [trial for trial in trials if trial.config == config]) for config in study.configs]
     found = [table for config, own in drafts if (table := _table(study, config, own)) is not None]
     compared = [row for table in found for row in table.rows if row.difference is not None]
     adjusted = holm([row.difference.p_value for row in compared if row.difference is not None])
@@ -125,8 +125,8 @@ def compare(norm: Results, baseline: Results, score: Score) -> Difference | None
     return paired_difference({s: score(norm[s]) for s in pairs}, {s: score(baseline[s]) for s in pairs})
 
 
-def _table(study: Study, config: str, cells: Sequence[Cell]) -> Table | None:
-    ended = [(cell, result) for cell in cells if (result := result_of(cell)) is not None]
+def _table(study: Study, config: str, trials: Sequence[Trial]) -> Table | None:
+    ended = [(trial, result) for trial in trials if (result := result_of(trial)) is not None]
     if not ended:
         return None
     first = ended[0][1]
@@ -134,11 +134,11 @@ def _table(study: Study, config: str, cells: Sequence[Cell]) -> Table | None:
     score = test_score(metric)
     by_norm: dict[str, Results] = {label_of(norm): {} for norm in study.norms}
     diverged = dict.fromkeys(by_norm, 0)
-    for cell, result in ended:
+    for trial, result in ended:
         if result["status"] == "diverged":
-            diverged[cell.norm_label] += 1
+            diverged[trial.norm_label] += 1
         else:
-            by_norm[cell.norm_label][cell.seed] = result
+            by_norm[trial.norm_label][trial.seed] = result
     baseline = label_of(study.baseline)
     rows = [
         NormRow(

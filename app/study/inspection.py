@@ -33,7 +33,7 @@ def inspect(arguments: Sequence[str]) -> int:
     if not any(argument.split("=")[0] in ("--config", "-c") for argument in arguments):
         raise InputError("inspect looks at the model of a config; give --config FILE, and --norm NAME if you like")
     with tempfile.TemporaryDirectory() as root:
-        quiet = [f"--run_root={root}", "--test_after_fit=false", "--watch_norms_every_steps=null"]
+        quiet = [f"--run_root={root}", "--test_after_fit=false", "--norm_diagnostics_every_n_steps=null"]
         quiet += ["--trainer.min_epochs=null", "--trainer.min_steps=null", "--trainer.fast_dev_run=false"]
         command = [sys.executable, str(TRAIN), "fit", *arguments, *quiet]
         command += ["--trainer.callbacks+=app.callbacks.InspectModel"]

@@ -1,4 +1,4 @@
-"""Run the cells of a study, whatever engine they run on: start, watch, try again, stop."""
+"""Run the trials of a study, whatever engine they run on: start, display, try again, stop."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from app.study.plan import Cell
-from app.study.trials import DONE, checkpoint_of, is_running, last_words, note_failure, state_of
+from app.study.plan import Trial
+from app.study.trials import DONE, checkpoint_of, is_running, last_log_line, note_failure, state_of
 
 _POLL_S = 0.2
 _STOP_S = 75  # for all runs together to write their checkpoints
@@ -15,16 +15,16 @@ _ENDS = (0, 4)  # exit statuses of a run that came to its end, and of one that d
 
 
 class Job(ABC):
-    """A cell that an engine has taken.
+    """A trial that an engine has taken.
 
     Args:
-        cell: that is to be run; its folder is made, in which its log and its failures are written.
+        trial: that is to be run; its folder is made, in which its log and its failures are written.
     """
 
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
         self.begun_at: float | None = None
-        cell.root.mkdir(parents=True, exist_ok=True)
+        trial.root.mkdir(parents=True, exist_ok=True)
 
     @abstractmethod
     def has_begun(self) -> bool:
@@ -44,7 +44,7 @@ class Job(ABC):
 
 
 class Engine(ABC):
-    """Where cells run."""
+    """Where trials run."""
 
     @property
     @abstractmethod
@@ -56,12 +56,12 @@ class Engine(ABC):
         """Whether it takes one more job beside so many."""
 
     @abstractmethod
-    def start(self, cell: Cell) -> Job:
-        """Take a cell, to be run at once or when there is room."""
+    def start(self, trial: Trial) -> Job:
+        """Take a trial, to be run at once or when there is room."""
 
 
-def run_cells(
-    cells: Sequence[Cell],
+def run_trials(
+    trials: Sequence[Trial],
     retries: int,
     engine: Engine,
     say: Callable[[str], None],
@@ -72,21 +72,21 @@ def run_cells(
     A SIGTERM or Ctrl-C, passed on, lets the runs write their checkpoints.
 
     Args:
-        cells: in the order in which they are to be run.
-        retries: how often a cell that failed is tried again.
+        trials: in the order in which they are to be run.
+        retries: how often a trial that failed is tried again.
         engine: that runs them.
-        say: takes a line for each cell that begins or ends.
+        say: takes a line for each trial that begins or ends.
         look: called again and again with the jobs that have begun, for a table.
     """
-    waiting = [cell for cell in cells if state_of(cell, retries) not in (*DONE, "failed")]
+    waiting = [trial for trial in trials if state_of(trial, retries) not in (*DONE, "failed")]
     jobs: list[Job] = []
-    elsewhere: set[str] = set()  # cells that another process had when nothing else was left to do
-    say(f"{len(waiting)} of {len(cells)} cells to run, {engine.description}")
+    elsewhere: set[str] = set()  # trials that another process had when nothing else was left to do
+    say(f"{len(waiting)} of {len(trials)} trials to run, {engine.description}")
     try:
         while waiting or jobs:
-            while engine.has_room(len(jobs)) and (cell := _next_free(waiting, retries)) is not None:
-                jobs.append(engine.start(cell))
-            if not jobs and (held := {cell.name for cell in waiting}) - elsewhere:
+            while engine.has_room(len(jobs)) and (trial := _next_free(waiting, retries)) is not None:
+                jobs.append(engine.start(trial))
+            if not jobs and (held := {trial.name for trial in waiting}) - elsewhere:
                 elsewhere |= held
                 say(f"waiting for what other processes run: {', '.join(sorted(held))}")
             time.sleep(_POLL_S)
@@ -96,7 +96,7 @@ def run_cells(
                 if status is not None:
                     jobs.remove(job)
                     if _is_to_be_tried_again(job, status, retries, say):
-                        waiting.insert(0, job.cell)
+                        waiting.insert(0, job.trial)
             look([job for job in jobs if job.begun_at is not None])
     finally:
         for job in jobs:
@@ -106,31 +106,31 @@ def run_cells(
             job.wait(max(0.0, deadline - time.monotonic()))
 
 
-def _next_free(waiting: list[Cell], retries: int) -> Cell | None:
-    """Take a cell that no process has: another study may, or the run of a killed one that writes its checkpoint."""
-    for cell in list(waiting):
-        if state_of(cell, retries) in (*DONE, "failed"):
-            waiting.remove(cell)
-        elif not is_running(cell):
-            waiting.remove(cell)
-            return cell
+def _next_free(waiting: list[Trial], retries: int) -> Trial | None:
+    """Take a trial that no process has: another study may, or the run of a killed one that writes its checkpoint."""
+    for trial in list(waiting):
+        if state_of(trial, retries) in (*DONE, "failed"):
+            waiting.remove(trial)
+        elif not is_running(trial):
+            waiting.remove(trial)
+            return trial
     return None
 
 
 def _say_when_begun(job: Job, say: Callable[[str], None]) -> None:
     if job.begun_at is None and job.has_begun():
         job.begun_at = time.monotonic()
-        goes_on = checkpoint_of(job.cell) is not None
-        say(f"{'going on' if goes_on else 'started'}: {job.cell.name}; log {job.cell.log}")
+        goes_on = checkpoint_of(job.trial) is not None
+        say(f"{'going on' if goes_on else 'started'}: {job.trial.name}; log {job.trial.log}")
 
 
 def _is_to_be_tried_again(job: Job, status: int, retries: int, say: Callable[[str], None]) -> bool:
     minutes = (time.monotonic() - (job.begun_at or time.monotonic())) / 60
     if status in _ENDS:
-        say(f"{state_of(job.cell, retries)}: {job.cell.name}, {minutes:.1f} minutes")
+        say(f"{state_of(job.trial, retries)}: {job.trial.name}, {minutes:.1f} minutes")
         return False
-    note_failure(job.cell, status)
-    again = state_of(job.cell, retries) != "failed"
+    note_failure(job.trial, status)
+    again = state_of(job.trial, retries) != "failed"
     what = "failed, trying again" if again else "failed"
-    say(f"{what}: {job.cell.name}, exit status {status}: {last_words(job.cell)}")
+    say(f"{what}: {job.trial.name}, exit status {status}: {last_log_line(job.trial)}")
     return again

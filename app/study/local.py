@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from app.study.launch import Engine, Job
-from app.study.plan import TRAIN, Cell
+from app.study.plan import TRAIN, Trial
 from app.study.trials import checkpoint_of
 
 
@@ -33,15 +33,15 @@ class LocalEngine(Engine):
         """Up to the number that was asked for."""
         return jobs < self.jobs
 
-    def start(self, cell: Cell) -> Job:
+    def start(self, trial: Trial) -> Job:
         """At once."""
-        return _LocalJob(cell, self.threads)
+        return _LocalJob(trial, self.threads)
 
 
 class _LocalJob(Job):
-    def __init__(self, cell: Cell, threads: int) -> None:
-        super().__init__(cell)
-        self._process = start_process(cell, threads)
+    def __init__(self, trial: Trial, threads: int) -> None:
+        super().__init__(trial)
+        self._process = start_process(trial, threads)
 
     def has_begun(self) -> bool:
         return True
@@ -56,18 +56,18 @@ class _LocalJob(Job):
         end_process(self._process, seconds)
 
 
-def start_process(cell: Cell, threads: int) -> subprocess.Popen[bytes]:
-    """Run a cell, from its last checkpoint if it has one; the process that calls takes it along when it dies (Linux).
+def start_process(trial: Trial, threads: int) -> subprocess.Popen[bytes]:
+    """Run a trial, from its last checkpoint if it has one; the process that calls takes it along when it dies (Linux).
 
     Args:
-        cell: its output goes to the cell's log.
+        trial: its output goes to the trial's log.
         threads: that it computes with.
     """
-    goes_on = ["--ckpt_path", "last"] if checkpoint_of(cell) is not None else []
-    command = [sys.executable, str(TRAIN), "fit", *cell.arguments, *goes_on]
+    goes_on = ["--ckpt_path", "last"] if checkpoint_of(trial) is not None else []
+    command = [sys.executable, str(TRAIN), "fit", *trial.arguments, *goes_on]
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    with open(cell.log, "ab") as file:
-        file.write(f"$ {cell.command}\n".encode())
+    with open(trial.log, "ab") as file:
+        file.write(f"$ {trial.command}\n".encode())
         file.flush()
         return subprocess.Popen(
             command,

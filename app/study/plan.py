@@ -22,14 +22,14 @@ _NAMES_OF_RUNS = ("config", "norm", "seed_everything", "run_root", "ckpt_path") 
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """One run: a config with a norm and a seed.
 
     Args:
         config: path of the config.
         norm: the norm, its options and its sites.
         seed: of --seed_everything.
-        root: its --run_root, which no other cell has; it holds the run's folder, log.txt and what failed.
+        root: its --run_root, which no other trial has; it holds the run's folder, log.txt and what failed.
         arguments: of train.py fit, all of them.
     """
 
@@ -82,14 +82,14 @@ class Study:
     overrides: dict[str, Any]
     retries: int = 1
 
-    def cells(self, root: Path) -> list[Cell]:
+    def trials(self, root: Path) -> list[Trial]:
         """All runs, seed by seed, so that a study that is stopped has compared all norms on the first seeds.
 
         Args:
             root: folder of all studies.
         """
         return [
-            self._cell(config, norm, seed, root)
+            self._trial(config, norm, seed, root)
             for seed in self.seeds
             for config in self.configs
             for norm in self.norms
@@ -99,7 +99,7 @@ class Study:
         """The study's own."""
         return root / self.name
 
-    def _cell(self, config: str, norm: NormSpec, seed: int, root: Path) -> Cell:
+    def _trial(self, config: str, norm: NormSpec, seed: int, root: Path) -> Trial:
         arguments = ["--config", config, "--norm", norm.name]
         for option, value in norm.options.items():
             arguments += [f"--norm.options.{option}", _written(value)]
@@ -111,7 +111,7 @@ class Study:
         # settings that change, change the folder: a run that was made with others is none of this study any more
         digest = hashlib.sha256(json.dumps([arguments, Path(config).read_text(encoding="utf-8")]).encode())
         place = self.folder(root) / Path(config).stem / label_of(norm) / f"seed{seed}-{digest.hexdigest()[:6]}"
-        return Cell(config, norm, seed, place, (*arguments, "--run_root", str(place)))
+        return Trial(config, norm, seed, place, (*arguments, "--run_root", str(place)))
 
 
 def label_of(norm: NormSpec) -> str:

@@ -1,7 +1,7 @@
 """Cells on a Ray cluster, or on this machine by a Ray of its own: Ray decides where and when there is room.
 
 The machines of a cluster share the folder that the study is started in, at one path, and have the same environment: a
-cell is a process there, and what it has written is all that the study reads.
+trial is a process there, and what it has written is all that the study reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from app.errors import InputError
 from app.study.launch import Engine, Job
 from app.study.local import end_process, start_process
-from app.study.plan import TRAIN, Cell
+from app.study.plan import TRAIN, Trial
 from app.study.trials import DONE, is_running, remark, state_of
 
 REQUIREMENT = "ray==2.60.0"
@@ -27,12 +27,12 @@ _REACH_S = 10
 
 
 class RayEngine(Engine):
-    """All cells are given to Ray, which runs as many at a time as their needs leave room for.
+    """All trials are given to Ray, which runs as many at a time as their needs leave room for.
 
     Args:
         address: of a cluster, `auto` for the one that this machine is part of; None starts a Ray here.
-        cpus: whole ones for each cell, as many threads.
-        gpus: for each cell; a fraction lets several share one.
+        cpus: whole ones for each trial, as many threads.
+        gpus: for each trial; a fraction lets several share one.
 
     Raises:
         InputError: without Ray, without a cluster at the address, and for needs that no machine here can meet.
@@ -48,7 +48,7 @@ class RayEngine(Engine):
         self._ray = ray
         if address is not None:
             _reach(address)
-        # where workers find this module; and a GPU that was not asked for would be shared by all cells unreserved
+        # where workers find this module; and a GPU that was not asked for would be shared by all trials unreserved
         variables = {"PYTHONPATH": os.pathsep.join([str(TRAIN.parent), os.environ.get("PYTHONPATH", "")])}
         variables |= {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
         try:
@@ -80,7 +80,7 @@ class RayEngine(Engine):
 
     @property
     def description(self) -> str:
-        """Needs of each cell."""
+        """Needs of each trial."""
         gpus = f" and {self.gpus:g} GPUs" if self.gpus else ""
         return f"by Ray, as many at a time as have room, {self.cpus} CPUs (threads){gpus} each"
 
@@ -88,20 +88,20 @@ class RayEngine(Engine):
         """Always: Ray keeps what has to wait."""
         return True
 
-    def start(self, cell: Cell) -> Job:
+    def start(self, trial: Trial) -> Job:
         """As soon as Ray has room."""
-        return _RayJob(self._ray, self._run, cell, self.cpus)
+        return _RayJob(self._ray, self._run, trial, self.cpus)
 
 
 class _RayJob(Job):
-    def __init__(self, ray: Any, run: Any, cell: Cell, threads: int) -> None:
-        super().__init__(cell)
+    def __init__(self, ray: Any, run: Any, trial: Trial, threads: int) -> None:
+        super().__init__(trial)
         self._ray = ray
-        self._before = _size(cell.log)
-        self._task = run.remote(cell, threads, Path.cwd())
+        self._before = _size(trial.log)
+        self._task = run.remote(trial, threads, Path.cwd())
 
     def has_begun(self) -> bool:
-        return _size(self.cell.log) > self._before  # a cell's first act is a line in its log
+        return _size(self.trial.log) > self._before  # a trial's first act is a line in its log
 
     def exit_status(self) -> int | None:
         ready, _ = self._ray.wait([self._task], timeout=0)
@@ -121,34 +121,34 @@ class _RayJob(Job):
         except self._ray.exceptions.TaskCancelledError:
             return _STOPPED
         except self._ray.exceptions.RayTaskError as error:  # the worker's own: its last line says what
-            remark(self.cell, f"failed on its machine: {str(error).strip().splitlines()[-1]}")
+            remark(self.trial, f"failed on its machine: {str(error).strip().splitlines()[-1]}")
             return _KILLED
         except self._ray.exceptions.RayError as error:
-            remark(self.cell, f"lost by Ray: {str(error).strip().splitlines()[0]}")
+            remark(self.trial, f"lost by Ray: {str(error).strip().splitlines()[0]}")
             return _KILLED
         return status
 
 
-def _run(cell: Cell, threads: int, folder: Path) -> int:
-    """What a worker of Ray does: the cell's process, and its exit status. Cancelling raises KeyboardInterrupt here.
+def _run(trial: Trial, threads: int, folder: Path) -> int:
+    """What a worker of Ray does: the trial's process, and its exit status. Cancelling raises KeyboardInterrupt here.
 
-    Where the cell stands is looked at here, because it may have waited for room for hours.
+    Where the trial stands is looked at here, because it may have waited for room for hours.
 
     Args:
-        cell: that is to be run.
+        trial: that is to be run.
         threads: that it computes with.
         folder: in which the study was started; all paths count from there.
     """
-    if not (folder / cell.root).is_dir():
+    if not (folder / trial.root).is_dir():
         raise FileNotFoundError(
-            f"{folder / cell.root} is not there: the machines of a cluster share the study's folder"
+            f"{folder / trial.root} is not there: the machines of a cluster share the study's folder"
         )
     os.chdir(folder)
-    while is_running(cell):  # by another study, or a run of a killed one that writes its checkpoint
+    while is_running(trial):  # by another study, or a run of a killed one that writes its checkpoint
         time.sleep(1.0)
-    if state_of(cell, retries=sys.maxsize) in DONE:
+    if state_of(trial, retries=sys.maxsize) in DONE:
         return 0
-    process = start_process(cell, threads)
+    process = start_process(trial, threads)
     try:
         while process.poll() is None:
             time.sleep(0.1)  # not process.wait(): an interrupt would not get through

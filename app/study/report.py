@@ -15,10 +15,10 @@ from jinja2 import Environment, FileSystemLoader
 
 from app.errors import InputError
 from app.figures import bars, curve_bands, save
-from app.runs.atomic_write import whole_file
+from app.runs.atomic_write import atomic_write
 from app.study.claims import answers
 from app.study.comparison import NormRow, Table, tables
-from app.study.plan import Cell, Study, label_of
+from app.study.plan import Study, Trial, label_of
 from app.study.published import published
 from app.study.table import estimate
 from app.study.translations import sentence_tests
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 _COLUMNS = ("mean", "sd", "seeds", "difference", "95 % (t)", "95 % (bootstrap)", "p (Holm)", "detectable", "paper")
 
 
-def write_report(study: Study, cells: Sequence[Cell], folder: Path) -> Path:
+def write_report(study: Study, trials: Sequence[Trial], folder: Path) -> Path:
     """Write all of it into a folder, and give back the path of report.html.
 
     Raises:
         InputError: for a study without a run that has ended.
     """
-    found = tables(study, cells)
+    found = tables(study, trials)
     if not found:
         raise InputError(f"study {study.name}: no run has ended yet; python -m app.study run makes them")
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,15 +45,15 @@ def write_report(study: Study, cells: Sequence[Cell], folder: Path) -> Path:
         "study": study,
         "norms": ", ".join(map(label_of, study.norms)),
         "baseline": label_of(study.baseline),
-        "progress": estimate(study, cells),
+        "progress": estimate(study, trials),
         "answers": answers(found),
         "tables": found,
         "row_cells": row_cells,
-        "sentences": [test for table in found for test in sentence_tests(table, cells, label_of(study.baseline))],
-        "pictures": _pictures(study, cells, found, folder),
+        "sentences": [test for table in found for test in sentence_tests(table, trials, label_of(study.baseline))],
+        "plots": _pictures(study, trials, found, folder),
         "costs": [row for table in found for row in _costs(table)],
-        "cells": cells,
-        "states": [state_of(cell, study.retries) for cell in cells],
+        "trials": trials,
+        "states": [state_of(trial, study.retries) for trial in trials],
     }
     _write(folder / "report.html", environment.get_template("report.html.j2").render(shown))
     _write(folder / "report.md", _markdown(shown))
@@ -86,11 +86,11 @@ def _interval(bounds: tuple[float, float]) -> str:
     return "" if math.isnan(bounds[0]) else f"{bounds[0]:+.2f} to {bounds[1]:+.2f}"
 
 
-def _pictures(study: Study, cells: Sequence[Cell], found: Sequence[Table], folder: Path) -> list[tuple[str, str]]:
+def _pictures(study: Study, trials: Sequence[Trial], found: Sequence[Table], folder: Path) -> list[tuple[str, str]]:
     """Captions and svg texts; each is also a file of its own, as svg and as pdf."""
     pictures = []
     for table in found:
-        events = {row.norm: _events(cells, table.config, row.norm) for row in table.rows}
+        events = {row.norm: _events(trials, table.config, row.norm) for row in table.rows}
         metrics = ["loss"] if table.metric == "loss" else ["loss", table.metric]
         name = Path(table.config).stem
         title = f"{table.dataset}: mean of seeds, band one standard deviation"
@@ -124,14 +124,14 @@ def _of(table: Table, value: Any) -> dict[str, list[float]]:
     }
 
 
-def _events(cells: Sequence[Cell], config: str, norm: str) -> list[list[dict[str, Any]]]:
+def _events(trials: Sequence[Trial], config: str, norm: str) -> list[list[dict[str, Any]]]:
     """The validations of all runs of a norm."""
     series = []
-    for cell in cells:
-        folder = run_folder(cell)
+    for trial in trials:
+        folder = run_folder(trial)
         if (
-            cell.config != config
-            or cell.norm_label != norm
+            trial.config != config
+            or trial.norm_label != norm
             or folder is None
             or not (folder / "metrics.jsonl").is_file()
         ):
@@ -201,5 +201,5 @@ def _escaped(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")

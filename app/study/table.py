@@ -13,27 +13,27 @@ from rich.live import Live
 from rich.table import Table
 
 from app.study.launch import Job
-from app.study.plan import Cell, Study
+from app.study.plan import Study, Trial
 from app.study.trials import is_running, progress_of, result_of, state_of
 
 _EVERY_S = 1.0
 
 
-class Watch:
-    """Says what happens to cells; on a terminal, keeps a table of them below.
+class StatusDisplay:
+    """Says what happens to trials; on a terminal, keeps a table of them below.
 
     Args:
-        study: whose cells these are.
-        cells: all of them.
+        study: whose trials these are.
+        trials: all of them.
     """
 
-    def __init__(self, study: Study, cells: Sequence[Cell]) -> None:
-        self.study, self.cells = study, cells
+    def __init__(self, study: Study, trials: Sequence[Trial]) -> None:
+        self.study, self.trials = study, trials
         self._console = Console()
         self._live = Live(console=self._console, auto_refresh=False) if sys.stdout.isatty() else None
         self._looked_at = 0.0
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> StatusDisplay:
         """Show the table."""
         if self._live is not None:
             self._live.start()
@@ -48,48 +48,48 @@ class Watch:
 
     @property
     def has_failed(self) -> bool:
-        """Whether a cell has no try left."""
-        return any(state_of(cell, self.study.retries) == "failed" for cell in self.cells)
+        """Whether a trial has no try left."""
+        return any(state_of(trial, self.study.retries) == "failed" for trial in self.trials)
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """A line, above the table."""
         if self._live is not None:
             self._console.print(line, highlight=False, markup=False)
         else:
             print(line, flush=True)
 
-    def look(self, running: Sequence[Job]) -> None:
+    def refresh(self, running: Sequence[Job]) -> None:
         """Draw the table anew, at most once a second."""
         if self._live is None or time.monotonic() - self._looked_at < _EVERY_S:
             return
         self._looked_at = time.monotonic()
-        active = {job.cell.root for job in running}
-        table = Table("cell", "state", "epoch", "score", "left", box=None)
-        for row in _rows(self.study, self.cells, active):
+        active = {job.trial.root for job in running}
+        table = Table("trial", "state", "epoch", "score", "left", box=None)
+        for row in _rows(self.study, self.trials, active):
             table.add_row(*row)
         self._live.update(table, refresh=True)
 
 
-def status_lines(study: Study, cells: Sequence[Cell]) -> list[str]:
-    """A line a cell, and how much is done, with an estimate of the rest once a cell has run."""
-    rows = _rows(study, cells, set())
+def status_lines(study: Study, trials: Sequence[Trial]) -> list[str]:
+    """A line a trial, and how much is done, with an estimate of the rest once a trial has run."""
+    rows = _rows(study, trials, set())
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*lines, estimate(study, cells)]
+    return [*lines, estimate(study, trials)]
 
 
-def estimate(study: Study, cells: Sequence[Cell]) -> str:
-    """How many cells are done, and how long the others take one after the other, by the median of their config's."""
+def estimate(study: Study, trials: Sequence[Trial]) -> str:
+    """How many trials are done, and how long the others take one after the other, by the median of their config's."""
     seconds: dict[str, list[float]] = {}
     left = []
-    for cell in cells:
-        result = result_of(cell)
+    for trial in trials:
+        result = result_of(trial)
         if result is not None:
-            seconds.setdefault(cell.config, []).append(result["cost"]["elapsed_s"])
-        elif state_of(cell, study.retries) != "failed":
-            left.append(cell.config)
+            seconds.setdefault(trial.config, []).append(result["cost"]["elapsed_s"])
+        elif state_of(trial, study.retries) != "failed":
+            left.append(trial.config)
     done = sum(map(len, seconds.values()))
-    text = f"{done} of {len(cells)} cells done"
+    text = f"{done} of {len(trials)} trials done"
     if not left or not seconds:
         return text
     known = {config: statistics.median(times) for config, times in seconds.items()}
@@ -97,15 +97,15 @@ def estimate(study: Study, cells: Sequence[Cell]) -> str:
     return f"{text}; the other {len(left)} take about {rest / 60:.0f} minutes, one at a time"
 
 
-def _rows(study: Study, cells: Sequence[Cell], active: set[object]) -> list[list[str]]:
+def _rows(study: Study, trials: Sequence[Trial], active: set[object]) -> list[list[str]]:
     rows = []
-    for cell in cells:
-        progress = progress_of(cell)
-        state = "running" if cell.root in active or is_running(cell) else state_of(cell, study.retries)
+    for trial in trials:
+        progress = progress_of(trial)
+        state = "running" if trial.root in active or is_running(trial) else state_of(trial, study.retries)
         left = progress.seconds_left if state == "running" else None
         rows.append(
             [
-                cell.name,
+                trial.name,
                 state,
                 "" if progress.epoch is None else str(progress.epoch),
                 "" if progress.score is None else f"{progress.score:.4f}",

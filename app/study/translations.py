@@ -12,7 +12,7 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
 from app.study.comparison import Table
-from app.study.plan import Cell
+from app.study.plan import Trial
 from app.study.trials import run_folder
 
 _SAMPLES = 1000
@@ -41,11 +41,11 @@ class SentenceTest:
         )
 
 
-def sentence_tests(table: Table, cells: Sequence[Cell], baseline: str) -> list[SentenceTest]:
+def sentence_tests(table: Table, trials: Sequence[Trial], baseline: str) -> list[SentenceTest]:
     """One for each norm and seed that has its translations beside the baseline's; none where BLEU is not the metric."""
     if table.metric != "bleu":
         return []
-    by_key = {(cell.norm_label, cell.seed): cell for cell in cells if cell.config == table.config}
+    by_key = {(trial.norm_label, trial.seed): trial for trial in trials if trial.config == table.config}
     base_row = next(row for row in table.rows if row.norm == baseline)
     found = []
     for row in table.rows:
@@ -69,8 +69,8 @@ def _test(
     return SentenceTest(norm, seed, own.score, baseline.score, 1.0 if same else own.p_value)
 
 
-def _texts(cell: Cell) -> dict[str, list[str]] | None:
-    folder = run_folder(cell)
+def _texts(trial: Trial) -> dict[str, list[str]] | None:
+    folder = run_folder(trial)
     paths = {name: Path(folder or "") / f"test_{name}.txt" for name in ("hypothesis", "reference")}
     if folder is None or not all(path.is_file() for path in paths.values()):
         return None

@@ -1,4 +1,4 @@
-"""Where a cell stands, read from what its run has written: there is no other record that could be wrong."""
+"""Where a trial stands, read from what its run has written: there is no other record that could be wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.runs.folder import LOCK, is_in_use
-from app.study.plan import Cell
+from app.study.plan import Trial
 
 State = Literal["waiting", "stopped", "failed", "finished", "diverged"]
 DONE: tuple[State, ...] = ("finished", "diverged")
@@ -26,30 +26,30 @@ class Progress:
     seconds_left: int | None = None
 
 
-def state_of(cell: Cell, retries: int) -> State:
+def state_of(trial: Trial, retries: int) -> State:
     """Finished and diverged ones are not run again; stopped ones go on from last.ckpt; failed ones have no try left."""
-    result = result_of(cell)
+    result = result_of(trial)
     if result is not None:
         return "diverged" if result["status"] == "diverged" else "finished"
-    if failures(cell) > retries:
+    if failures(trial) > retries:
         return "failed"
-    return "stopped" if checkpoint_of(cell) is not None else "waiting"
+    return "stopped" if checkpoint_of(trial) is not None else "waiting"
 
 
-def is_running(cell: Cell) -> bool:
-    """Whether a process has the cell's run, whoever started it."""
-    return any(is_in_use(path.parent) for path in cell.root.glob(f"*/*/*/seed{cell.seed}/{LOCK}"))
+def is_running(trial: Trial) -> bool:
+    """Whether a process has the trial's run, whoever started it."""
+    return any(is_in_use(path.parent) for path in trial.root.glob(f"*/*/*/seed{trial.seed}/{LOCK}"))
 
 
-def run_folder(cell: Cell) -> Path | None:
-    """The folder of the cell's run, if it has one; runs that a later one has replaced lie beside it, renamed."""
-    found = [path.parent for path in cell.root.glob(f"*/*/*/seed{cell.seed}/config.yaml")]
+def run_folder(trial: Trial) -> Path | None:
+    """The folder of the trial's run, if it has one; runs that a later one has replaced lie beside it, renamed."""
+    found = [path.parent for path in trial.root.glob(f"*/*/*/seed{trial.seed}/config.yaml")]
     return found[0] if found else None
 
 
-def result_of(cell: Cell) -> dict[str, Any] | None:
+def result_of(trial: Trial) -> dict[str, Any] | None:
     """result.json of a run that came to its end, test included, or that diverged."""
-    folder = run_folder(cell)
+    folder = run_folder(trial)
     path = folder / "result.json" if folder else None
     if path is None or not path.is_file():
         return None
@@ -58,43 +58,43 @@ def result_of(cell: Cell) -> dict[str, Any] | None:
     return result if ended else None
 
 
-def checkpoint_of(cell: Cell) -> Path | None:
+def checkpoint_of(trial: Trial) -> Path | None:
     """last.ckpt, from which a stopped run goes on."""
-    folder = run_folder(cell)
+    folder = run_folder(trial)
     path = folder / "checkpoints" / "last.ckpt" if folder else None
     return path if path is not None and path.is_file() else None
 
 
-def failures(cell: Cell) -> int:
+def failures(trial: Trial) -> int:
     """How often the run ended with an error so far."""
-    path = cell.root / "failures"
+    path = trial.root / "failures"
     return len(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else 0
 
 
-def note_failure(cell: Cell, status: int) -> None:
+def note_failure(trial: Trial, status: int) -> None:
     """Remember that the run ended with an exit status that is no end of a run."""
-    with open(cell.root / "failures", "a", encoding="utf-8") as file:
+    with open(trial.root / "failures", "a", encoding="utf-8") as file:
         file.write(f"exit status {status}\n")
 
 
-def remark(cell: Cell, words: str) -> None:
-    """A line at the end of the cell's log, of what its run can not say itself."""
-    with open(cell.log, "a", encoding="utf-8") as file:
+def remark(trial: Trial, words: str) -> None:
+    """A line at the end of the trial's log, of what its run can not say itself."""
+    with open(trial.log, "a", encoding="utf-8") as file:
         file.write(f"{words}\n")
 
 
-def last_words(cell: Cell) -> str:
-    """The last line of the cell's log that says something."""
-    lines = [line for line in _tail(cell.log).splitlines() if line.strip()]
+def last_log_line(trial: Trial) -> str:
+    """The last line of the trial's log that says something."""
+    lines = [line for line in _tail(trial.log).splitlines() if line.strip()]
     return lines[-1].strip() if lines else ""
 
 
-def progress_of(cell: Cell) -> Progress:
+def progress_of(trial: Trial) -> Progress:
     """How far a run is, by the last lines of its metrics.jsonl and its log."""
-    folder = run_folder(cell)
+    folder = run_folder(trial)
     lines = _tail(folder / "metrics.jsonl").splitlines() if folder else []
     events = [event for event in map(_event, lines) if event is not None]
-    times = _TIME_LEFT.findall(_tail(cell.log))
+    times = _TIME_LEFT.findall(_tail(trial.log))
     score = None
     for event in events:
         scores = [value for key, value in event.items() if key.startswith("val/") and key != "val/loss"]

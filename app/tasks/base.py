@@ -19,7 +19,7 @@ from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from app.backbones import BackboneConfig, SiteRecord, build_model, norm_sites
-from app.batches import Batch, DataFacts
+from app.batches import Batch, DataSpec
 from app.errors import InputError
 from app.metrics import Ratio
 from app.norms import NormSpec
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Counts = dict[str, tuple[Tensor, int]]  # metric name -> (numerator, denominator) of one batch
-PARTS = ("val", "train_probe", "test")
+SPLITS = ("val", "train_probe", "test")
 TRAIN_METRICS = ("loss", "smoothed_loss")
 _UNREAD = ("pooler", "mask_emb", "seg_embed", "r_s_bias")  # no task reads a pooler, or XLNet's permutations and pairs
 
@@ -64,18 +64,20 @@ class Task(LightningModule):
         backbone: the Hugging Face model, or one of ours.
         optimizer: optimizer and schedule.
         norm: the norm that replaces the model's own; train.py gives it --norm.
-        facts: what the data dictates; train.py takes it from the datamodule.
+        data_spec: what the data dictates; train.py takes it from the datamodule.
         seed: seeds the initial weights; train.py gives it --seed_everything.
         auto_class: which of transformers' Auto classes builds the backbone.
     """
 
     name: ClassVar[str]  # first part of the run folder
-    reads: ClassVar[tuple[type[Batch], ...]]  # kinds of batches that it learns from
+    batch_types: ClassVar[tuple[type[Batch], ...]]  # kinds of batches that it learns from
     primary: ClassVar[PrimaryMetric]
     metrics: ClassVar[tuple[str, ...]]  # what lines and curves show of an evaluation, "loss" first
-    counted: ClassVar[tuple[str, ...]]  # what `evaluate` counts
-    curve_axes: ClassVar[Literal["one", "two"]] = "one"  # two: train left, validation right, as the paper draws them
-    own_keys: ClassVar[tuple[str, ...]] = ()  # of a prediction's json line, by default; without any, the plain answer
+    ratio_metrics: ClassVar[tuple[str, ...]]  # what `evaluate` counts
+    twin_axes: ClassVar[bool] = False  # train left, validation right, as the paper draws them
+    output_fields: ClassVar[
+        tuple[str, ...]
+    ] = ()  # of a prediction's json line, by default; without any, the plain answer
     smooths_labels: bool = False  # whether the training objective is another loss than the one that is compared
 
     def __init__(
@@ -83,22 +85,22 @@ class Task(LightningModule):
         backbone: BackboneConfig,
         optimizer: OptimizerConfig,
         norm: NormSpec,
-        facts: DataFacts | None,
+        data_spec: DataSpec | None,
         seed: int,
         auto_class: str,
     ) -> None:
         super().__init__()
-        assert facts is not None, "a task needs the facts of its data"
-        if facts.batch not in (None, *self.reads):
-            takes = " or ".join(kind.__name__ for kind in self.reads)
+        assert data_spec is not None, "a task needs the spec of its data"
+        if data_spec.batch not in (None, *self.batch_types):
+            takes = " or ".join(kind.__name__ for kind in self.batch_types)
             raise InputError(
                 f"model is app.tasks.{type(self).__name__}, which learns from {takes}, and data gives "
-                f"{facts.batch.__name__}; take model and data out of one config"  # type: ignore[union-attr]
+                f"{data_spec.batch.__name__}; take model and data out of one config"  # type: ignore[union-attr]
             )
         self.norm = norm
-        self.facts = facts
+        self.data_spec = data_spec
         self.optimizer_config = optimizer
-        self.model_options = {"model_type": backbone.model_type, **facts.model_options, **backbone.options}
+        self.model_options = {"model_type": backbone.model_type, **data_spec.model_options, **backbone.options}
         self.total_steps: int | None = None  # updates of the whole run, for schedules that end; set before fit
         self.scores: dict[str, float] = {}  # of the last evaluation, e.g. {"val/loss": 0.5}
         self.score_signatures: dict[str, str] = {}  # how a score was made, where a library says it: {"bleu": ...}
@@ -108,7 +110,7 @@ class Task(LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # a function of the seed alone: no other code may draw before the weights do
             self.model, self.sites, self.norms_total = build_model(
-                backbone, norm, facts=facts.model_options, auto_class=auto_class
+                backbone, norm, data_options=data_spec.model_options, auto_class=auto_class
             )
             self.build_head()
             self._freeze_unread()
@@ -116,7 +118,7 @@ class Task(LightningModule):
         self.initial_weights = self._digest_outside_norms()
         self.train_counters = nn.ModuleDict({metric: Ratio() for metric in TRAIN_METRICS})
         self.counters = nn.ModuleDict(
-            {part: nn.ModuleDict({metric: Ratio() for metric in self.counted}) for part in PARTS}
+            {part: nn.ModuleDict({metric: Ratio() for metric in self.ratio_metrics}) for part in SPLITS}
         )
 
     @abstractmethod
@@ -129,7 +131,7 @@ class Task(LightningModule):
 
     @abstractmethod
     def evaluate(self, batch: Batch, part: str = "val") -> Counts:
-        """Counts of each of `counted` on a batch of a part, without dropout and label smoothing."""
+        """Counts of each of `ratio_metrics` on a batch of a part, without dropout and label smoothing."""
 
     def observe(self, batch: Batch, part: str) -> None:
         """Keep what scores need that are no ratios, such as the translations of a batch; nothing by default."""
@@ -167,16 +169,16 @@ class Task(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of this part of the update; undoes Lightning's division by accumulation and DDP's by processes."""
         objective, nats, units = self.train_loss(batch)
-        if batch.is_filler:
+        if batch.is_dummy:
             objective, nats, units = objective * 0.0, nats * 0.0, 0  # with a gradient, of zero: DDP waits for it
         self.train_counters["loss"].update(nats, units)  # type: ignore[operator]
         if self.smooths_labels:
             self.train_counters["smoothed_loss"].update(objective, units)  # type: ignore[operator]
-        return objective * (self.trainer.world_size * self.trainer.accumulate_grad_batches / batch.update_units)
+        return objective * (self.trainer.world_size * self.trainer.accumulate_grad_batches / batch.loss_denominator)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count on the validation set (loader 0) or the train probe (loader 1)."""
-        self._count(batch, PARTS[dataloader_idx])
+        self._count(batch, SPLITS[dataloader_idx])
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count on the test set."""
@@ -240,8 +242,8 @@ class Task(LightningModule):
         return {
             "task": self.name,
             "norm": f"{self.norm.signature} at sites {self.norm.sites_label}",
-            "classes": ", ".join(self.facts.labels),
-            "vocabulary": self.facts.vocabulary,
+            "classes": ", ".join(self.data_spec.labels),
+            "vocabulary": self.data_spec.vocabulary,
             "model": ", ".join(f"{key}={value}" for key, value in sorted(self.model_options.items())),
         }
 
@@ -262,10 +264,10 @@ class Task(LightningModule):
 
     def _count(self, batch: Batch, part: str) -> None:
         for metric, (numerator, denominator) in self.evaluate(batch, part).items():
-            if batch.is_filler:  # counted as nothing, not left out: all processes must come to divide
+            if batch.is_dummy:  # counted as nothing, not left out: all processes must come to divide
                 numerator, denominator = torch.zeros_like(numerator), 0
             self.counters[part][metric].update(numerator, denominator)  # type: ignore[index]
-        if not batch.is_filler:
+        if not batch.is_dummy:
             self.observe(batch, part)
 
     def _divide(self, part: str) -> dict[str, float]:
@@ -287,7 +289,7 @@ class Task(LightningModule):
     def _check_length(self) -> None:
         """Refuse a model with fewer positions than the data has tokens; torch would only say that an index is off."""
         positions = getattr(self.model.config, "max_position_embeddings", None)
-        longest = self.facts.max_length
+        longest = self.data_spec.max_length
         if positions is not None and longest is not None and 0 < positions < longest:  # XLNet says -1 for any
             raise InputError(
                 f"data.max_length is {longest}, and the model is too short for it: its max_position_embeddings is "

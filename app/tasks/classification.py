@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from app.backbones import BackboneConfig
-from app.batches import DataFacts, ImageBatch, TextBatch
+from app.batches import DataSpec, ImageBatch, TextBatch
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
@@ -27,22 +27,22 @@ class Classification(Task):
         classifier_dropout: dropout on the pooled vector.
         label_smoothing: share of the target spread over all classes in training; never in evaluation.
         norm: the norm that replaces the model's own; train.py gives it --norm.
-        facts: what the data dictates; train.py takes it from the datamodule.
+        data_spec: what the data dictates; train.py takes it from the datamodule.
         seed: seeds the initial weights; train.py gives it --seed_everything.
     """
 
     name = "classification"
-    reads = (TextBatch, ImageBatch)
+    batch_types = (TextBatch, ImageBatch)
     primary = PrimaryMetric("accuracy", "max")
-    metrics = counted = ("loss", "accuracy")
-    own_keys = ("label", "probabilities")
+    metrics = ratio_metrics = ("loss", "accuracy")
+    output_fields = ("label", "probabilities")
 
     def __init__(
         self,
         backbone: BackboneConfig,
         optimizer: OptimizerConfig,
         norm: NormSpec,
-        facts: DataFacts | None = None,
+        data_spec: DataSpec | None = None,
         pooling: Literal["mean", "first"] = "mean",
         classifier_dropout: float = 0.1,
         label_smoothing: float = 0.0,
@@ -55,18 +55,18 @@ class Classification(Task):
         self.classifier_dropout = classifier_dropout
         self.label_smoothing = label_smoothing
         self.smooths_labels = label_smoothing > 0
-        super().__init__(backbone, optimizer, norm, facts, seed, auto_class="AutoModel")
+        super().__init__(backbone, optimizer, norm, data_spec, seed, auto_class="AutoModel")
 
     def build_head(self) -> None:
         """Dropout and the linear layer over the classes."""
-        takes, given = self.model.main_input_name, "pixel_values" if self.facts.batch is ImageBatch else "input_ids"
-        if self.facts.batch is not None and takes != given:
+        takes, given = self.model.main_input_name, "pixel_values" if self.data_spec.batch is ImageBatch else "input_ids"
+        if self.data_spec.batch is not None and takes != given:
             raise InputError(
                 f"model_type {self.model.config.model_type!r} takes {takes}, and the data gives {given}; take a model "
                 "of texts for texts, such as bert, and one of images for images, such as vit"
             )
         self.dropout = nn.Dropout(self.classifier_dropout)
-        self.classifier = nn.Linear(self.model.config.hidden_size, len(self.facts.labels))
+        self.classifier = nn.Linear(self.model.config.hidden_size, len(self.data_spec.labels))
 
     def forward(self, batch: TextBatch | ImageBatch) -> Tensor:
         """Logits, (B, classes)."""
@@ -98,8 +98,8 @@ class Classification(Task):
         probabilities = torch.softmax(self(batch).double(), dim=-1).tolist()
         predictions = []
         for place, (index, row) in enumerate(zip(batch.index.tolist(), probabilities, strict=True)):
-            label = self.facts.labels[max(range(len(row)), key=row.__getitem__)]
-            shares = {name: round(share, 6) for name, share in zip(self.facts.labels, row, strict=True)}
+            label = self.data_spec.labels[max(range(len(row)), key=row.__getitem__)]
+            shares = {name: round(share, 6) for name, share in zip(self.data_spec.labels, row, strict=True)}
             read = {"text": batch.texts[place]} if isinstance(batch, TextBatch) else {"position": index}
             predictions.append(Prediction(index, {**read, "label": label, "probabilities": shares}, label))
         return predictions

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from app.backbones import BackboneConfig
-from app.batches import DataFacts, ParsingBatch
+from app.batches import DataSpec, ParsingBatch
 from app.errors import InputError
 from app.metrics import attachments, heads_of_next
 from app.norms import NormSpec
@@ -35,7 +35,7 @@ class DependencyParsing(Task):
         transition: sizes of the parser mlp.
         biaffine: sizes of the parser biaffine.
         norm: the norm that replaces the model's own; train.py gives it --norm.
-        facts: what the data dictates; train.py takes it from the datamodule.
+        data_spec: what the data dictates; train.py takes it from the datamodule.
         seed: seeds the initial weights; train.py gives it --seed_everything.
 
     Raises:
@@ -43,22 +43,22 @@ class DependencyParsing(Task):
     """
 
     name = "parsing"
-    reads = (ParsingBatch,)
-    curve_axes = "two"
+    batch_types = (ParsingBatch,)
+    twin_axes = True
 
     def __init__(
         self,
         backbone: BackboneConfig,
         optimizer: OptimizerConfig,
         norm: NormSpec,
-        facts: DataFacts | None = None,
+        data_spec: DataSpec | None = None,
         parser: Literal["mlp", "biaffine"] = "biaffine",
         features: FeatureConfig | None = None,
         transition: TransitionConfig | None = None,
         biaffine: BiaffineConfig | None = None,
         seed: int = 0,
     ) -> None:
-        assert facts is not None, "a task needs the facts of its data"
+        assert data_spec is not None, "a task needs the spec of its data"
         if (parser == "mlp") != (backbone.model_type == "mlp"):
             raise InputError(
                 f"model.parser is {parser} and the backbone {backbone.model_type or backbone.pretrained}; allowed: mlp "
@@ -67,29 +67,31 @@ class DependencyParsing(Task):
         self.parser_kind = parser
         self.features = features or FeatureConfig()
         self.transition, self.biaffine = transition or TransitionConfig(), biaffine or BiaffineConfig()
-        labelled = bool(facts.labels)
+        labelled = bool(data_spec.labels)
         self.primary = PrimaryMetric("las" if labelled else "uas", "max")
         self.metrics = ("loss", "uas", *(("las",) if labelled else ()))
         self.attached = ("uas", "las") if labelled else ("uas",)
-        groups = ("", *(f"_without_{group}" for group in facts.score_groups))
-        self.counted = (
+        groups = ("", *(f"_without_{group}" for group in data_spec.score_groups))
+        self.ratio_metrics = (
             "loss",
             *(f"{score}{group}" for group in groups for score in self.attached),
             "match",
             *(f"uas_of_next{group}" for group in groups),
         )
         if parser == "mlp":
-            size = state_size(self.transition, self.features, len(facts.labels))
-            facts = dataclasses.replace(facts, model_options={"input_size": size})
-        super().__init__(backbone, optimizer, norm, facts, seed, auto_class="AutoModel")
+            size = state_size(self.transition, self.features, len(data_spec.labels))
+            data_spec = dataclasses.replace(data_spec, model_options={"input_size": size})
+        super().__init__(backbone, optimizer, norm, data_spec, seed, auto_class="AutoModel")
 
     def build_head(self) -> None:
         """The scorers."""
         self.parser: TransitionParser | BiaffineParser
         if self.parser_kind == "mlp":
-            self.parser = TransitionParser(self.transition, self.features, self.facts, self.model.config.hidden_size)
+            self.parser = TransitionParser(
+                self.transition, self.features, self.data_spec, self.model.config.hidden_size
+            )
         else:
-            self.parser = BiaffineParser(self.biaffine, self.features, self.facts, self.model)
+            self.parser = BiaffineParser(self.biaffine, self.features, self.data_spec, self.model)
 
     def train_loss(self, batch: ParsingBatch) -> TrainLoss:
         """Cross-entropy of the decisions that make the right tree, summed; its unit is a word."""
@@ -109,7 +111,7 @@ class DependencyParsing(Task):
             if score not in (*self.attached, "uas_of_next"):
                 continue
             counts[score] = (correct.sum(), batch.real_words)
-            for column, group in enumerate(self.facts.score_groups):
+            for column, group in enumerate(self.data_spec.score_groups):
                 scored = batch.scored[..., column]
                 counts[f"{score}_without_{group}"] = ((correct & scored).sum(), int(scored.sum()))
         return counts
@@ -121,7 +123,7 @@ class DependencyParsing(Task):
     def predict_step(self, batch: ParsingBatch, batch_idx: int) -> list[Prediction]:
         """The tree of each sentence; its relations are None where none were learned."""
         parsed = self.parser.parse(self.model, batch, with_loss=False)
-        return predicted_trees(parsed, batch, self.facts.labels)
+        return predicted_trees(parsed, batch, self.data_spec.labels)
 
 
 def predicted_trees(parsed: Parsed, batch: ParsingBatch, relations: Sequence[str]) -> list[Prediction]:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from app.backbones import BackboneConfig
 from app.backbones.options import refused_by_transformers
-from app.batches import ByteBatch, DataFacts
+from app.batches import ByteBatch, DataSpec
 from app.errors import InputError
 from app.norms import NormSpec
-from app.tasks.base import PARTS, Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.base import SPLITS, Counts, PrimaryMetric, Task, TrainLoss
 from app.tasks.generation.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
 from app.tasks.generation.stream_memory import StreamMemory
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
@@ -32,7 +32,7 @@ class LanguageModeling(Task):
         optimizer: optimizer and schedule.
         sampling: how predict continues a prompt.
         norm: the norm that replaces the model's own; train.py gives it --norm.
-        facts: what the data dictates; train.py takes it from the datamodule.
+        data_spec: what the data dictates; train.py takes it from the datamodule.
         seed: seeds the initial weights; train.py gives it --seed_everything.
 
     Raises:
@@ -40,25 +40,25 @@ class LanguageModeling(Task):
     """
 
     name = "language_modeling"
-    reads = (ByteBatch,)
+    batch_types = (ByteBatch,)
     primary = PrimaryMetric("bpc", "min")
     metrics = ("loss", "bpc")
-    counted = ("loss",)
-    own_keys = ("prompt", "continuation")
-    curve_axes = "two"
+    ratio_metrics = ("loss",)
+    output_fields = ("prompt", "continuation")
+    twin_axes = True
 
     def __init__(
         self,
         backbone: BackboneConfig,
         optimizer: OptimizerConfig,
         norm: NormSpec,
-        facts: DataFacts | None = None,
+        data_spec: DataSpec | None = None,
         sampling: SamplingConfig | None = None,
         seed: int = 0,
     ) -> None:
         self.sampling = sampling or SamplingConfig()
-        super().__init__(backbone, optimizer, norm, facts, seed, auto_class="AutoModelForCausalLM")
-        self.memories = {part: StreamMemory() for part in ("train", *PARTS)}
+        super().__init__(backbone, optimizer, norm, data_spec, seed, auto_class="AutoModelForCausalLM")
+        self.memories = {part: StreamMemory() for part in ("train", *SPLITS)}
 
     def build_head(self) -> None:
         """Nothing to build: the output layer is the backbone's own. Checks that backbone and data fit together."""
@@ -70,7 +70,7 @@ class LanguageModeling(Task):
                 f"model_type {model_type!r}, as it is set up, looks at the bytes that it is to predict; allowed: "
                 "causal models, such as gpt2, or xlnet with attn_type uni"
             )
-        if self.facts.has_streams and not has_memory(self.model):
+        if self.data_spec.has_streams and not has_memory(self.model):
             raise InputError(
                 f"data.memory is true, and model_type {model_type!r} has no memory; set data.memory to false, or take "
                 "xlnet with a mem_len of at least 1"
@@ -78,13 +78,13 @@ class LanguageModeling(Task):
 
     def forward(self, batch: ByteBatch, part: str = "train") -> Tensor:
         """Logits of the byte behind each input, (B, T, 256); a stream goes on from where its part's memory stands."""
-        if not self.facts.has_streams:
+        if not self.data_spec.has_streams:
             return self.model(input_ids=batch.input_ids, **self.no_cache).logits
         memory = self.memories[part]
         if batch.begins:
             memory.forget()
         output = self.model(input_ids=batch.input_ids, mems=memory.at(batch.input_ids.device), use_mems=True)
-        memory.keep(output.mems, is_filler=batch.is_filler)
+        memory.keep(output.mems, is_dummy=batch.is_dummy)
         return output.logits
 
     def train_loss(self, batch: ByteBatch) -> TrainLoss:
@@ -102,14 +102,14 @@ class LanguageModeling(Task):
         loss = scores["loss"]
         derived = {"bpc": loss / math.log(2), "perplexity": perplexity(loss)}
         if part == "test":
-            derived.update({f"bpc_of_{name}": bits for name, bits in self.facts.baselines.items()})
+            derived.update({f"bpc_of_{name}": bits for name, bits in self.data_spec.baselines.items()})
         return derived
 
     def predict_step(self, batch: ByteBatch, batch_idx: int) -> list[Prediction]:
         """The continuation of each prompt; all of a batch have the same length. Bytes that are no utf-8 are U+FFFD."""
         predictions = []
         for index, ids in zip(batch.index.tolist(), batch.input_ids, strict=True):
-            added = continue_prompt(self.model, ids, self.sampling, index, self.facts.has_streams)
+            added = continue_prompt(self.model, ids, self.sampling, index, self.data_spec.has_streams)
             prompt = bytes(ids[1:].tolist())  # without the line break that stands before every text
             continuation = _text(bytes(added))
             predictions.append(Prediction(index, {"prompt": _text(prompt), "continuation": continuation}, continuation))
@@ -118,7 +118,7 @@ class LanguageModeling(Task):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Also the memory of the training streams, of all processes, unless weights alone are saved."""
         super().on_save_checkpoint(checkpoint)
-        if self.facts.has_streams and "loops" in checkpoint:
+        if self.data_spec.has_streams and "loops" in checkpoint:
             checkpoint["memory"] = self.memories["train"].gather()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

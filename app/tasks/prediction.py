@@ -42,12 +42,12 @@ class PredictionLines:
 
     Args:
         form: jsonl, tsv or plain; None for what is the task's own.
-        own_keys: what a json line of the task's own form has; none of them: that form is the plain one.
+        output_fields: what a json line of the task's own form has; none of them: that form is the plain one.
     """
 
-    def __init__(self, form: Format | None, own_keys: Sequence[str]) -> None:
+    def __init__(self, form: Format | None, output_fields: Sequence[str]) -> None:
         self._form = form
-        self._own_keys = own_keys
+        self._own_keys = output_fields
         self._columns: list[str] = []  # of the tsv, once its header is written
 
     def __call__(self, predictions: Iterable[Prediction]) -> Iterator[str]:

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from app.backbones import BackboneConfig
-from app.batches import DataFacts, TranslationBatch
+from app.batches import DataSpec, TranslationBatch
 from app.errors import InputError
 from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu
 from app.norms import NormSpec
-from app.tasks.base import PARTS, Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.base import SPLITS, Counts, PrimaryMetric, Task, TrainLoss
 from app.tasks.generation.beam_search import DecodingConfig, start_token, translate
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
 from app.tasks.optimization import OptimizerConfig
@@ -29,25 +29,25 @@ class Translation(Task):
         optimizer: optimizer and schedule.
         label_smoothing: share of the target spread over the vocabulary in training; never in evaluation.
         decoding: search of test and predict.
-        val_decoding: search of validation, there to be quick: greedy by default. With share 0 validation translates
+        val_decoding: search of validation, there to be quick: greedy by default. With fraction 0 validation translates
             nothing, and the loss, not BLEU, chooses the best checkpoint.
         norm: the norm that replaces the model's own; train.py gives it --norm.
-        facts: what the data dictates; train.py takes it from the datamodule.
+        data_spec: what the data dictates; train.py takes it from the datamodule.
         seed: seeds the initial weights; train.py gives it --seed_everything.
     """
 
     name = "translation"
-    reads = (TranslationBatch,)
+    batch_types = (TranslationBatch,)
     primary = PrimaryMetric("bleu", "max")
     metrics = ("loss", "bleu")
-    counted = ("loss",)
+    ratio_metrics = ("loss",)
 
     def __init__(
         self,
         backbone: BackboneConfig,
         optimizer: OptimizerConfig,
         norm: NormSpec,
-        facts: DataFacts | None = None,
+        data_spec: DataSpec | None = None,
         label_smoothing: float = 0.1,
         decoding: DecodingConfig | None = None,
         val_decoding: DecodingConfig | None = None,
@@ -59,12 +59,12 @@ class Translation(Task):
         self.smooths_labels = label_smoothing > 0
         self.decoding = decoding or DecodingConfig()
         self.val_decoding = val_decoding or DecodingConfig(beams=1)
-        if self.val_decoding.share == 0:
+        if self.val_decoding.fraction == 0:
             self.primary, self.metrics = PrimaryMetric("loss", "min"), ("loss",)
-        if facts is not None:
-            _check_language(facts.target_language)
-        super().__init__(backbone, optimizer, norm, facts, seed, auto_class="AutoModelForSeq2SeqLM")
-        self.translations = {part: TranslationScores() for part in PARTS}
+        if data_spec is not None:
+            _check_language(data_spec.target_language)
+        super().__init__(backbone, optimizer, norm, data_spec, seed, auto_class="AutoModelForSeq2SeqLM")
+        self.translations = {part: TranslationScores() for part in SPLITS}
         self.start = start_token(self.model)
 
     def build_head(self) -> None:
@@ -94,7 +94,7 @@ class Translation(Task):
         """Translate the share of the batch that is to be scored."""
         how = self.decoding if part == "test" else self.val_decoding
         positions = batch.index.tolist()
-        rows = [row for row, position in enumerate(positions) if how.takes(position)]
+        rows = [row for row, position in enumerate(positions) if how.includes(position)]
         if not rows:
             return
         hypotheses = self._translate(batch, rows, how)
@@ -111,7 +111,7 @@ class Translation(Task):
         examples = self.translations[part].collect()
         if not examples:
             return derived
-        language = self.facts.target_language
+        language = self.data_spec.target_language
         sources = [example.source for example in examples]
         hypotheses = [example.hypothesis for example in examples]
         references = [example.reference for example in examples]
@@ -137,10 +137,10 @@ class Translation(Task):
         ]
 
     def _translate(self, batch: TranslationBatch, rows: list[int], how: DecodingConfig) -> list[str]:
-        assert self.facts.decode is not None, "translations are text"
+        assert self.data_spec.decode is not None, "translations are text"
         mask = batch.attention_mask[rows]
         width = int(mask.sum(1).max())  # without the padding that other rows needed
-        return self.facts.decode(translate(self.model, batch.input_ids[rows, :width], mask[:, :width], how))
+        return self.data_spec.decode(translate(self.model, batch.input_ids[rows, :width], mask[:, :width], how))
 
 
 def _check_language(language: str) -> None:

@@ -38,7 +38,7 @@ OPTIONS: dict[str, dict] = {
     "marian": _SEQ2SEQ,
 }  # fmt: skip
 FAMILIES = tuple(OPTIONS)
-FACTS = {"vocab_size": 60, "pad_token_id": 1, "decoder_start_token_id": 2, "image_size": 16, "num_channels": 1}
+DATA_OPTIONS = {"vocab_size": 60, "pad_token_id": 1, "decoder_start_token_id": 2, "image_size": 16, "num_channels": 1}
 
 # Counted by hand in the models' structure: embeddings + layers x norms a layer + final norms.
 NORMS = {
@@ -82,7 +82,7 @@ NEVER_USED = {
 @functools.cache
 def _built(family: str, auto_class: str) -> nn.Module:
     torch.manual_seed(0)
-    return build_model(BackboneConfig(family, OPTIONS[family]), auto_class=auto_class, facts=FACTS).model
+    return build_model(BackboneConfig(family, OPTIONS[family]), auto_class=auto_class, data_options=DATA_OPTIONS).model
 
 
 def tiny(family: str, auto_class: str = "AutoModel") -> nn.Module:

@@ -1,4 +1,4 @@
-"""Building from what a YAML says: facts, refusals, pairing."""
+"""Building from what a YAML says: data_options, refusals, pairing."""
 
 import pytest
 import torch
@@ -8,14 +8,14 @@ from app.backbones import BackboneConfig, build_model, norm_sites, save_model
 from app.backbones.options import option_names
 from app.errors import InputError
 from app.norms import NormSpec, norm_names
-from tests.backbones.families import FACTS, FAMILIES, OPTIONS, tiny, values
+from tests.backbones.families import DATA_OPTIONS, FAMILIES, OPTIONS, tiny, values
 
 BERT = OPTIONS["bert"]
 
 
 def _build(norm=None, seed=0, **kwargs):
     torch.manual_seed(seed)
-    return build_model(BackboneConfig("bert", BERT), norm and NormSpec(norm), facts=FACTS, **kwargs)
+    return build_model(BackboneConfig("bert", BERT), norm and NormSpec(norm), data_options=DATA_OPTIONS, **kwargs)
 
 
 @pytest.mark.parametrize("name", norm_names())
@@ -39,7 +39,7 @@ def test_another_seed_gives_other_weights():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fresh_weights_are_those_of_transformers(family):
     torch.manual_seed(3)
-    built = build_model(BackboneConfig(family, OPTIONS[family]), facts=FACTS).model
+    built = build_model(BackboneConfig(family, OPTIONS[family]), data_options=DATA_OPTIONS).model
     torch.manual_seed(3)
     direct = AutoModel.from_config(built.config)
     assert all(torch.equal(value, values(direct)[key]) for key, value in values(built).items())
@@ -48,7 +48,9 @@ def test_fresh_weights_are_those_of_transformers(family):
 
 def test_facts_go_where_the_config_has_them():
     bert, vit, gpt2 = (
-        build_model(BackboneConfig(family, OPTIONS[family]), facts={**FACTS, "num_labels": 5}).model.config
+        build_model(
+            BackboneConfig(family, OPTIONS[family]), data_options={**DATA_OPTIONS, "num_labels": 5}
+        ).model.config
         for family in ("bert", "vit", "gpt2")
     )
     assert (bert.vocab_size, bert.pad_token_id, bert.num_labels) == (60, 1, 5)
@@ -59,27 +61,31 @@ def test_facts_go_where_the_config_has_them():
 
 @pytest.mark.parametrize("family", ["t5", "bart", "mbart", "marian"])
 def test_a_seq2seq_model_gets_its_start_token_from_the_data(family):
-    model = build_model(BackboneConfig(family, OPTIONS[family]), auto_class="AutoModelForSeq2SeqLM", facts=FACTS).model
+    model = build_model(
+        BackboneConfig(family, OPTIONS[family]), auto_class="AutoModelForSeq2SeqLM", data_options=DATA_OPTIONS
+    ).model
     labels = torch.tensor([[5, 6, 7]])
-    start = torch.tensor([[FACTS["decoder_start_token_id"], 5, 6]])
+    start = torch.tensor([[DATA_OPTIONS["decoder_start_token_id"], 5, 6]])
     if family != "mbart":  # which wraps the last token around instead
         model.eval()
         expected = model(input_ids=labels, decoder_input_ids=start).logits
         assert torch.equal(model(input_ids=labels, labels=labels).logits, expected)
-    assert model.generation_config.decoder_start_token_id == FACTS["decoder_start_token_id"]
+    assert model.generation_config.decoder_start_token_id == DATA_OPTIONS["decoder_start_token_id"]
 
 
 def test_special_tokens_that_were_given_or_are_in_the_vocabulary_stay():
-    config = build_model(BackboneConfig("bart", {**OPTIONS["bart"], "eos_token_id": 7}), facts=FACTS).model.config
+    config = build_model(
+        BackboneConfig("bart", {**OPTIONS["bart"], "eos_token_id": 7}), data_options=DATA_OPTIONS
+    ).model.config
     assert (config.eos_token_id, config.bos_token_id, config.decoder_start_token_id) == (7, 0, 2)
 
 
 def test_an_option_may_repeat_what_the_data_says_but_not_contradict_it():
-    build_model(BackboneConfig("bert", {**BERT, "vocab_size": 60}), facts=FACTS)
+    build_model(BackboneConfig("bert", {**BERT, "vocab_size": 60}), data_options=DATA_OPTIONS)
     with pytest.raises(InputError, match="option vocab_size is 61, but the data makes it 60; leave it out"):
-        build_model(BackboneConfig("bert", {**BERT, "vocab_size": 61}), facts=FACTS)
+        build_model(BackboneConfig("bert", {**BERT, "vocab_size": 61}), data_options=DATA_OPTIONS)
     with pytest.raises(InputError, match="option n_embd is 32, but the data makes it 48"):
-        build_model(BackboneConfig("gpt2", OPTIONS["gpt2"]), facts={"hidden_size": 48})
+        build_model(BackboneConfig("gpt2", OPTIONS["gpt2"]), data_options={"hidden_size": 48})
 
 
 @pytest.mark.parametrize(("model_type", "pretrained", "came"), [(None, None, "neither"), ("bert", "folder", "both")])
@@ -162,7 +168,9 @@ def test_pretrained_weights_come_from_the_folder_and_the_norm_goes_in_behind(tmp
     source = tiny("bert", "AutoModelForMaskedLM")
     source.to(torch.float16).save_pretrained(tmp_path / "plain")
     pretrained = BackboneConfig(pretrained=str(tmp_path / "plain"), options={"hidden_dropout_prob": 0.3})
-    built = build_model(pretrained, NormSpec("layernorm_simple"), facts=FACTS, auto_class="AutoModelForMaskedLM")
+    built = build_model(
+        pretrained, NormSpec("layernorm_simple"), data_options=DATA_OPTIONS, auto_class="AutoModelForMaskedLM"
+    )
     assert len(built.sites) == built.norms_total == 6 and built.model.training
     assert built.model.config.hidden_dropout_prob == built.model.bert.embeddings.dropout.p == 0.3
     expected = values(source)
@@ -172,17 +180,17 @@ def test_pretrained_weights_come_from_the_folder_and_the_norm_goes_in_behind(tmp
 
 
 @pytest.mark.parametrize(
-    ("options", "facts", "message"),
+    ("options", "data_options", "message"),
     [
         ({"hiden_size": 3}, {}, "has no option 'hiden_size'; did you mean 'hidden_size'?"),
         ({"vocab_size": 9}, {"vocab_size": 60}, "option vocab_size is 9, but the data makes it 60"),
         ({}, {"vocab_size": 61}, "embeddings.word_embeddings.weight is (60, 32) there and (61, 32) in the"),
     ],
 )
-def test_pretrained_weights_that_do_not_fit_are_refused(tmp_path, options, facts, message):
+def test_pretrained_weights_that_do_not_fit_are_refused(tmp_path, options, data_options, message):
     tiny("bert").save_pretrained(tmp_path / "plain")
     with pytest.raises(InputError) as caught:
-        build_model(BackboneConfig(pretrained=str(tmp_path / "plain"), options=options), facts=facts)
+        build_model(BackboneConfig(pretrained=str(tmp_path / "plain"), options=options), data_options=data_options)
     assert message in str(caught.value)
 
 
@@ -202,7 +210,7 @@ def saved_with_norms(tmp_path):
 @pytest.mark.parametrize(("auto_class", "cls"), [("AutoModelForMaskedLM", BertForMaskedLM), ("AutoModel", BertModel)])
 def test_a_model_saved_with_norms_or_its_backbone_can_be_trained_further(saved_with_norms, auto_class, cls, caplog):
     model, pretrained = saved_with_norms
-    built = build_model(pretrained, facts=FACTS, auto_class=auto_class)
+    built = build_model(pretrained, data_options=DATA_OPTIONS, auto_class=auto_class)
     assert type(built.model) is cls and built.model.training and built.sites == []
     assert {site.kind for site in norm_sites(built.model)} == {"app.norms"}
     found, expected = values(built.model), values(model if cls is BertForMaskedLM else model.bert)
@@ -231,8 +239,8 @@ def test_half_precision_weights_with_norms_are_trained_in_full_precision(tmp_pat
 def test_a_backbone_saved_with_norms_can_take_a_fresh_head_and_other_dropout(saved_with_norms):
     model, pretrained = saved_with_norms
     pretrained = BackboneConfig(pretrained=pretrained.pretrained, options={"hidden_dropout_prob": 0.3})
-    facts = {**FACTS, "num_labels": 5}
-    built = build_model(pretrained, facts=facts, auto_class="AutoModelForTokenClassification").model
+    data_options = {**DATA_OPTIONS, "num_labels": 5}
+    built = build_model(pretrained, data_options=data_options, auto_class="AutoModelForTokenClassification").model
     assert built.classifier.out_features == 5 and built.bert.embeddings.dropout.p == 0.3
     assert type(built.bert.embeddings.LayerNorm) is type(model.bert.embeddings.LayerNorm)
     expected = values(model.bert)

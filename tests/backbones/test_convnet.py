@@ -55,8 +55,8 @@ def test_it_trains_with_every_norm(name):
 
 def test_size_and_channels_follow_the_data():
     backbone = BackboneConfig("convnet", {"channels": [4, 6], "kernel_size": 3})
-    facts = {"image_size": [17, 9], "num_channels": 3, "vocab_size": 60}
-    model = build_model(backbone, facts=facts).model
+    data_options = {"image_size": [17, 9], "num_channels": 3, "vocab_size": 60}
+    model = build_model(backbone, data_options=data_options).model
     assert model(pixel_values=torch.zeros(2, 3, 17, 9)).last_hidden_state.shape == (2, 1, 6 * 4 * 2)
     assert model.config.hidden_size == 6 * 4 * 2
 

@@ -5,7 +5,7 @@ import torch
 import transformers
 from torch import nn
 
-from app.backbones import inject_norms, is_norm, load_model, ordinary_model, save_model
+from app.backbones import inject_norms, is_norm, load_model, save_model, to_stock_model
 from app.norms import Norm, norm_names, register_norm
 from app.norms import registry as norm_registry
 from tests.backbones.families import FAMILIES, outputs, tiny
@@ -26,7 +26,7 @@ def _randomized(model: nn.Module) -> nn.Module:
 
 def _assert_loads_plainly(model, family, folder, auto_class=transformers.AutoModel):
     state = torch.get_rng_state()
-    ordinary = ordinary_model(model)
+    ordinary = to_stock_model(model)
     assert torch.equal(torch.get_rng_state(), state)
     save_model(ordinary, folder)
     for loaded in (auto_class.from_pretrained(folder), load_model(folder)):
@@ -42,7 +42,7 @@ def test_layernorm_simple_is_ordinary_where_the_model_has_layernorms(family, tmp
     inject_norms(model, "layernorm_simple")
     _randomized(model)
     if family in RMS_FAMILIES:
-        assert ordinary_model(model) is None
+        assert to_stock_model(model) is None
     else:
         _assert_loads_plainly(model, family, tmp_path / "saved")
 
@@ -59,7 +59,7 @@ def test_what_a_norm_computes_decides(family, name, tmp_path):
     if name in expected:
         _assert_loads_plainly(model, family, tmp_path / "saved")
     else:
-        assert ordinary_model(model) is None
+        assert to_stock_model(model) is None
 
 
 def test_a_norm_of_ones_own_is_judged_in_the_same_way(monkeypatch, tmp_path):
@@ -79,7 +79,7 @@ def test_a_norm_of_ones_own_is_judged_in_the_same_way(monkeypatch, tmp_path):
     inject_norms(model, "mine")
     _assert_loads_plainly(_randomized(model), "bert", tmp_path / "saved")
     inject_norms(model, "capped", sites=["layer.1"])
-    assert ordinary_model(model) is None
+    assert to_stock_model(model) is None
 
 
 def test_some_sites_and_several_norms(tmp_path):
@@ -89,14 +89,14 @@ def test_some_sites_and_several_norms(tmp_path):
     _randomized(model)
     _assert_loads_plainly(model, "gpt2", tmp_path / "saved", transformers.AutoModelForCausalLM)
     inject_norms(model, "detachnorm", sites=["h.1.ln_2"])  # the same outputs, and other gradients
-    assert ordinary_model(model) is None
+    assert to_stock_model(model) is None
 
 
 def test_another_eps_is_another_norm():
     model = tiny("bert")
     inject_norms(model, "layernorm")
     model.embeddings.LayerNorm.eps = 1e-3
-    assert ordinary_model(model) is None
+    assert to_stock_model(model) is None
 
 
 def test_a_model_of_ours_is_not_one_of_transformers():
@@ -104,11 +104,11 @@ def test_a_model_of_ours_is_not_one_of_transformers():
     from app.norms import NormSpec
 
     model = build_model(BackboneConfig("convnet"), NormSpec("layernorm_simple")).model
-    assert ordinary_model(model) is None
+    assert to_stock_model(model) is None
 
 
 def test_an_untouched_model_is_ordinary(tmp_path):
     model = _randomized(tiny("bert"))
-    ordinary = ordinary_model(model)
+    ordinary = to_stock_model(model)
     assert [type(m) for m in ordinary.modules() if is_norm(m)] == [nn.LayerNorm] * 5
     assert all(torch.equal(a, b) for a, b in zip(outputs(ordinary, "bert"), outputs(model, "bert"), strict=True))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from app.benchmark.__main__ import main
-from app.benchmark.baselines import REFERENCE, contenders
+from app.benchmark.baselines import REFERENCE, baselines
 from app.benchmark.norms import compare, saved_bytes
 from app.norms import build_norm, norm_names
 from tests.norms.cases import draw, leaf
@@ -33,7 +33,7 @@ def test_one_norm_with_its_formulas(capsys):
 @pytest.mark.parametrize("name", ["layernorm_simple", "detachnorm", "adanorm"])
 def test_plain_formulas_are_the_norms(name):
     x, g = leaf(draw(5, 16)), draw(5, 16, seed=2)
-    norm, plain = build_norm(name, 16), contenders(16, "cpu")[f"{name}, plain formula"]
+    norm, plain = build_norm(name, 16), baselines(16, "cpu")[f"{name}, plain formula"]
     torch.testing.assert_close(plain(x), norm(x))
     torch.testing.assert_close(torch.autograd.grad(plain(x), x, g), torch.autograd.grad(norm(x), x, g))
 
@@ -42,7 +42,7 @@ def test_the_authors_formulas_by_hand():
     x = torch.tensor([[1.0, 2.0, 3.0, 6.0]], dtype=torch.float64, requires_grad=True)
     sigma = (14 / 3) ** 0.5 + 1e-5  # sample deviation: squares 4 1 0 9 over 3, eps outside
     y = torch.tensor([[-2.0, -1.0, 0.0, 3.0]], dtype=torch.float64) / sigma
-    rivals = contenders(4, "cpu")
+    rivals = baselines(4, "cpu")
     torch.testing.assert_close(rivals["adanorm, the authors'"](x), y * (1 - 0.1 * y))
     torch.testing.assert_close(rivals["detachnorm, the authors'"](x), y)
     (gradient,) = torch.autograd.grad(rivals["detachnorm, the authors'"](x).sum(), x)
@@ -87,4 +87,4 @@ def test_without_a_gpu_a_line_says_so(capsys):
 
 def test_layer_norm_is_the_reference():
     x = draw(3, 8)
-    torch.testing.assert_close(contenders(8, "cpu")[REFERENCE].double()(x), F.layer_norm(x, (8,)))
+    torch.testing.assert_close(baselines(8, "cpu")[REFERENCE].double()(x), F.layer_norm(x, (8,)))

@@ -106,7 +106,7 @@ def test_growth_and_processes_change_one_thing_a_line(monkeypatch):
             "peak_rss_bytes": 1}).__class__(1, speed, speed, speed, {}, 1.0, 1.0)  # fmt: skip
 
     monkeypatch.setattr(scaling, "time_fit", time_fit)
-    lines = list(scaling.growth(["--norm=none"], 1, 1))
+    lines = list(scaling.size_scaling(["--norm=none"], 1, 1))
     assert asked[0] == (["--norm=none"], None) and all(args[0] == "--norm=none" for args, _ in asked)
     assert lines[3].split("|")[3].strip() == "2.00"  # half as fast as the first
     asked.clear()

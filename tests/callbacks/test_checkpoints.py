@@ -28,5 +28,5 @@ def test_a_run_that_goes_on_drops_weights_of_steps_that_it_makes_again(tmp_path)
 
 def test_a_validation_without_the_score_that_chooses_the_best_is_answered(tmp_path):
     task = SimpleNamespace(scores={"val/loss": 1.0})
-    with pytest.raises(InputError, match="gave no val/bleu.*share"):
+    with pytest.raises(InputError, match="gave no val/bleu.*fraction"):
         RunCheckpoint("val/bleu", "max").on_validation_end(trainer(tmp_path), task)

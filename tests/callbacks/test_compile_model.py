@@ -15,7 +15,12 @@ CASE = CASES["classification"]
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch warns of itself while it compiles
 def test_a_compiled_run_draws_the_same_dropout_and_learns_the_same(train, tiny_texts, tmp_path):
-    flags = [*CASE.arguments(tiny_texts), "--trainer.max_epochs=2", "--watch_norms_every_steps=3", "--norm=adanorm"]
+    flags = [
+        *CASE.arguments(tiny_texts),
+        "--trainer.max_epochs=2",
+        "--norm_diagnostics_every_n_steps=3",
+        "--norm=adanorm",
+    ]
     assert train("fit", CASE.config, *flags, "--run_root=eager") == 0
     torch._dynamo.utils.counters.clear()
     # stopped after an update in which norms are not watched: what goes on is compiled first without their hooks

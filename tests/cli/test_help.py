@@ -25,7 +25,7 @@ def test_the_overview_names_every_command_and_imports_nothing_large(flag):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--help"], "--watch_norms_every_steps"),
+        (["--help"], "--norm_diagnostics_every_n_steps"),
         (re.findall(r"(--model.help) .* as ([\w.]+)", OVERVIEW)[0], "--model.classifier_dropout"),
         (re.findall(r"(--data.help) .* as ([\w.]+)", OVERVIEW)[0], "--data.label_column"),
     ],

@@ -72,7 +72,7 @@ def test_train_starts_from_a_pretrained_folder_with_its_tokenizer(encoder, train
         f"--model.backbone={{model_type: null, options: {{}}, pretrained: {encoder}}}",
         f"--data.tokenizer={{kind: pretrained, pretrained: {encoder}}}",
         *(f"--data.source={tiny_texts}", "--data.train_probe=false", "--norm=layernorm", "--test_after_fit=false"),
-        *("--trainer.max_steps=1", "--trainer.limit_val_batches=1", "--watch_norms_every_steps=null"),
+        *("--trainer.max_steps=1", "--trainer.limit_val_batches=1", "--norm_diagnostics_every_n_steps=null"),
     ]
     assert train("fit", "configs/quickstart.yaml", *arguments) == 0
     result = read_result(only_run(tmp_path / "runs"))

@@ -29,12 +29,12 @@ def run(train, short, tmp_path):
 
 
 def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
-    assert train("fit", QUICK, *short, "--pictures", "true") == 0
+    assert train("fit", QUICK, *short, "--plots", "true") == 0
     run = only_run(tmp_path / "runs")
     assert run == tmp_path / "runs/classification/rt/adanorm(k=0.1,scale=1)/seed1"
     names = {path.name for path in run.iterdir()}
     assert names >= {
-        "config.yaml", "facts.json", "metrics.jsonl", "checkpoints", "norm_sites.csv", "curves.svg", "result.json",
+        "config.yaml", "data_spec.json", "metrics.jsonl", "checkpoints", "norm_sites.csv", "curves.svg", "result.json",
         "tensorboard",
     }  # fmt: skip
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}

@@ -30,7 +30,7 @@ def fitted(request, tmp_path_factory, tiny_bytes):
     if request.param == "gpt2":
         settings = [argument for argument in settings if not argument.startswith("--model.backbone.")]
     settings += [f"--run_root={root}", f"--data.cache_dir={root / 'cache'}", *FAMILIES[request.param]]
-    settings.append("--pictures=true")
+    settings.append("--plots=true")
     assert main(["fit", "--config", str(ROOT / CONFIG), *settings]) == 0
     return only_run(root)
 

@@ -91,7 +91,7 @@ def test_a_form_can_be_asked_for(predict, capsys):
 def test_pieces_change_nothing_and_flow(predict, tmp_path, capsys, monkeypatch):
     assert predict("--output", tmp_path / "whole.jsonl") == 0
     capsys.readouterr()
-    monkeypatch.setattr(TextClassificationData, "predict_piece", 2)
+    monkeypatch.setattr(TextClassificationData, "predict_chunk_size", 2)
     monkeypatch.setattr("app.cli.predict.PredictProgress", partial(PredictProgress, every_s=0))
     assert predict() == 0
     captured = capsys.readouterr()
@@ -118,7 +118,7 @@ def test_it_writes_all_records_whatever_the_devices(predict, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_nothing_half_written(number, predict, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(TextClassificationData, "predict_piece", 2)
+    monkeypatch.setattr(TextClassificationData, "predict_chunk_size", 2)
     step = Classification.predict_step
 
     def stopped(model, batch, batch_idx):
@@ -155,7 +155,7 @@ def test_a_pipe_or_a_device_is_written_to_and_stays_what_it_is(tmp_path):
 
 def test_an_older_run_reads_its_data(fitted, predict, tiny_texts, tmp_path, capsys):
     shutil.copytree(fitted, tmp_path / "older")
-    (tmp_path / "older/facts.json").unlink()
+    (tmp_path / "older/data_spec.json").unlink()
     assert predict(run=tmp_path / "older") == 2
     assert "no such file" in capsys.readouterr().err
     assert predict("--data.source", tiny_texts, run=tmp_path / "older") == 0
@@ -166,8 +166,8 @@ def test_an_older_run_reads_its_data(fitted, predict, tiny_texts, tmp_path, caps
 
 def test_facts_of_another_run_are_refused_by_the_checkpoint(fitted, predict, tmp_path, capsys):
     shutil.copytree(fitted, tmp_path / "other")
-    facts = json.loads((fitted / "facts.json").read_text())
-    (tmp_path / "other/facts.json").write_text(json.dumps({**facts, "labels": ["bad", "good"]}))
+    data_spec = json.loads((fitted / "data_spec.json").read_text())
+    (tmp_path / "other/data_spec.json").write_text(json.dumps({**data_spec, "labels": ["bad", "good"]}))
     assert predict(run=tmp_path / "other") == 2
     assert "classes neg, pos, this run has bad, good" in capsys.readouterr().err.splitlines()[-1]
 
@@ -175,9 +175,9 @@ def test_facts_of_another_run_are_refused_by_the_checkpoint(fitted, predict, tmp
 @pytest.mark.parametrize("content", ["{", "[]", '{"labels": ["a", "b"], "tokenizer": {}}'])
 def test_broken_facts_are_answered(content, fitted, predict, tmp_path, capsys):
     shutil.copytree(fitted, tmp_path / "broken")
-    (tmp_path / "broken/facts.json").write_text(content)
+    (tmp_path / "broken/data_spec.json").write_text(content)
     assert predict(run=tmp_path / "broken") == 2
-    assert "facts.json: is not what the run wrote" in one_answer(capsys)
+    assert "data_spec.json: is not what the run wrote" in one_answer(capsys)
 
 
 WRONG = {

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from app.batches import TextBatch
-from app.callbacks import EventFiles, LastWords, MetricsFile
+from app.callbacks import ErrorContext, EventFiles, MetricsFile
 from app.cli.errors import explain
 from app.cli.output import _thread_excepthook
 from app.datamodules.batching.loader import PlanLoader
@@ -23,9 +23,9 @@ from app.datamodules.image_classification.reader import read_labelled_images
 from app.datamodules.io.files import read_bytes
 from app.datamodules.io.tables import label_value, read_rows
 from app.errors import InputError
-from app.runs.atomic_write import whole_file
+from app.runs.atomic_write import atomic_write
 from app.runs.checkpoint_file import check_checkpoint
-from app.runs.folder import checkpoint_to_go_on_from, mend_last
+from app.runs.folder import repair_last_checkpoint, resolve_resume_checkpoint
 from app.runs.metrics_file import read_events
 
 
@@ -143,7 +143,7 @@ def batch(count, length):
 
 
 def test_out_of_memory_in_evaluation_names_the_batch_and_the_setting(tmp_path):
-    words = LastWords("data.batch_tokens (64)", "data.eval_batch_factor (4)")
+    words = ErrorContext("data.batch_tokens (64)", "data.eval_batch_factor (4)")
     trainer = SimpleNamespace(global_step=30, default_root_dir=str(tmp_path))
     words.on_validation_batch_start(trainer, None, batch(2, 7), 0)
     words.on_validation_batch_end(trainer, None, None, batch(2, 7), 0)
@@ -169,17 +169,17 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path, at_most_100_byt
     path = tmp_path / "file"
     path.write_text("former")
     with pytest.raises(InputError, match=r"file: cannot be written \(File too large\); raise the limit"):
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             part.write_text("x" * 5000)
     with pytest.raises(InputError, match=r"file: cannot be written \(File too large\)"):
-        with whole_file(path) as part, open(part, "wb") as stream:
+        with atomic_write(path) as part, open(part, "wb") as stream:
             torch.save({"a": torch.zeros(1000)}, stream)
     with pytest.raises(KeyError):
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             part.write_text("new")
             raise KeyError
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"file": "former"}
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text("new")
     assert path.read_text() == "new"
 
@@ -220,7 +220,7 @@ FULL = {key: {} for key in ("run_record", "loops", "optimizer_states", "lr_sched
 def test_soundness_is_told_from_every_kind_of_damage(tmp_path):
     path = tmp_path / "a.ckpt"
     save(path, **FULL)
-    assert check_checkpoint(path, to_go_on=True) == 7
+    assert check_checkpoint(path, to_resume=True) == 7
     whole = path.read_bytes()
     middle = len(whole) // 2
     damages = {
@@ -247,28 +247,28 @@ def test_soundness_is_told_from_every_kind_of_damage(tmp_path):
     save(path)
     assert check_checkpoint(path) == 7
     with pytest.raises(InputError, match="holds weights alone"):
-        check_checkpoint(path, to_go_on=True)
+        check_checkpoint(path, to_resume=True)
 
 
 def test_last_is_the_newest_sound_one(tmp_path):
     last, best = (tmp_path / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
     with pytest.raises(InputError, match="there is no file"):
-        checkpoint_to_go_on_from(tmp_path / "nowhere", "last")
-    assert checkpoint_to_go_on_from(tmp_path, "last") is None, "it was ended before its first checkpoint"
+        resolve_resume_checkpoint(tmp_path / "nowhere", "last")
+    assert resolve_resume_checkpoint(tmp_path, "last") is None, "it was ended before its first checkpoint"
     save(best, **FULL)
-    assert checkpoint_to_go_on_from(tmp_path, "last") == best
+    assert resolve_resume_checkpoint(tmp_path, "last") == best
     save(last, **FULL)
-    assert checkpoint_to_go_on_from(tmp_path, "last") == last
+    assert resolve_resume_checkpoint(tmp_path, "last") == last
     os.truncate(last, 100)
-    assert checkpoint_to_go_on_from(tmp_path, "last") == best
-    mend_last(tmp_path, best)
+    assert resolve_resume_checkpoint(tmp_path, "last") == best
+    repair_last_checkpoint(tmp_path, best)
     assert last.read_bytes() == best.read_bytes()
     last.unlink()  # it may be best.ckpt by another name
     save(last)  # weights alone
-    assert checkpoint_to_go_on_from(tmp_path, "last") == best
+    assert resolve_resume_checkpoint(tmp_path, "last") == best
     best.write_bytes(b"")
     with pytest.raises(InputError, match=r"last.ckpt holds weights alone.*best.ckpt .*is empty; .*begin a new run"):
-        checkpoint_to_go_on_from(tmp_path, "last")
+        resolve_resume_checkpoint(tmp_path, "last")
 
 
 def test_numbers_that_are_none_are_named_with_their_line(tmp_path):

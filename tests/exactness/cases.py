@@ -26,7 +26,7 @@ class Case:
 
     def arguments(self, source: Path) -> list[str]:
         """All but the run folder; no pictures, which take longer than these runs."""
-        return [*self.small, "--pictures=false", f"--data.source={source}"]
+        return [*self.small, "--plots=false", f"--data.source={source}"]
 
 
 def _sizes(sizes: dict[str, int | float]) -> tuple[str, ...]:

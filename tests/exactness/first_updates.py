@@ -83,7 +83,7 @@ def measure(config: Path, folder: Path, sources: dict[str, Path]) -> dict[str, A
         [
             *("fit", "--config", str(ROOT / config), *tiny_data_arguments(config, folder, sources)),
             *SMALLER.get(config.stem, ()),
-            *(f"--run_root={folder / 'runs'}", "--data.workers=0", "--pictures=false", "--test_after_fit=false"),
+            *(f"--run_root={folder / 'runs'}", "--data.workers=0", "--plots=false", "--test_after_fit=false"),
             *(f"--trainer.max_steps={UPDATES}", "--trainer.max_epochs=-1", "--trainer.log_every_n_steps=1"),
             *("--trainer.accumulate_grad_batches=1", "--trainer.limit_train_batches=2"),  # of an epoch: it ends on an
             *("--trainer.val_check_interval=1.0", "--trainer.check_val_every_n_epoch=10"),  # update that is validated

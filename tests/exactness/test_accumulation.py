@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from app.backbones import BackboneConfig
-from app.batches import DataFacts, TextBatch
+from app.batches import DataSpec, TextBatch
 from app.norms import NormSpec
 from app.tasks import Classification
 from app.tasks.optimization import OptimizerConfig
@@ -15,9 +15,9 @@ def task():
         "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32,
         "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
     }  # fmt: skip
-    facts = DataFacts({"vocab_size": 30, "pad_token_id": 0}, ("a", "b"))
+    data_spec = DataSpec({"vocab_size": 30, "pad_token_id": 0}, ("a", "b"))
     model = Classification(
-        BackboneConfig("bert", options), OptimizerConfig(), NormSpec("adanorm"), facts, classifier_dropout=0.0
+        BackboneConfig("bert", options), OptimizerConfig(), NormSpec("adanorm"), data_spec, classifier_dropout=0.0
     )
     return model.double()
 

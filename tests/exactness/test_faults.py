@@ -72,7 +72,7 @@ def sound(root):
     """The one run folder in which no file was left half-written and the last checkpoint is sound."""
     (config,) = root.rglob("config.yaml")
     assert not [path for path in config.parent.rglob("*") if path.suffix in (".part", ".tmp")]
-    check_checkpoint(config.parent / "checkpoints/last.ckpt", to_go_on=True)
+    check_checkpoint(config.parent / "checkpoints/last.ckpt", to_resume=True)
     return config.parent
 
 
@@ -88,8 +88,8 @@ def test_last_falls_back_to_best_and_comes_out_the_same(train, capsys, tmp_path,
         train("fit", CASE.config, *settings, *killer)
     (last,) = (tmp_path / "runs").rglob("last.ckpt")
     best = last.with_name("best.ckpt")
-    step = check_checkpoint(best, to_go_on=True)
-    assert step < check_checkpoint(last, to_go_on=True)
+    step = check_checkpoint(best, to_resume=True)
+    assert step < check_checkpoint(last, to_resume=True)
     zero_middle(last)
     capsys.readouterr()
     assert train("fit", CASE.config, *settings, "--ckpt_path", "last") == 0
@@ -119,7 +119,7 @@ def test_without_a_sound_checkpoint_nothing_is_begun_or_overwritten(train, capsy
 def test_a_full_disk(hook, time, file, train, capsys, settings, reference, small_disk):
     place = f"--run_root={small_disk}"
     filler = at("faults.FillDisk", hook, time, folder=small_disk, leave=8192)
-    assert train("fit", CASE.config, *settings, place, *filler, "--pictures=true") == 2
+    assert train("fit", CASE.config, *settings, place, *filler, "--plots=true") == 2
     answer = one_answer(capsys)
     assert f"error: {small_disk}" in answer and f"{file}: cannot be written (No space left on device)" in answer
     if hook != "on_fit_start":

@@ -16,7 +16,7 @@ from tests.exactness.compare import differences
 from tests.exactness.launch import by_fork, by_lightning, by_torchrun
 
 EXACT = ["--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", "--trainer.precision=64-true"]
-EXACT += ["--watch_norms_every_steps=2"]
+EXACT += ["--norm_diagnostics_every_n_steps=2"]
 
 
 def launch(root, task, source, *arguments, processes=1, by=by_fork, succeeds=True):
@@ -121,7 +121,7 @@ def test_another_number_of_processes_goes_on_only_when_allowed(runs, tmp_path, c
     arguments += ["--trainer.strategy=auto", f"--run_root={tmp_path}", "--ckpt_path=last"]
     assert main(arguments) == 2
     assert "processes 2, this run has 1" in capsys.readouterr().err
-    assert main([*arguments, "--allow_other_processes", "true"]) == 0
+    assert main([*arguments, "--allow_world_size_change", "true"]) == 0
     assert read_result(only_run(tmp_path))["final"]["epoch"] == 3
 
 

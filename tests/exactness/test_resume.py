@@ -23,7 +23,7 @@ KILLS = {
 VARIANTS = {
     "each step kept": ("classification", ["--checkpoint_every_steps", 1]),
     "each third step kept, norms watched": ("classification", [
-        "--checkpoint_every_steps", 3, "--watch_norms_every_steps", 2, "--norm", "adanorm",
+        "--checkpoint_every_steps", 3, "--norm_diagnostics_every_n_steps", 2, "--norm", "adanorm",
     ]),
     "epochs kept": ("classification", []),
     "accumulated, patience": ("classification", [

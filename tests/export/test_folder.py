@@ -19,8 +19,8 @@ from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
 
 QUICK = (
-    "--trainer.max_epochs=1", "--watch_norms_every_steps=null", "--test_after_fit=false", "--data.train_probe=false",
-    "--pictures=false",
+    "--trainer.max_epochs=1", "--norm_diagnostics_every_n_steps=null", "--test_after_fit=false",
+    "--data.train_probe=false", "--plots=false",
 )  # fmt: skip
 GPT2 = "{model_type: gpt2, options: {n_embd: 32, n_layer: 2, n_head: 4, n_positions: 128}}"
 BYTES = "configs/language_modeling/tiny.yaml"

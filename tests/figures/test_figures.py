@@ -26,10 +26,10 @@ def words(path):
 
 
 @pytest.mark.parametrize("suffix", ["svg", "pdf"])
-@pytest.mark.parametrize("curve_axes", ["one", "two"])
-def test_curves_of_one_run(tmp_path, curve_axes, suffix):
+@pytest.mark.parametrize("twin_axes", [False, True])
+def test_curves_of_one_run(tmp_path, twin_axes, suffix):
     path = tmp_path / f"curves.{suffix}"
-    draw_curves([validated(1), validated(2)], ["loss"], "the title", path, curve_axes, best_step=10)
+    draw_curves([validated(1), validated(2)], ["loss"], "the title", path, twin_axes, best_step=10)
     if suffix == "svg":
         text = words(path)
         assert all(word in text for word in ("the title", "epoch", "train", "valid", "best epoch (1)", "loss (nats)"))

@@ -30,7 +30,7 @@ def test_cut_back_drops_later_steps_and_goes_on_from_there(tmp_path):
     for step in (10, 20, 30):
         file.log_metrics({"epoch": 1, "train/loss": step / 100}, step=step)
     resumed = MetricsFile(tmp_path)
-    resumed.cut_back({"step": 20, "epoch": 1, "train/loss": 0.2})
+    resumed.truncate_to({"step": 20, "epoch": 1, "train/loss": 0.2})
     resumed.log_metrics({"epoch": 1, "val/loss": 0.7}, step=20)
     resumed.log_metrics({"epoch": 1, "train/loss": 0.1}, step=30)
     assert [event["step"] for event in read_events(tmp_path)] == [10, 20, 30]
@@ -42,13 +42,13 @@ def test_what_joined_a_line_after_the_checkpoint_is_dropped(tmp_path):
     file.log_metrics({"epoch": 1, "train/loss": 0.5}, step=10)
     known = file.last
     file.log_metrics({"epoch": 1, "val/loss": 0.6}, step=10)
-    MetricsFile(tmp_path).cut_back(known)
+    MetricsFile(tmp_path).truncate_to(known)
     assert read_events(tmp_path) == [{"step": 10, "epoch": 1, "train/loss": 0.5}]
 
 
 def test_a_run_that_begins_has_no_events(tmp_path):
     MetricsFile(tmp_path).log_metrics({"epoch": 1, "train/loss": 0.5}, step=10)
-    MetricsFile(tmp_path).cut_back(None)
+    MetricsFile(tmp_path).truncate_to(None)
     assert read_events(tmp_path) == []
 
 
@@ -57,6 +57,6 @@ def test_a_torn_last_line_is_passed_over_and_removed(tmp_path):
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"step": 20, "ep')
     assert [event["step"] for event in read_events(tmp_path)] == [10]
-    MetricsFile(tmp_path).cut_back({"step": 10, "epoch": 1, "train/loss": 0.5})
+    MetricsFile(tmp_path).truncate_to({"step": 10, "epoch": 1, "train/loss": 0.5})
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [10]

@@ -1,4 +1,4 @@
-"""Start a study as a person would, and look at what its cells have left."""
+"""Start a study as a person would, and look at what its trials have left."""
 
 import os
 import subprocess
@@ -15,12 +15,12 @@ def start(path, root, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
-def scores(cells):
-    return [(result_of(cell)["test"], result_of(cell)["final"]) for cell in cells]
+def scores(trials):
+    return [(result_of(trial)["test"], result_of(trial)["final"]) for trial in trials]
 
 
-def wait_for_checkpoint(cell, seconds=120):
+def wait_for_checkpoint(trial, seconds=120):
     deadline = time.monotonic() + seconds
-    while checkpoint_of(cell) is None:
-        assert time.monotonic() < deadline, f"{cell.name} has written no checkpoint"
+    while checkpoint_of(trial) is None:
+        assert time.monotonic() < deadline, f"{trial.name} has written no checkpoint"
         time.sleep(0.01)

@@ -17,7 +17,11 @@ def inspected(train, sources, tmp_path):
 
     def run(task, *arguments):
         case = CASES[task]
-        settings = [*case.arguments(sources[case.data]), "--test_after_fit=false", "--watch_norms_every_steps=null"]
+        settings = [
+            *case.arguments(sources[case.data]),
+            "--test_after_fit=false",
+            "--norm_diagnostics_every_n_steps=null",
+        ]
         callback = "--trainer.callbacks+=app.callbacks.InspectModel"
         assert train("fit", case.config, *settings, *arguments, callback) == 0
         (path,) = (tmp_path / "runs").rglob("inspection.json")

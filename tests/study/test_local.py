@@ -1,33 +1,33 @@
-"""A real small study on this machine: killed, gone on with, with a cell that fails; every number as if nothing was."""
+"""A real small study on this machine: killed, gone on with, with a trial that fails; every number as if nothing was."""
 
 import signal
 
 from app.study.plan import read_study
 from app.study.table import status_lines
-from app.study.trials import is_running, last_words, state_of
+from app.study.trials import is_running, last_log_line, state_of
 from tests.study.runs import scores, start, wait_for_checkpoint
 
 
 def test_a_study_that_was_killed_goes_on_to_the_same_numbers(study, tmp_path):
     path = study()
-    cells = read_study(path).cells(tmp_path / "killed")
+    trials = read_study(path).trials(tmp_path / "killed")
     first = start(path, tmp_path / "killed", "--jobs", "2")
-    wait_for_checkpoint(cells[0])
-    assert is_running(cells[0]) and "running" in status_lines(read_study(path), cells)[0]
+    wait_for_checkpoint(trials[0])
+    assert is_running(trials[0]) and "running" in status_lines(read_study(path), trials)[0]
     first.send_signal(signal.SIGKILL)
     first.communicate()
     second = start(path, tmp_path / "killed", "--jobs", "2")
     output, _ = second.communicate(timeout=300)
     assert second.returncode == 0, output
-    for words in ("2 at a time", "finished: quickstart layernorm seed 1", "2 of 2 cells done"):
+    for words in ("2 at a time", "finished: quickstart layernorm seed 1", "2 of 2 trials done"):
         assert words in output
     third = start(path, tmp_path / "killed")
     output, _ = third.communicate(timeout=60)
-    assert "0 of 2 cells to run" in output and not is_running(cells[0])
+    assert "0 of 2 trials to run" in output and not is_running(trials[0])
     untouched = start(path, tmp_path / "untouched", "--jobs", "2")  # as many threads for each
     output, _ = untouched.communicate(timeout=300)
     assert untouched.returncode == 0, output
-    assert scores(cells) == scores(read_study(path).cells(tmp_path / "untouched"))
+    assert scores(trials) == scores(read_study(path).trials(tmp_path / "untouched"))
 
 
 def test_a_cell_that_fails_is_tried_again_and_does_not_stop_the_others(study, tmp_path):
@@ -36,7 +36,7 @@ def test_a_cell_that_fails_is_tried_again_and_does_not_stop_the_others(study, tm
     output, _ = done.communicate(timeout=300)
     assert done.returncode == 1
     assert output.count("failed, trying again: quickstart detachnorm@patterns-") == 1
-    assert "'nowhere' matches no norm" in output and "2 of 3 cells done" in output
-    cells = read_study(path).cells(tmp_path / "studies")
-    assert [state_of(cell, 1) for cell in cells] == ["finished", "failed", "finished"]
-    assert "matches no norm" in last_words(cells[1])
+    assert "'nowhere' matches no norm" in output and "2 of 3 trials done" in output
+    trials = read_study(path).trials(tmp_path / "studies")
+    assert [state_of(trial, 1) for trial in trials] == ["finished", "failed", "finished"]
+    assert "matches no norm" in last_log_line(trials[1])

@@ -1,4 +1,4 @@
-"""A study's YAML: the commands it makes, what changes a cell, and what is refused."""
+"""A study's YAML: the commands it makes, what changes a trial, and what is refused."""
 
 import shlex
 import subprocess
@@ -30,30 +30,30 @@ def write(tmp_path):
 def test_cells_are_commands_seed_by_seed(write, tmp_path):
     norms = ["layernorm", {"name": "adanorm", "options": {"k": 0.2}, "sites": ["layer.0", "final"]}]
     study = read_study(write(norms=norms, overrides={"trainer": {"max_epochs": 3}, "data.source": "a b"}))
-    cells = study.cells(tmp_path / "studies")
-    assert [(cell.norm.name, cell.seed) for cell in cells] == [
+    trials = study.trials(tmp_path / "studies")
+    assert [(trial.norm.name, trial.seed) for trial in trials] == [
         ("layernorm", 1), ("adanorm", 1), ("layernorm", 2), ("adanorm", 2)
     ]  # fmt: skip
-    words = shlex.split(cells[1].command)
+    words = shlex.split(trials[1].command)
     assert words[:3] == ["python", "train.py", "fit"]
     given = dict(zip(words[3::2], words[4::2], strict=True))
-    assert given.pop("--run_root") == str(cells[1].root)
+    assert given.pop("--run_root") == str(trials[1].root)
     assert given == {
         "--config": str(tmp_path / "a.yaml"), "--norm": "adanorm", "--norm.options.k": "0.2",
         "--norm.options.scale": "1.0", "--norm.sites": '["layer.0", "final"]', "--seed_everything": "1",
         "--trainer.max_epochs": "3", "--data.source": "a b",
     }  # fmt: skip
-    assert len({cell.root for cell in cells}) == 4
+    assert len({trial.root for trial in trials}) == 4
     assert study.baseline.name == "layernorm" and study.name == "study" and study.retries == 1
 
 
 def test_what_changes_a_run_changes_its_folder_and_no_other(write, tmp_path):
-    roots = [cell.root for cell in read_study(write()).cells(tmp_path)]
-    assert [cell.root for cell in read_study(write(seeds=[1, 2, 3])).cells(tmp_path)][:4] == roots
-    changed = [cell.root for cell in read_study(write(overrides={"trainer.max_epochs": 9})).cells(tmp_path)]
+    roots = [trial.root for trial in read_study(write()).trials(tmp_path)]
+    assert [trial.root for trial in read_study(write(seeds=[1, 2, 3])).trials(tmp_path)][:4] == roots
+    changed = [trial.root for trial in read_study(write(overrides={"trainer.max_epochs": 9})).trials(tmp_path)]
     assert not set(changed) & set(roots)
     (tmp_path / "a.yaml").write_text("norm: adanorm\n")
-    assert not {cell.root for cell in read_study(write()).cells(tmp_path)} & set(roots)
+    assert not {trial.root for trial in read_study(write()).trials(tmp_path)} & set(roots)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
@@ -61,7 +61,7 @@ def test_every_study_of_ours_is_sound(path, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     study = read_study(path)
     assert study.name == path.stem
-    assert len(study.cells(tmp_path)) == len(study.configs) * len(study.norms) * len(study.seeds)
+    assert len(study.trials(tmp_path)) == len(study.configs) * len(study.norms) * len(study.seeds)
 
 
 def test_a_dry_run_prints_the_commands_and_runs_nothing(write, tmp_path, capsys, monkeypatch):
@@ -70,7 +70,7 @@ def test_a_dry_run_prints_the_commands_and_runs_nothing(write, tmp_path, capsys,
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert len(lines) == 4 and all(line.startswith("python train.py fit --config") for line in lines)
-    assert said.err == "0 of 4 cells done\n"  # and how long the rest takes, once one is
+    assert said.err == "0 of 4 trials done\n"  # and how long the rest takes, once one is
     assert not (tmp_path / "runs").exists()
 
 

@@ -11,34 +11,34 @@ from tests.conftest import ROOT
 from tests.study.runs import scores, start, wait_for_checkpoint
 
 
-def worker_of(cell):
-    """The process of Ray that runs the cell."""
+def worker_of(trial):
+    """The process of Ray that runs the trial."""
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if str(TRAIN) in command and str(cell.root) in command:
+        if str(TRAIN) in command and str(trial.root) in command:
             return process.parent()
-    raise AssertionError(f"{cell.name} is run by no process")
+    raise AssertionError(f"{trial.name} is run by no process")
 
 
 def test_a_study_one_of_whose_workers_is_killed_ends_with_the_same_numbers(study, tmp_path):
     path = study()
-    cells = read_study(path).cells(tmp_path / "ray")
+    trials = read_study(path).trials(tmp_path / "ray")
     on_ray = start(path, tmp_path / "ray", "--engine", "ray")
-    wait_for_checkpoint(cells[0])
-    worker_of(cells[0]).kill()
+    wait_for_checkpoint(trials[0])
+    worker_of(trials[0]).kill()
     output, _ = on_ray.communicate(timeout=300)
     assert on_ray.returncode == 0, output
     for words in (
-        "2 of 2 cells to run, by Ray, as many at a time as have room, 1 CPUs (threads) each",
-        f"failed, trying again: {cells[0].name}, exit status -9: lost by Ray",
-        f"going on: {cells[0].name}",
-        "2 of 2 cells done",
+        "2 of 2 trials to run, by Ray, as many at a time as have room, 1 CPUs (threads) each",
+        f"failed, trying again: {trials[0].name}, exit status -9: lost by Ray",
+        f"going on: {trials[0].name}",
+        "2 of 2 trials done",
     ):
         assert words in output
     local = start(path, tmp_path / "local", "--jobs", str(max(2, len(psutil.Process().cpu_affinity()))))
     output, _ = local.communicate(timeout=300)
     assert local.returncode == 0, output
-    assert scores(cells) == scores(read_study(path).cells(tmp_path / "local"))
+    assert scores(trials) == scores(read_study(path).trials(tmp_path / "local"))
 
 
 def test_what_no_machine_has_is_asked_for_in_vain(study, tmp_path):

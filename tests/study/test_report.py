@@ -40,11 +40,11 @@ def made(tmp_path):
         content = {"configs": [str(tmp_path / "rt.yaml")], "norms": list(results), "seeds": list(seeds), **settings}
         (tmp_path / "study.yaml").write_text(json.dumps(content))
         study = read_study(tmp_path / "study.yaml")
-        cells = study.cells(tmp_path / "studies")
-        for cell in cells:
-            found = results[cell.norm.name].get(cell.seed)
+        trials = study.trials(tmp_path / "studies")
+        for trial in trials:
+            found = results[trial.norm.name].get(trial.seed)
             if found is not None:
-                folder = cell.root / "classification/rt" / cell.norm_label / f"seed{cell.seed}"
+                folder = trial.root / "classification/rt" / trial.norm_label / f"seed{trial.seed}"
                 folder.mkdir(parents=True)
                 (folder / "config.yaml").write_text("")
                 (folder / "result.json").write_text(json.dumps(found))
@@ -53,7 +53,7 @@ def made(tmp_path):
                     for e in (1, 2)
                 ]
                 (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
-        return study, cells
+        return study, trials
 
     return make
 
@@ -163,7 +163,7 @@ def test_status_says_what_is_done_and_how_long_the_rest_takes(made, tmp_path, ca
     made({"layernorm": seeds(75), "adanorm": {1: result(1, 77)}})
     assert main(["status", str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]) == 0
     shown = capsys.readouterr().out
-    assert "5 of 8 cells done; the other 3 take about 3 minutes, one at a time" in shown
+    assert "5 of 8 trials done; the other 3 take about 3 minutes, one at a time" in shown
     assert shown.count("finished") == 5 and shown.count("waiting") == 3
 
 
@@ -178,14 +178,14 @@ def test_translations_are_compared_across_sentences_by_sacrebleu(made, tmp_path)
         norm: {seed: result(seed, 0, **metric, test={"bleu": score}) for seed in (1, 2)}
         for norm, score in (("layernorm", 100.0), ("adanorm", 80.0), ("none", 100.0))
     }
-    study, cells = made(runs, (1, 2))
-    for cell in cells:
-        (folder,) = cell.root.glob("*/*/*/seed*")
-        texts = {"hypothesis": worse if cell.norm.name == "adanorm" else references, "reference": references}
+    study, trials = made(runs, (1, 2))
+    for trial in trials:
+        (folder,) = trial.root.glob("*/*/*/seed*")
+        texts = {"hypothesis": worse if trial.norm.name == "adanorm" else references, "reference": references}
         for name, lines in texts.items():
             (folder / f"test_{name}.txt").write_text("".join(f"{line}\n" for line in lines))
-    (table,) = tables(study, cells)
-    found = {(test.norm.partition("(")[0], test.seed): test for test in sentence_tests(table, cells, "layernorm")}
+    (table,) = tables(study, trials)
+    found = {(test.norm.partition("(")[0], test.seed): test for test in sentence_tests(table, trials, "layernorm")}
     assert set(found) == {("adanorm", 1), ("adanorm", 2), ("none", 1), ("none", 2)}
     ada, none = found["adanorm", 1], found["none", 1]
     assert (ada.bleu, ada.baseline_bleu) == (

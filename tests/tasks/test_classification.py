@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from app.backbones import BackboneConfig
-from app.batches import DataFacts, TextBatch
+from app.batches import DataSpec, TextBatch
 from app.callbacks.reseed import reseed
 from app.errors import InputError
 from app.norms import NormSpec
@@ -19,9 +19,9 @@ OPTIONS = {
 
 
 def task(norm="layernorm", seed=0, vocabulary="", **options):
-    facts = DataFacts({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"), vocabulary=vocabulary)
+    data_spec = DataSpec({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"), vocabulary=vocabulary)
     backbone = BackboneConfig("bert", OPTIONS)
-    return Classification(backbone, OptimizerConfig(), NormSpec(norm), facts, seed=seed, **options)
+    return Classification(backbone, OptimizerConfig(), NormSpec(norm), data_spec, seed=seed, **options)
 
 
 def batch(rows, labels, width=None):

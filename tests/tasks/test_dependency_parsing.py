@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from app.backbones import BackboneConfig
-from app.batches import DataFacts, ParsingBatch
+from app.batches import DataSpec, ParsingBatch
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks import DependencyParsing
@@ -20,7 +20,7 @@ BACKBONES = {"mlp": ("mlp", {"hidden_size": 16}), "biaffine": ("bert", BERT)}
 ENTRIES = {"words": 20, "tags": 8, "characters": 12}
 FEATURES = {"words": 6, "tags": 4, "characters": 5}
 LABELS = ("det", "nsubj", "root")
-FACTS = DataFacts(
+DATA_SPEC = DataSpec(
     {"vocab_size": 30, "pad_token_id": 0}, LABELS, features=ENTRIES, root_labels=(False, False, True),
     score_groups=("punct",),
 )  # fmt: skip
@@ -28,10 +28,10 @@ TREES = [([2, 3, 0, 3], [0, 1, 2, 1]), ([0], [2]), ([2, 0], [1, 2])]
 PARSERS = pytest.mark.parametrize("parser", BACKBONES)
 
 
-def task(parser, norm="layernorm", facts=FACTS, features=FEATURES, seed=0, **settings):
+def task(parser, norm="layernorm", data_spec=DATA_SPEC, features=FEATURES, seed=0, **settings):
     model_type, options = BACKBONES[parser]
     return DependencyParsing(
-        BackboneConfig(model_type, options), OptimizerConfig(), NormSpec(norm), facts, parser,
+        BackboneConfig(model_type, options), OptimizerConfig(), NormSpec(norm), data_spec, parser,
         FeatureConfig(**features), seed=seed, **settings,
     )  # fmt: skip
 
@@ -54,7 +54,7 @@ def batch(trees=TREES, relations=None):
 
     heads = padded(0)
     return ParsingBatch(
-        index=torch.arange(rows), update_units=int(lengths.sum()), is_filler=False, lengths=lengths, words=words,
+        index=torch.arange(rows), loss_denominator=int(lengths.sum()), is_dummy=False, lengths=lengths, words=words,
         tags=torch.where(real, 3 + place % 5, 0),
         characters=torch.where(real.unsqueeze(2), 3 + (place.unsqueeze(1) + torch.arange(3)) % 9, 0),
         input_ids=input_ids, word_of_subword=of_word, attention_mask=(input_ids != 0).long(), heads=heads,
@@ -165,10 +165,10 @@ def test_a_relation_that_training_does_not_have_costs_nothing_and_is_wrong(parse
 
 @PARSERS
 def test_without_relations_there_is_no_las(parser):
-    model = task(parser, facts=dataclasses.replace(FACTS, labels=(), root_labels=())).eval()
+    model = task(parser, data_spec=dataclasses.replace(DATA_SPEC, labels=(), root_labels=())).eval()
     counts = model.evaluate(batch([(heads, [0] * len(heads)) for heads, _ in TREES]))
     assert counts.keys() == {"loss", "uas", "match", "uas_without_punct"}
-    assert model.primary.name == "uas" and not [name for name in model.counted if "las" in name]
+    assert model.primary.name == "uas" and not [name for name in model.ratio_metrics if "las" in name]
 
 
 @PARSERS
@@ -205,7 +205,7 @@ ENCODERS = {
 @pytest.mark.parametrize("model_type", ENCODERS)
 def test_biaffine_takes_any_encoder_and_leaves_nothing_without_a_gradient(model_type):
     model = DependencyParsing(
-        BackboneConfig(model_type, ENCODERS[model_type]), OptimizerConfig(), NormSpec("layernorm"), FACTS,
+        BackboneConfig(model_type, ENCODERS[model_type]), OptimizerConfig(), NormSpec("layernorm"), DATA_SPEC,
         features=FeatureConfig(**FEATURES),
     )  # fmt: skip
     model.train_loss(batch()).objective.backward()
@@ -235,10 +235,12 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_does_not_fit_together_is_refused(wrong):
     (parser, model_type), changes, words = WRONG[wrong]
-    facts = dataclasses.replace(
-        FACTS, features=changes.get("entries", ENTRIES), model_options=changes.get("options", FACTS.model_options)
+    data_spec = dataclasses.replace(
+        DATA_SPEC,
+        features=changes.get("entries", ENTRIES),
+        model_options=changes.get("options", DATA_SPEC.model_options),
     )
     backbone = BackboneConfig(model_type, {} if model_type == "mlp" else changes.get("sizes", BERT))
     with pytest.raises(InputError, match=words):
         features = FeatureConfig(**changes.get("features", FEATURES))
-        DependencyParsing(backbone, OptimizerConfig(), NormSpec("layernorm"), facts, parser, features)
+        DependencyParsing(backbone, OptimizerConfig(), NormSpec("layernorm"), data_spec, parser, features)

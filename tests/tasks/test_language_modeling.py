@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from app.backbones import BackboneConfig
-from app.batches import ByteBatch, DataFacts
+from app.batches import ByteBatch, DataSpec
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks import LanguageModeling
@@ -21,22 +21,22 @@ BASELINES = {"gzip": 2.5, "bzip2": 2.25}
 
 def task(family="xlnet", norm="layernorm", seed=0, streams=None, options=None):
     streams = family == "xlnet" if streams is None else streams
-    facts = DataFacts({"vocab_size": 256}, has_streams=streams, baselines=BASELINES)
+    data_spec = DataSpec({"vocab_size": 256}, has_streams=streams, baselines=BASELINES)
     backbone = BackboneConfig(family, {**FAMILIES[family], **(options or {})})
-    model = LanguageModeling(backbone, OptimizerConfig(), NormSpec(norm), facts, seed=seed)
+    model = LanguageModeling(backbone, OptimizerConfig(), NormSpec(norm), data_spec, seed=seed)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)  # so that what is seen shows clearly
     return model
 
 
-def batch(rows, begins=True, streams=True, is_filler=False):
+def batch(rows, begins=True, streams=True, is_dummy=False):
     data = torch.tensor(rows)  # (B, T + 1): each byte is predicted from those before
     stream = torch.arange(len(rows)) if streams else torch.full((len(rows),), -1)
     return ByteBatch(
         index=torch.arange(len(rows)),
-        update_units=data[:, 1:].numel(),
-        is_filler=is_filler,
+        loss_denominator=data[:, 1:].numel(),
+        is_dummy=is_dummy,
         input_ids=data[:, :-1],
         labels=data[:, 1:],
         stream=stream,
@@ -121,11 +121,11 @@ def test_a_model_that_looks_ahead_is_refused():
     with pytest.raises(InputError, match="'xlnet', as it is set up, looks at the bytes.*attn_type uni"):
         task(options={"attn_type": "bi"})
     bert = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
-    facts = DataFacts({"vocab_size": 256})
+    data_spec = DataSpec({"vocab_size": 256})
     causal, looking_ahead = (BackboneConfig("bert", {**bert, "is_decoder": decoder}) for decoder in (True, False))
-    assert LanguageModeling(causal, OptimizerConfig(), NormSpec("adanorm"), facts)
+    assert LanguageModeling(causal, OptimizerConfig(), NormSpec("adanorm"), data_spec)
     with pytest.raises(InputError, match="'bert'.*looks at the bytes"):
-        LanguageModeling(looking_ahead, OptimizerConfig(), NormSpec("adanorm"), facts)
+        LanguageModeling(looking_ahead, OptimizerConfig(), NormSpec("adanorm"), data_spec)
 
 
 def test_streams_need_a_memory():

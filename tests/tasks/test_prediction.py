@@ -18,8 +18,8 @@ PREDICTIONS = [Prediction(number, known, known["label"]) for number, known in en
 ESCAPED = {r"\\": "\\", r"\t": "\t", r"\n": "\n", r"\r": "\r", r"\s": " "}
 
 
-def written(form, predictions, own_keys=()):
-    lines = PredictionLines(form, own_keys)
+def written(form, predictions, output_fields=()):
+    lines = PredictionLines(form, output_fields)
     half = len(predictions) // 2  # as in pieces: the header is for all of them
     return "".join([*lines(predictions[:half]), *lines(predictions[half:])])
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from app.backbones import BackboneConfig
-from app.batches import DataFacts, TranslationBatch
+from app.batches import DataSpec, TranslationBatch
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks import Translation
@@ -30,10 +30,10 @@ def decode(rows):
     return [" ".join(str(token) for token in row if token > 4) for row in rows]
 
 
-def task(family="mbart", norm="layernorm", seed=0, facts=None, options=None, **settings):
-    facts = facts or DataFacts({"vocab_size": 20, **SPECIAL}, max_length=12, decode=decode, target_language="de")
+def task(family="mbart", norm="layernorm", seed=0, data_spec=None, options=None, **settings):
+    data_spec = data_spec or DataSpec({"vocab_size": 20, **SPECIAL}, max_length=12, decode=decode, target_language="de")
     backbone = BackboneConfig(family, {**FAMILIES[family], **(options or {})})
-    return Translation(backbone, OptimizerConfig(), NormSpec(norm), facts, seed=seed, **settings)
+    return Translation(backbone, OptimizerConfig(), NormSpec(norm), data_spec, seed=seed, **settings)
 
 
 def batch(sources, targets, width=0):
@@ -121,7 +121,7 @@ def test_for_one_seed_every_norm_starts_from_the_same_weights(family, norm):
 
 
 def test_scores_are_of_the_share_that_is_translated():
-    model = task(decoding=DecodingConfig(beams=2, share=0.5)).eval()
+    model = task(decoding=DecodingConfig(beams=2, fraction=0.5)).eval()
     model.observe(batch(SOURCES, TARGETS), "test")
     scores = model.derive("test", {"loss": 2.0})
     assert scores["perplexity"] == pytest.approx(math.e**2)
@@ -131,7 +131,7 @@ def test_scores_are_of_the_share_that_is_translated():
 
 
 def test_without_a_share_the_loss_chooses_the_best():
-    model = task(val_decoding=DecodingConfig(beams=1, share=0.0)).eval()
+    model = task(val_decoding=DecodingConfig(beams=1, fraction=0.0)).eval()
     model.observe(batch(SOURCES, TARGETS), "val")
     assert model.derive("val", {"loss": 1.0}).keys() == {"perplexity"}
     assert (model.primary.name, model.primary.mode, model.metrics) == ("loss", "min", ("loss",))
@@ -149,10 +149,10 @@ def test_predictions_keep_their_places_and_nothing_stays_nothing():
 
 
 def test_a_model_too_short_for_the_data_is_refused():
-    facts = DataFacts({"vocab_size": 20, **SPECIAL}, max_length=30, decode=decode)
+    data_spec = DataSpec({"vocab_size": 20, **SPECIAL}, max_length=30, decode=decode)
     with pytest.raises(InputError, match="max_length is 30.*max_position_embeddings is 24; raise"):
-        task(facts=facts)
-    assert task("t5", facts=facts) is not None  # its positions are relative
+        task(data_spec=data_spec)
+    assert task("t5", data_spec=data_spec) is not None  # its positions are relative
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0])

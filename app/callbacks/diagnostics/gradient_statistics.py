@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from app.callbacks.diagnostics.norm_hooks import Passage
+from app.callbacks.diagnostics.norm_hooks import NormCall
 
 STATISTICS = ("dy_mean", "dy_var", "dx_mean", "dx_var", "sigma", "recentring", "rescaling")
 POWER_OF_SCALE = (1, 2, 1, 2, 0, 0, 0)  # of a factor on all gradients, in each statistic
@@ -37,10 +37,10 @@ class RowStatistics(NamedTuple):
 
 
 @torch.no_grad()
-def row_statistics(passage: Passage) -> RowStatistics:
-    """The statistics of each token of a passage, in float64: squares of gradients below 1e-19 are no float32."""
-    norm, shape = passage.norm, (-1, *passage.norm.normalized_shape)
-    x, dy, dx = passage.x.double(), passage.dy.double(), passage.dx.double()
+def row_statistics(norm_call: NormCall) -> RowStatistics:
+    """The statistics of each token of a norm_call, in float64: squares of gradients below 1e-19 are no float32."""
+    norm, shape = norm_call.norm, (-1, *norm_call.norm.normalized_shape)
+    x, dy, dx = norm_call.x.double(), norm_call.dy.double(), norm_call.dx.double()
     g = norm.gradient_at_y(dy.view(shape), x.view(shape)).view_as(dy)
     x_variance = x.var(-1, correction=0)
     g_variance, g_mean = torch.var_mean(g, -1, correction=0)

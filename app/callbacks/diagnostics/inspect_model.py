@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from app.callbacks.diagnostics.norm_hooks import Passage, PassageWatch, sites_of
+from app.callbacks.diagnostics.norm_hooks import NormCall, NormHooks, sites_of
 from app.norms import Norm
 
 FILE_NAME = "inspection.json"
@@ -52,11 +52,11 @@ def inspect_model(
     blocks: list[dict[str, Any]] = []
     handles = [norm.register_forward_hook(_record_site(path, sites)) for path, norm in norms.items()]
     handles += [block.register_forward_hook(_record(path, blocks)) for path, block in _blocks(task.model)]
-    watch = PassageWatch(norms, lambda passage: _add_gradients(passage, sites))
+    watch = NormHooks(norms, lambda norm_call: _add_gradients(norm_call, sites))
     watch.start()
     with context():
         loss = task.train_loss(batch)
-    (loss.objective / batch.update_units).backward()
+    (loss.objective / batch.loss_denominator).backward()
     watch.stop()
     for handle in handles:
         handle.remove()
@@ -114,8 +114,8 @@ def _record_site(path: str, sites: dict[str, dict[str, Any]]) -> Callable[[nn.Mo
     return record
 
 
-def _add_gradients(passage: Passage, sites: dict[str, dict[str, Any]]) -> None:
-    sites[passage.site] |= {"gradient_at_output": _rms(passage.dy), "gradient_at_input": _rms(passage.dx)}
+def _add_gradients(norm_call: NormCall, sites: dict[str, dict[str, Any]]) -> None:
+    sites[norm_call.site] |= {"gradient_at_output": _rms(norm_call.dy), "gradient_at_input": _rms(norm_call.dx)}
 
 
 def _parameter_rows(task: LightningModule) -> list[dict[str, Any]]:

@@ -33,8 +33,8 @@ from app.callbacks.diagnostics.gradient_statistics import (
     Moments,
     row_statistics,
 )
-from app.callbacks.diagnostics.norm_hooks import Passage, PassageWatch, is_due, sites_of
-from app.callbacks.steps import made_update
+from app.callbacks.diagnostics.norm_hooks import NormCall, NormHooks, is_due, sites_of
+from app.callbacks.steps import is_optimizer_step
 from app.runs.metrics_file import Event, log_event
 
 
@@ -47,13 +47,13 @@ class NormGradients(Callback):
 
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps
-        self._watch: PassageWatch | None = None
+        self._watch: NormHooks | None = None
         self._moments: dict[str, Moments] = {}
         self._scale = 1.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the norms."""
-        self._watch = PassageWatch(sites_of(pl_module), self._add)
+        self._watch = NormHooks(sites_of(pl_module), self._add)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Look at the batches of an update that is due."""
@@ -68,7 +68,7 @@ class NormGradients(Callback):
     ) -> None:
         """Write what was measured when the update has been made."""
         assert self._watch is not None
-        if self._watch.is_on and made_update(trainer, batch_idx):
+        if self._watch.is_on and is_optimizer_step(trainer, batch_idx):
             self._watch.stop()
             log_event(trainer, self._averages(trainer))
 
@@ -77,8 +77,8 @@ class NormGradients(Callback):
         if self._watch is not None:
             self._watch.stop()
 
-    def _add(self, passage: Passage) -> None:
-        self._moments[passage.site].add(row_statistics(passage))
+    def _add(self, norm_call: NormCall) -> None:
+        self._moments[norm_call.site].add(row_statistics(norm_call))
 
     def _averages(self, trainer: Trainer) -> dict[str, float]:
         """Over all tokens of the update, on all processes."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from app.norms import Norm
 
 
-class Passage(NamedTuple):
+class NormCall(NamedTuple):
     """One pass of N tokens through the norm of a site, H features each (the product of its normalized_shape).
 
     Tokens that no gradient reaches, such as padding, are not among them.
@@ -34,10 +34,10 @@ class Passage(NamedTuple):
     dx: Tensor  # (N, H), the gradient that leaves at the input
 
 
-class PassageWatch:
-    """Calls `observe` for each passage through each of `norms`, in the backward pass, while it is on."""
+class NormHooks:
+    """Calls `observe` for each norm_call through each of `norms`, in the backward pass, while it is on."""
 
-    def __init__(self, norms: dict[str, Norm], observe: Callable[[Passage], None]) -> None:
+    def __init__(self, norms: dict[str, Norm], observe: Callable[[NormCall], None]) -> None:
         self.norms, self.observe = norms, observe
         self._handles: list[Any] = []
         self._given: dict[Norm, Tensor] = {}  # the input of the forward pass that a norm is in
@@ -89,7 +89,7 @@ class PassageWatch:
         if not reached.all():
             rows = [tensor[reached] for tensor in rows]
         if len(rows[0]):
-            self.observe(Passage(site, norm, *rows))
+            self.observe(NormCall(site, norm, *rows))
 
 
 def sites_of(pl_module: LightningModule) -> dict[str, Norm]:

@@ -22,8 +22,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from app.callbacks.diagnostics.norm_hooks import Passage, PassageWatch, is_due, sites_of
-from app.callbacks.steps import made_update
+from app.callbacks.diagnostics.norm_hooks import NormCall, NormHooks, is_due, sites_of
+from app.callbacks.steps import is_optimizer_step
 from app.norms import Norm
 from app.norms.adanorm import AdaNorm
 from app.runs.metrics_file import log_event
@@ -45,7 +45,7 @@ class NormParameters(Callback):
         self._norms: dict[str, Norm] = {}
         self._has_parameters = False
         self._before: dict[str, Tensor] = {}
-        self._watch: PassageWatch | None = None
+        self._watch: NormHooks | None = None
         self._factors: dict[str, FactorCounts] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -53,7 +53,7 @@ class NormParameters(Callback):
         self._norms = sites_of(pl_module)
         self._has_parameters = any(True for norm in self._norms.values() for _ in norm.parameters())
         adaptive = {site: norm for site, norm in self._norms.items() if isinstance(norm, AdaNorm)}
-        self._watch = PassageWatch(adaptive, self._add) if adaptive else None
+        self._watch = NormHooks(adaptive, self._add) if adaptive else None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Look at the batches of an update that is due."""
@@ -74,7 +74,7 @@ class NormParameters(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write what was measured when the update has been made."""
-        if not made_update(trainer, batch_idx):
+        if not is_optimizer_step(trainer, batch_idx):
             return
         found: dict[str, float] = {}
         if self._before:
@@ -94,8 +94,8 @@ class NormParameters(Callback):
         if self._watch is not None:
             self._watch.stop()
 
-    def _add(self, passage: Passage) -> None:
-        self._factors[passage.site].add(passage.x)
+    def _add(self, norm_call: NormCall) -> None:
+        self._factors[norm_call.site].add(norm_call.x)
 
 
 @torch.no_grad()

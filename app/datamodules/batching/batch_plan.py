@@ -27,14 +27,14 @@ class PlanItem:
     """One process's share of one batch.
 
     Args:
-        indices: examples of this process; one copied example when `is_filler`.
-        update_units: loss units of the whole update, over all processes and accumulated batches.
-        is_filler: this process has no example of its own in the batch.
+        indices: examples of this process; one copied example when `is_dummy`.
+        loss_denominator: loss units of the whole update, over all processes and accumulated batches.
+        is_dummy: this process has no example of its own in the batch.
     """
 
     indices: list[int]
-    update_units: int
-    is_filler: bool
+    loss_denominator: int
+    is_dummy: bool
 
 
 class Plan(Protocol):
@@ -161,8 +161,8 @@ class PlanSampler:
             own = batches[position][self.rank :: self.world_size]
             yield PlanItem(
                 indices=(own if len(own) else batches[position][:1]).tolist(),
-                update_units=int(units[window : window + self.accumulate].sum()),
-                is_filler=len(own) == 0,
+                loss_denominator=int(units[window : window + self.accumulate].sum()),
+                is_dummy=len(own) == 0,
             )
 
 

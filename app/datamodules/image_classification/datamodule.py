@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.batches import DataFacts, ImageBatch
+from app.batches import DataSpec, ImageBatch
 from app.datamodules.base import DataModule
 from app.datamodules.batching.batch_plan import PlanItem
 from app.datamodules.image_classification.reader import LabelledImages, images_to_predict, read_labelled_images
-from app.datamodules.io.chunks import Pieces
+from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, label_ids
 from app.datamodules.io.splitting import complete_splits
@@ -49,8 +49,8 @@ class ImageSplit:
         pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)  # (B, C, H, W)
         return ImageBatch(
             index=torch.tensor(item.indices) + self.first,
-            update_units=item.update_units,
-            is_filler=item.is_filler,
+            loss_denominator=item.loss_denominator,
+            is_dummy=item.is_dummy,
             pixel_values=pixels.float().div_(255).sub_(self.mean).div_(self.std),
             labels=torch.from_numpy(self.labels[item.indices]),
         )
@@ -144,18 +144,18 @@ class ImageClassificationData(DataModule):
         return self.images["train"].pixels.shape[1:]
 
     @property
-    def facts(self) -> DataFacts:
+    def data_spec(self) -> DataSpec:
         """Size of the images, channels and classes."""
         height, width, channels = (*self.shape, 1)[:3]
         if height != width:
             raise InputError(f"{self.source}: images are {height}x{width}; the models here take square ones")
-        return DataFacts({"image_size": height, "num_channels": channels}, self.labels, batch=ImageBatch)
+        return DataSpec({"image_size": height, "num_channels": channels}, self.labels, batch=ImageBatch)
 
-    def kept_facts(self) -> dict[str, Any]:
+    def export_spec(self) -> dict[str, Any]:
         """Classes, shape, mean and standard deviation."""
         return {"labels": list(self.labels), "shape": list(self.shape), "mean_and_std": list(self.mean_and_std)}
 
-    def take_facts(self, kept: dict[str, Any]) -> None:
+    def restore_spec(self, kept: dict[str, Any]) -> None:
         """Have those of a run."""
         self.labels, self.shape = tuple(kept["labels"]), tuple(kept["shape"])
         mean, std = kept["mean_and_std"]
@@ -178,10 +178,10 @@ class ImageClassificationData(DataModule):
         std = float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))
         return mean, std or 1.0
 
-    def predict_splits(self) -> Pieces[ImageSplit]:
+    def predict_splits(self) -> Chunks[ImageSplit]:
         """The images of `predict_source`."""
-        pieces = images_to_predict(self.given_predict_source(), self.shape, most=self.predict_piece)
-        return Pieces(self._numbered(pieces), pieces.total)
+        pieces = images_to_predict(self.given_predict_source(), self.shape, most=self.predict_chunk_size)
+        return Chunks(self._numbered(pieces), pieces.total)
 
     def _numbered(self, pieces: Iterable[np.ndarray]) -> Iterator[ImageSplit]:
         first = 0

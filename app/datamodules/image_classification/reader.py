@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.datamodules.io.chunks import Pieces, cut
+from app.datamodules.io.chunks import Chunks, cut
 from app.datamodules.io.files import (
     by_split,
     data_suffix,
@@ -113,7 +113,7 @@ def read_labelled_images(
     return splits
 
 
-def images_to_predict(source: str, image_shape: Sequence[int], most: int) -> Pieces[np.ndarray]:
+def images_to_predict(source: str, image_shape: Sequence[int], most: int) -> Chunks[np.ndarray]:
     """Images to predict a class for, `most` at a time.
 
     Args:
@@ -126,7 +126,7 @@ def images_to_predict(source: str, image_shape: Sequence[int], most: int) -> Pie
     """
     if source != "-":
         return cut(read_images(source, image_shape=image_shape), most)
-    return Pieces(_images_as_they_come(image_shape), None)
+    return Chunks(_images_as_they_come(image_shape), None)
 
 
 def _images_as_they_come(image_shape: Sequence[int]) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from app.runs.atomic_write import answering, whole_file
+from app.runs.atomic_write import atomic_write, report_write_errors
 
 
 def make_once(path: Path, write: Callable[[Path], None], is_good: Callable[[Path], bool] = Path.is_file) -> Path:
@@ -24,12 +24,12 @@ def make_once(path: Path, write: Callable[[Path], None], is_good: Callable[[Path
     Raises:
         InputError: if the folder cannot be written.
     """
-    with answering(path):
+    with report_write_errors(path):
         if is_good(path):  # before the lock: a finished cache may be read-only
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
             if not is_good(path):
-                with whole_file(path) as part:  # only the holder of the lock writes it
+                with atomic_write(path) as part:  # only the holder of the lock writes it
                     write(part)
     return path

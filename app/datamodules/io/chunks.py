@@ -10,7 +10,7 @@ Made = TypeVar("Made")
 Item = TypeVar("Item")
 
 
-class Pieces(Generic[Piece]):
+class Chunks(Generic[Piece]):
     """An iterable of pieces, to be gone through once.
 
     Args:
@@ -25,11 +25,11 @@ class Pieces(Generic[Piece]):
     def __iter__(self) -> Iterator[Piece]:
         return iter(self._pieces)
 
-    def map(self, make: Callable[[Piece], Made]) -> Pieces[Made]:
+    def map(self, make: Callable[[Piece], Made]) -> Chunks[Made]:
         """What is made of each piece, when its turn has come."""
-        return Pieces(map(make, self._pieces), self.total)
+        return Chunks(map(make, self._pieces), self.total)
 
 
-def cut(items: Sequence[Item], size: int) -> Pieces[Sequence[Item]]:
+def cut(items: Sequence[Item], size: int) -> Chunks[Sequence[Item]]:
     """A sequence in pieces of `size` items, the last one smaller."""
-    return Pieces((items[begin : begin + size] for begin in range(0, len(items), size)), len(items))
+    return Chunks((items[begin : begin + size] for begin in range(0, len(items), size)), len(items))

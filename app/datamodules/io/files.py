@@ -152,7 +152,7 @@ def by_split(files: Iterable[Path]) -> dict[str, Path]:
     return {split: found[split] for split in ("train", "val", "test", "all") if split in found}
 
 
-def only_part(found: dict[str, Found], part: str, source: str) -> Found:
+def select_split(found: dict[str, Found], part: str, source: str) -> Found:
     """What a source that was named for one part (`data.val_source`) holds for it, whatever else it holds.
 
     Raises:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from app.batches import ByteBatch, DataFacts
+from app.batches import ByteBatch, DataSpec
 from app.datamodules.base import DataModule, Split
 from app.datamodules.batching.batch_plan import BatchPlan, Plan
 from app.datamodules.batching.stream_plan import StreamPlan
-from app.datamodules.io.chunks import Pieces
+from app.datamodules.io.chunks import Chunks
 from app.datamodules.language_modeling.reader import BytePart, read_byte_parts
 from app.datamodules.language_modeling.split import PromptSplit, StreamSplit, WindowSplit
 from app.datamodules.text_classification.reader import texts_to_predict
@@ -56,7 +56,7 @@ class ByteData(DataModule):
         seed: seeds the batch plan; train.py gives it --seed_everything.
     """
 
-    predict_piece = 20  # one a batch: nothing is won by waiting
+    predict_chunk_size = 20  # one a batch: nothing is won by waiting
 
     def __init__(
         self,
@@ -131,9 +131,9 @@ class ByteData(DataModule):
         return self.parts["test"].compressed_bits()
 
     @cached_property
-    def facts(self) -> DataFacts:
+    def data_spec(self) -> DataSpec:
         """The 256 bytes, the longest row of what has no memory, and what compressors make of the test part."""
-        return DataFacts(
+        return DataSpec(
             {"vocab_size": 256},
             max_length=None if self.memory else max(self.segment, self.window),
             has_streams=self.memory,
@@ -141,11 +141,11 @@ class ByteData(DataModule):
             batch=ByteBatch,
         )
 
-    def kept_facts(self) -> dict[str, Any]:
+    def export_spec(self) -> dict[str, Any]:
         """What compressors make of the test part; for the rest, bytes are bytes."""
         return {"baselines": self.baselines}
 
-    def take_facts(self, kept: dict[str, Any]) -> None:
+    def restore_spec(self, kept: dict[str, Any]) -> None:
         """Have that of a run."""
         self.baselines = dict(kept["baselines"])
 
@@ -188,10 +188,10 @@ class ByteData(DataModule):
             return f"data.streams ({self.streams}) or data.segment ({self.segment})"
         return f"data.eval_batch_size ({self.eval_batch_size})"
 
-    def predict_splits(self) -> Pieces[PromptSplit]:
+    def predict_splits(self) -> Chunks[PromptSplit]:
         """The prompts of `predict_source`, those of standard input as they come; an empty line stays one."""
-        pieces = texts_to_predict(self.given_predict_source(), "text", strip=False, most=self.predict_piece)
-        return Pieces(_numbered(pieces), pieces.total)
+        pieces = texts_to_predict(self.given_predict_source(), "text", strip=False, most=self.predict_chunk_size)
+        return Chunks(_numbered(pieces), pieces.total)
 
     def _plan(self, split: Split, seed: int | None) -> Plan:
         size = self.eval_batch_size if seed is None else self.streams

@@ -25,7 +25,7 @@ import numpy as np
 
 from app.datamodules.io.cache import make_once
 from app.datamodules.io.fetch import digest, fetch
-from app.datamodules.io.files import by_split, only_part, visible_files
+from app.datamodules.io.files import by_split, select_split, visible_files
 from app.errors import InputError
 
 NEWLINE = 10  # stands before what nothing stands before
@@ -114,7 +114,7 @@ def read_byte_parts(
     files = _files(source, cache_dir)
     for part, other in (("val", val_source), ("test", test_source)):
         if other is not None:
-            files[part] = only_part(_files(other, cache_dir), part, other)
+            files[part] = select_split(_files(other, cache_dir), part, other)
     parts = {part: _whole(file, cache_dir) for part, file in files.items()}
     rest = parts.pop("all", None) or parts.pop("train", None)
     if rest is None:

@@ -157,8 +157,8 @@ def _padded(
         all_labels[place, : len(labels)] = labels
     return ByteBatch(
         index=torch.tensor(item.indices),
-        update_units=item.update_units,
-        is_filler=item.is_filler,
+        loss_denominator=item.loss_denominator,
+        is_dummy=item.is_dummy,
         input_ids=torch.from_numpy(input_ids),
         labels=torch.from_numpy(all_labels),
         stream=torch.tensor(streams),

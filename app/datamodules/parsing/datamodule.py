@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from app.batches import DataFacts, ParsingBatch
+from app.batches import DataSpec, ParsingBatch
 from app.datamodules.base import DataModule
-from app.datamodules.io.chunks import Pieces
+from app.datamodules.io.chunks import Chunks
 from app.datamodules.parsing.conllu import Sentence
 from app.datamodules.parsing.encoding import PUNCTUATION, TreebankEncoder
 from app.datamodules.parsing.predict_source import sentences_to_parse
@@ -21,7 +21,7 @@ from app.datamodules.parsing.projectivity import is_projective
 from app.datamodules.parsing.reader import Treebank, read_treebank
 from app.datamodules.parsing.split import ParsingSplit
 from app.datamodules.parsing.vocabularies import Reading, Tags, TreebankVocabularies
-from app.datamodules.tokenizers.serialization import kept_tokenizer, tokenizer_of
+from app.datamodules.tokenizers.serialization import deserialize_tokenizer, serialize_tokenizer
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
 
@@ -187,12 +187,12 @@ class ParsingData(DataModule):
         return encoder
 
     @property
-    def facts(self) -> DataFacts:
+    def data_spec(self) -> DataSpec:
         """Vocabularies, relations and scores."""
         options = {}
         if self.tokenizer is not None:
             options = {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id}
-        return DataFacts(
+        return DataSpec(
             options,
             labels=self.vocabularies.relations,
             max_length=self.max_length if self.tokenizer is not None else None,
@@ -203,17 +203,17 @@ class ParsingData(DataModule):
             batch=ParsingBatch,
         )
 
-    def kept_facts(self) -> dict[str, Any]:
+    def export_spec(self) -> dict[str, Any]:
         """Tokenizer, vocabularies and relations."""
         config = self.tokenizer_config
-        tokenizer = None if self.tokenizer is None or config is None else kept_tokenizer(self.tokenizer, config)
+        tokenizer = None if self.tokenizer is None or config is None else serialize_tokenizer(self.tokenizer, config)
         return {"tokenizer": tokenizer, "vocabularies": self.vocabularies.to_dict()}
 
-    def take_facts(self, kept: dict[str, Any]) -> None:
+    def restore_spec(self, kept: dict[str, Any]) -> None:
         """Have those of a run."""
         self.vocabularies = TreebankVocabularies.from_dict(kept["vocabularies"])
         if self.tokenizer_config is not None:
-            self.tokenizer = tokenizer_of(kept["tokenizer"], self.tokenizer_config)
+            self.tokenizer = deserialize_tokenizer(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, ParsingSplit]:
@@ -223,11 +223,11 @@ class ParsingData(DataModule):
         log.info("%s: kept sentences %s", self.name, counts)
         return splits
 
-    def predict_splits(self) -> Pieces[ParsingSplit]:
+    def predict_splits(self) -> Chunks[ParsingSplit]:
         """The sentences of `predict_source`, those of standard input as they come."""
         source = self.given_predict_source()
-        pieces = sentences_to_parse(source, self.predict_format, self.language, self.predict_piece)
-        return Pieces(self._splits_to_predict(pieces), pieces.total)
+        pieces = sentences_to_parse(source, self.predict_format, self.language, self.predict_chunk_size)
+        return Chunks(self._splits_to_predict(pieces), pieces.total)
 
     def _splits_to_predict(self, pieces: Iterable[list[Sentence]]) -> Iterator[ParsingSplit]:
         warned = False

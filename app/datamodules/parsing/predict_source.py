@@ -7,7 +7,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Literal
 
-from app.datamodules.io.chunks import Pieces
+from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.files import data_suffix, lines_as_they_come
 from app.datamodules.parsing.conllu import Sentence, conllu_lines, parse_conllu
 from app.datamodules.parsing.plain_text import sentence_of_text
@@ -19,7 +19,7 @@ _MOST_AT_ONCE = 256  # sentences of standard input that are parsed at a time, at
 
 def sentences_to_parse(
     source: str, form: Literal["auto", "conllu", "text"], language: str, most: int
-) -> Pieces[list[Sentence]]:
+) -> Chunks[list[Sentence]]:
     """Sentences in their order; a blank line of text is none.
 
     Args:
@@ -37,12 +37,12 @@ def sentences_to_parse(
         form = "conllu" if data_suffix(Path(source)) in _SUFFIXES else "text"
     if form == "conllu":
         if source == "-":
-            return Pieces(_conllu_as_it_comes(), None)
+            return Chunks(_conllu_as_it_comes(), None)
         lines = conllu_lines(Path(source))
         total = sum(1 for _ in parse_conllu(lines, source, trees=False))  # twice, for parsed sentences take much room
-        return Pieces(_in_pieces(parse_conllu(lines, source, trees=False), most), total)
+        return Chunks(_in_pieces(parse_conllu(lines, source, trees=False), most), total)
     texts = texts_to_predict(source, "text", most=most, keep_empty=False)
-    return Pieces(_of_texts(texts, language), texts.total)
+    return Chunks(_of_texts(texts, language), texts.total)
 
 
 def _in_pieces(sentences: Iterable[Sentence], most: int) -> Iterator[list[Sentence]]:

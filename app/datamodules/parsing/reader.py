@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.datamodules.io.fetch import fetch
-from app.datamodules.io.files import data_suffix, only_part, split_of, visible_files
+from app.datamodules.io.files import data_suffix, select_split, split_of, visible_files
 from app.datamodules.io.hub import check_columns, named_splits
 from app.datamodules.io.splitting import complete_splits
 from app.datamodules.io.tables import text_value
@@ -93,7 +93,7 @@ def read_treebank(
     files = _read(source, cache_dir)
     for part, other in (("val", val_source), ("test", test_source)):
         if other is not None:
-            files[part] = only_part(_read(other, cache_dir), part, other)
+            files[part] = select_split(_read(other, cache_dir), part, other)
     if split_modulo is not None:
         files = _dealt_out(files, split_modulo, source)
     parts = {part: Treebank([sentence for file in read for sentence in file]) for part, read in files.items()}

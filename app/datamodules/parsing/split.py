@@ -61,8 +61,8 @@ class ParsingSplit:
         ignored = ParsingBatch.IGNORED
         return ParsingBatch(
             index=torch.tensor(item.indices),
-            update_units=item.update_units,
-            is_filler=item.is_filler,
+            loss_denominator=item.loss_denominator,
+            is_dummy=item.is_dummy,
             lengths=torch.from_numpy(self.units[item.indices]),
             words=_padded([row.words for row in rows], ParsingBatch.PAD),
             tags=_padded_or_none([row.tags for row in rows]),

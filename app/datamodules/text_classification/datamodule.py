@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.batches import DataFacts, TextBatch
+from app.batches import DataSpec, TextBatch
 from app.datamodules.base import DataModule
 from app.datamodules.batching.batch_plan import PlanItem
-from app.datamodules.io.chunks import Pieces
+from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, label_ids
 from app.datamodules.io.splitting import complete_splits
 from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts, texts_to_predict
-from app.datamodules.tokenizers.serialization import kept_tokenizer, tokenizer_of
+from app.datamodules.tokenizers.serialization import deserialize_tokenizer, serialize_tokenizer
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
 
@@ -57,8 +57,8 @@ class TextSplit:
         mask = np.arange(lengths.max()) < lengths[:, None]
         return TextBatch(
             index=torch.tensor(item.indices),
-            update_units=item.update_units,
-            is_filler=item.is_filler,
+            loss_denominator=item.loss_denominator,
+            is_dummy=item.is_dummy,
             input_ids=torch.from_numpy(input_ids),
             attention_mask=torch.from_numpy(mask.astype(np.int64)),
             labels=torch.from_numpy(self.labels[item.indices]),
@@ -180,9 +180,9 @@ class TextClassificationData(DataModule):
         return train_or_load_tokenizer(self.texts["train"].texts, self.tokenizer_config, self.cache_dir)
 
     @property
-    def facts(self) -> DataFacts:
+    def data_spec(self) -> DataSpec:
         """Vocabulary, padding and classes."""
-        return DataFacts(
+        return DataSpec(
             {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id},
             self.labels,
             max_length=self.max_length,
@@ -190,14 +190,14 @@ class TextClassificationData(DataModule):
             batch=TextBatch,
         )
 
-    def kept_facts(self) -> dict[str, Any]:
+    def export_spec(self) -> dict[str, Any]:
         """Classes and tokenizer."""
-        return {"labels": list(self.labels), "tokenizer": kept_tokenizer(self.tokenizer, self.tokenizer_config)}
+        return {"labels": list(self.labels), "tokenizer": serialize_tokenizer(self.tokenizer, self.tokenizer_config)}
 
-    def take_facts(self, kept: dict[str, Any]) -> None:
+    def restore_spec(self, kept: dict[str, Any]) -> None:
         """Have those of a run."""
         self.labels = tuple(kept["labels"])
-        self.tokenizer = tokenizer_of(kept["tokenizer"], self.tokenizer_config)
+        self.tokenizer = deserialize_tokenizer(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, TextSplit]:
@@ -206,10 +206,10 @@ class TextClassificationData(DataModule):
             part: self._encode(texts.texts, label_ids(texts, self.labels), part) for part, texts in self.texts.items()
         }
 
-    def predict_splits(self) -> Pieces[TextSplit]:
+    def predict_splits(self) -> Chunks[TextSplit]:
         """The sentences of `predict_source`; an empty line is an empty sentence."""
         source = self.given_predict_source()
-        pieces = texts_to_predict(source, self.text_column, self.encoding, most=self.predict_piece)
+        pieces = texts_to_predict(source, self.text_column, self.encoding, most=self.predict_chunk_size)
         return pieces.map(lambda texts: self._encode(texts, np.zeros(len(texts), dtype=np.int64), "predict"))
 
     def _count_common(self, parts: dict[str, LabelledTexts]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.datamodules.io.chunks import Pieces, cut
+from app.datamodules.io.chunks import Chunks, cut
 from app.datamodules.io.files import (
     by_split,
     data_suffix,
@@ -135,7 +135,7 @@ def texts_to_predict(
     most: int,
     strip: bool = True,
     keep_empty: bool = True,
-) -> Pieces[Sequence[str]]:
+) -> Chunks[Sequence[str]]:
     """Texts to predict something for, one for each record, in order.
 
     A file is read and checked whole, so that its last line is no surprise after hours, and handed out in pieces.
@@ -161,14 +161,14 @@ def texts_to_predict(
         return cleaned if keep_empty else [text for text in cleaned if text]
 
     if source == "-":
-        return Pieces(_some(map(clean, lines_as_they_come(encoding or "utf-8")), source), None)
+        return Chunks(_some(map(clean, lines_as_they_come(encoding or "utf-8")), source), None)
     if data_suffix(Path(source)) in TABLE_SUFFIXES:
         rows = read_rows(Path(source), [text_column], encoding=encoding)
         texts = clean(text_value(text, f"{source}:{line}", allow_empty=True) for line, (text,) in rows)
     else:
         texts = clean(split_lines(decode(read_bytes(Path(source)), source, encoding or "utf-8")))
     pieces = cut(texts, most)
-    return Pieces(_some(pieces, source), pieces.total)
+    return Chunks(_some(pieces, source), pieces.total)
 
 
 def _some(pieces: Iterable[Sequence[str]], source: str) -> Iterator[Sequence[str]]:

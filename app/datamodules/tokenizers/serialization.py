@@ -11,7 +11,7 @@ from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig,
 from app.datamodules.tokenizers.training import PAD, SPECIAL_TOKENS
 
 
-def kept_tokenizer(tokenizer: TextTokenizer, config: TokenizerConfig) -> dict[str, Any] | None:
+def serialize_tokenizer(tokenizer: TextTokenizer, config: TokenizerConfig) -> dict[str, Any] | None:
     """The content of a tokenizer.json; None for a pretrained one, which is where it was found before."""
     if config.pretrained:
         return None
@@ -20,8 +20,8 @@ def kept_tokenizer(tokenizer: TextTokenizer, config: TokenizerConfig) -> dict[st
     return json.loads(tokenizer.core.to_str())
 
 
-def tokenizer_of(kept: dict[str, Any] | None, config: TokenizerConfig) -> TextTokenizer:
-    """The tokenizer that `kept_tokenizer` was given.
+def deserialize_tokenizer(kept: dict[str, Any] | None, config: TokenizerConfig) -> TextTokenizer:
+    """The tokenizer that `serialize_tokenizer` was given.
 
     Raises:
         InputError: for a pretrained one that cannot be had.

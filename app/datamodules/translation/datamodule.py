@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from app.batches import DataFacts, TranslationBatch
+from app.batches import DataSpec, TranslationBatch
 from app.datamodules.base import DataModule
-from app.datamodules.io.chunks import Pieces
+from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
-from app.datamodules.io.files import only_part
+from app.datamodules.io.files import select_split
 from app.datamodules.io.splitting import complete_splits
 from app.datamodules.text_classification.reader import texts_to_predict
-from app.datamodules.tokenizers.serialization import kept_tokenizer, tokenizer_of
+from app.datamodules.tokenizers.serialization import deserialize_tokenizer, serialize_tokenizer
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.datamodules.translation.detokenize import detokenize
 from app.datamodules.translation.reader import ParallelTexts, is_prefix, read_parallel_texts
@@ -66,7 +66,7 @@ class TranslationData(DataModule):
         seed: seeds the batch plan; train.py gives it --seed_everything.
     """
 
-    predict_piece = 2_000  # enough to sort by length, and a fast reader does not wait for long
+    predict_chunk_size = 2_000  # enough to sort by length, and a fast reader does not wait for long
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class TranslationData(DataModule):
         read = self._read(self.source)
         for part, source in self.part_sources.items():
             if source is not None:
-                read[part] = only_part(self._read(source), part, source)
+                read[part] = select_split(self._read(source), part, source)
         whole = read.get("all", read.get("train"))
         parts = complete_splits(read, self.fractions, self.split_seed, None if whole is None else whole.groups)
         trained_on = set(parts["train"].sources)
@@ -140,9 +140,9 @@ class TranslationData(DataModule):
         return train_or_load_tokenizer([*train.sources, *train.targets], self.tokenizer_config, self.cache_dir)
 
     @property
-    def facts(self) -> DataFacts:
+    def data_spec(self) -> DataSpec:
         """Vocabulary, special tokens and the way back to text."""
-        return DataFacts(
+        return DataSpec(
             {"vocab_size": self.tokenizer.vocab_size, **self.tokenizer.special_ids},
             max_length=self.max_length,
             vocabulary=self.tokenizer.digest,
@@ -151,13 +151,13 @@ class TranslationData(DataModule):
             batch=TranslationBatch,
         )
 
-    def kept_facts(self) -> dict[str, Any]:
+    def export_spec(self) -> dict[str, Any]:
         """The tokenizer."""
-        return {"tokenizer": kept_tokenizer(self.tokenizer, self.tokenizer_config)}
+        return {"tokenizer": serialize_tokenizer(self.tokenizer, self.tokenizer_config)}
 
-    def take_facts(self, kept: dict[str, Any]) -> None:
+    def restore_spec(self, kept: dict[str, Any]) -> None:
         """Have that of a run."""
-        self.tokenizer = tokenizer_of(kept["tokenizer"], self.tokenizer_config)
+        self.tokenizer = deserialize_tokenizer(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, TranslationSplit]:
@@ -186,10 +186,10 @@ class TranslationData(DataModule):
         self._check_round_trip(splits["val"].target)
         return splits
 
-    def predict_splits(self) -> Pieces[TranslationSplit]:
+    def predict_splits(self) -> Chunks[TranslationSplit]:
         """The sentences of `predict_source`, those of standard input as they come; an empty line stays one."""
         source, column = self.given_predict_source(), self.columns[0] or self.languages[0]
-        return texts_to_predict(source, column, self.encoding, most=self.predict_piece).map(self._split_to_predict)
+        return texts_to_predict(source, column, self.encoding, most=self.predict_chunk_size).map(self._split_to_predict)
 
     def _split_to_predict(self, texts: Sequence[str]) -> TranslationSplit:
         sources = self._prepare(texts, self.languages[0])

@@ -49,8 +49,8 @@ class TranslationSplit:
         target_tokens = int(self.units[item.indices].sum())
         return TranslationBatch(
             index=torch.tensor(item.indices),
-            update_units=item.update_units,
-            is_filler=item.is_filler,
+            loss_denominator=item.loss_denominator,
+            is_dummy=item.is_dummy,
             input_ids=input_ids,
             attention_mask=mask,
             labels=labels,

@@ -24,7 +24,7 @@ class DecodingConfig:
         length_penalty: a hypothesis is ranked by log probability / length ** length_penalty; more favours longer ones.
         max_ratio: a translation ends after max_ratio * source tokens + max_extra tokens, whatever the model would do.
         max_extra: see max_ratio.
-        share: share of the examples that is translated and scored, evenly spread over the part; 0 for none. Predict
+        fraction: of the examples that is translated and scored, evenly spread over the part; 0 for none. Predict
             translates all.
     """
 
@@ -32,7 +32,7 @@ class DecodingConfig:
     length_penalty: float = 1.0
     max_ratio: float = 2.0
     max_extra: int = 10
-    share: float = 1.0
+    fraction: float = 1.0
 
     def __post_init__(self) -> None:
         if self.beams < 1:
@@ -44,12 +44,12 @@ class DecodingConfig:
                 f"decoding max_ratio is {self.max_ratio} and max_extra {self.max_extra}; allowed: numbers from 0 that "
                 "leave room for a token"
             )
-        if not 0 <= self.share <= 1:
-            raise InputError(f"decoding share is {self.share}; allowed: numbers from 0 to 1")
+        if not 0 <= self.fraction <= 1:
+            raise InputError(f"decoding fraction is {self.fraction}; allowed: numbers from 0 to 1")
 
-    def takes(self, index: int) -> bool:
+    def includes(self, index: int) -> bool:
         """Whether the example at a position is among the share: needs no other example, and takes the first."""
-        return math.ceil((index + 1) * self.share) > math.ceil(index * self.share)
+        return math.ceil((index + 1) * self.fraction) > math.ceil(index * self.fraction)
 
 
 def start_token(model: PreTrainedModel) -> int:
@@ -116,7 +116,7 @@ def translate(
         limits = limits.clamp(max=positions - 1)
     eos = model.config.eos_token_id
 
-    class EndInTime(LogitsProcessor):  # type: ignore[misc]
+    class MaxLengthLogitsProcessor(LogitsProcessor):  # type: ignore[misc]
         """Leaves a hypothesis at its limit nothing but to end."""
 
         rows = limits.repeat_interleave(how.beams)  # (B * beams,)
@@ -136,7 +136,7 @@ def translate(
     own, model.generation_config = model.generation_config, config  # as an argument it would be filled up from its own
     try:
         sequences = model.generate(
-            input_ids, attention_mask=attention_mask, logits_processor=LogitsProcessorList([EndInTime()])
+            input_ids, attention_mask=attention_mask, logits_processor=LogitsProcessorList([MaxLengthLogitsProcessor()])
         )
     finally:
         model.generation_config = own

@@ -28,10 +28,10 @@ class StreamMemory:
         """Begin anew: the next segment is the first of its streams."""
         self.states = None
 
-    def keep(self, states: Sequence[Tensor], is_filler: bool) -> None:
+    def keep(self, states: Sequence[Tensor], is_dummy: bool) -> None:
         """Remember what a model gave back; gradients end here."""
         self.states = [state.detach() for state in states]
-        self._is_filler = is_filler
+        self._is_filler = is_dummy
 
     def gather(self) -> list[Tensor] | None:
         """The states of all streams in their order, on the CPU; to be called on all processes.

@@ -22,7 +22,7 @@ from app.batches import Batch
 
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]
 WORD_SLOTS, LABEL_SLOTS = 18, 12  # of the template that describes a state, see TransitionState.features
-_SHIFT, _LEFT, _RIGHT, _STAND = range(4)  # kinds of actions; the last is for a sentence with nothing left to do
+_SHIFT, _LEFT, _RIGHT, _NOOP = range(4)  # kinds of actions; the last is for a sentence with nothing left to do
 
 # The window: three words of the stack, the outermost children of the first two, and three registers.
 _S1, _S2, _S3, _S1_LEFTMOST, _S1_RIGHTMOST, _S2_LEFTMOST, _S2_RIGHTMOST, _FRONT, _TOP, _NONE = range(10)
@@ -44,7 +44,7 @@ class _Effect(NamedTuple):
     takes: int  # words out of the buffer
     top: tuple[int, int, int]  # the item on top afterwards
     popped: int
-    facts: tuple[int, int, int]  # about the popped word: head, inner, outer
+    data_spec: tuple[int, int, int]  # about the popped word: head, inner, outer
 
 
 # A new arc's dependent is farther out than the head's other children on its side: those lay between the two.
@@ -70,12 +70,12 @@ class _Layout:
         self.top_items = tensor([0, -_ITEM, -2 * _ITEM, 1, 2, 1 - _ITEM, 2 - _ITEM])  # (7,), as the window has them
         self.of_children = tensor([[self.fields[_INNER]], [self.fields[_OUTER]]])  # (2, 1)
         self.next_words = torch.arange(3, device=device)
-        self.kinds = tensor([_SHIFT] + num_relations * [_LEFT] + num_relations * [_RIGHT] + [_STAND])  # (2 R + 2,)
+        self.kinds = tensor([_SHIFT] + num_relations * [_LEFT] + num_relations * [_RIGHT] + [_NOOP])  # (2 R + 2,)
 
         columns, summands = [], []  # of the places to write to, what to write there, and the registers
         for effect in _EFFECTS:
-            places, facts = [_TOP] * _ITEM + [effect.popped] * len(_FIELDS), [*effect.facts, _NONE]
-            columns.append([*places, *effect.top, *facts, _FRONT, _TOP, _NONE])
+            places, data_spec = [_TOP] * _ITEM + [effect.popped] * len(_FIELDS), [*effect.data_spec, _NONE]
+            columns.append([*places, *effect.top, *data_spec, _FRONT, _TOP, _NONE])
             offsets = [_ITEM * effect.moves + part for part in range(_ITEM)] + self.fields
             summands.append([*offsets, *[0] * (_WRITES - 1), -1 - none, effect.takes, _ITEM * effect.moves, 0])
         self.effects = tensor([columns, summands]).transpose(0, 1)[self.kinds]  # (2 R + 2, 2, 17)
@@ -167,7 +167,7 @@ class TransitionState:
         return self.features_at(self.window, torch.arange(len(self.window), device=self.window.device))
 
     def features_at(self, window: Tensor, sentence: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of states that sentences were in before, too: facts about popped words have stayed the same.
+        """Features of states that sentences were in before, too: data_spec about popped words have stayed the same.
 
         Args:
             window: (N, 10), this state's `window` as it was then.
@@ -231,7 +231,7 @@ class StaticOracle:
         return (fits * arc).amax(1)  # RIGHT or LEFT: both fit in no tree, and the last child of a LEFT is never to come
 
 
-class Replay(NamedTuple):
+class OracleStates(NamedTuple):
     """N = sum of 2 n states, sentence after sentence and each in the order of its transitions."""
 
     positions: Tensor  # (N, 18), see TransitionState.features
@@ -240,7 +240,7 @@ class Replay(NamedTuple):
     actions: Tensor  # (N,), 0 to 2 R
 
 
-def replay(heads: Tensor, relations: Tensor, lengths: Tensor, num_relations: int) -> Replay:
+def replay(heads: Tensor, relations: Tensor, lengths: Tensor, num_relations: int) -> OracleStates:
     """All states on the way to gold trees, each with the action that the static oracle takes there.
 
     Args:
@@ -266,7 +266,7 @@ def replay(heads: Tensor, relations: Tensor, lengths: Tensor, num_relations: int
     steps = torch.arange(len(windows), device=heads.device)
     sentence, step = (steps < 2 * lengths.unsqueeze(1)).nonzero(as_tuple=True)  # (N,) each
     features = state.features_at(torch.stack(windows)[step, sentence], sentence)
-    return Replay(*features, sentence, torch.stack(actions)[step, sentence])
+    return OracleStates(*features, sentence, torch.stack(actions)[step, sentence])
 
 
 def decode(score: Score, lengths: Tensor, num_relations: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from app.batches import DataFacts, ParsingBatch
+from app.batches import DataSpec, ParsingBatch
 from app.errors import InputError
 from app.tasks.losses import smoothed_cross_entropy, summed_nats
 from app.tasks.parsing.spanning_tree import best_trees
@@ -62,7 +62,7 @@ class BiaffineParser(nn.Module):
     Args:
         config: sizes.
         features: of words, added to the subword embeddings that the encoder reads.
-        facts: of the data.
+        data_spec: of the data.
         encoder: for its sizes; it belongs to the task.
 
     Raises:
@@ -72,10 +72,10 @@ class BiaffineParser(nn.Module):
     marks_root: Tensor  # (R,) bool, or (0,) where a relation marks roots and other words
 
     def __init__(
-        self, config: BiaffineConfig, features: FeatureConfig, facts: DataFacts, encoder: PreTrainedModel
+        self, config: BiaffineConfig, features: FeatureConfig, data_spec: DataSpec, encoder: PreTrainedModel
     ) -> None:
         super().__init__()
-        if "vocab_size" not in facts.model_options:
+        if "vocab_size" not in data_spec.model_options:
             raise InputError("model.parser biaffine needs subwords for its encoder; set data.tokenizer")
         if encoder.config.is_encoder_decoder or encoder.main_input_name != "input_ids":
             raise InputError(
@@ -84,10 +84,10 @@ class BiaffineParser(nn.Module):
             )
         embedding_size = encoder.get_input_embeddings().weight.shape[1]  # albert's and electra's are narrower
         hidden_size = encoder.config.hidden_size
-        self.pooling, self.labels = config.pooling, len(facts.labels)
+        self.pooling, self.labels = config.pooling, len(data_spec.labels)
         self.features = self.to_embeddings = None
         if features.size:
-            self.features = WordFeatures(features, facts.features)
+            self.features = WordFeatures(features, data_spec.features)
             self.to_embeddings = nn.Linear(features.size, embedding_size, bias=False)
         self.dropout = nn.Dropout(config.dropout)
         self.arc_head = self._projection(hidden_size, config.arcs, config.dropout)
@@ -99,7 +99,7 @@ class BiaffineParser(nn.Module):
             self.relation_dependent = self._projection(hidden_size, config.relations, config.dropout)
             self.relation = nn.Linear(config.relations + 1, self.labels * (config.relations + 1), bias=False)
             nn.init.zeros_(self.relation.weight)
-        self.register_buffer("marks_root", torch.tensor(facts.root_labels, dtype=torch.bool), persistent=False)
+        self.register_buffer("marks_root", torch.tensor(data_spec.root_labels, dtype=torch.bool), persistent=False)
 
     def train_loss(self, model: nn.Module, batch: ParsingBatch) -> tuple[Tensor, Tensor]:
         """Nats of the right heads and, given them, the right relations: with a gradient, and without."""

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.batches import DataFacts, ParsingBatch
+from app.batches import DataSpec, ParsingBatch
 from app.errors import InputError
 from app.tasks.losses import smoothed_cross_entropy, summed_nats
-from app.tasks.parsing.arc_standard import LABEL_SLOTS, WORD_SLOTS, Replay, decode, replay
+from app.tasks.parsing.arc_standard import LABEL_SLOTS, WORD_SLOTS, OracleStates, decode, replay
 from app.tasks.parsing.biaffine import Parsed
 from app.tasks.parsing.word_features import FeatureConfig, WordFeatures
 
@@ -48,7 +48,7 @@ class TransitionParser(nn.Module):
     Args:
         config: sizes.
         features: of words.
-        facts: of the data.
+        data_spec: of the data.
         hidden_size: of the MLP.
 
     Raises:
@@ -58,22 +58,24 @@ class TransitionParser(nn.Module):
     known_actions: Tensor  # (2 R + 3,), ids of actions with one relation more to those without it
     marks_root: Tensor  # (2 R,) bool, of the actions that draw an arc; (0,) where a relation marks roots and others
 
-    def __init__(self, config: TransitionConfig, features: FeatureConfig, facts: DataFacts, hidden_size: int) -> None:
+    def __init__(
+        self, config: TransitionConfig, features: FeatureConfig, data_spec: DataSpec, hidden_size: int
+    ) -> None:
         super().__init__()
         if not features.size:
             raise InputError(
                 "model.parser mlp reads nothing of a word; set model.features, such as {words: 50, tags: 50}"
             )
-        self.labels = len(facts.labels)
+        self.labels = len(data_spec.labels)
         self.num_relations = max(self.labels, 1)
-        self.features = WordFeatures(features, facts.features)
+        self.features = WordFeatures(features, data_spec.features)
         self.nothing = nn.Parameter(torch.zeros(features.size))  # the word of an empty slot
         self.relations = nn.Embedding(self.labels + 1, config.relations) if self.labels else None  # 0 is an empty slot
         self.score = nn.Linear(hidden_size, 2 * self.num_relations + 1)
         arcs = list(range(1, 2 * self.num_relations + 1))
         left, right, unknown = arcs[: self.num_relations], arcs[self.num_relations :], ParsingBatch.IGNORED
         self.register_buffer("known_actions", torch.tensor([0, *left, unknown, *right, unknown]), persistent=False)
-        self.register_buffer("marks_root", torch.tensor(2 * facts.root_labels, dtype=torch.bool), persistent=False)
+        self.register_buffer("marks_root", torch.tensor(2 * data_spec.root_labels, dtype=torch.bool), persistent=False)
 
     def train_loss(self, model: nn.Module, batch: ParsingBatch) -> tuple[Tensor, Tensor]:
         """Nats of the oracle's transitions: with a gradient, and without."""
@@ -104,7 +106,7 @@ class TransitionParser(nn.Module):
         misplaced = F.pad(below_is_root != self.marks_root, (1, 0))  # (N, 2 R + 1): a SHIFT draws none
         return scores.masked_fill(misplaced, torch.finfo(scores.dtype).min)
 
-    def _oracle(self, batch: ParsingBatch) -> tuple[Replay, Tensor]:
+    def _oracle(self, batch: ParsingBatch) -> tuple[OracleStates, Tensor]:
         """The states on the way to the right trees, and the action at each, IGNORED where its relation is unknown.
 
         Relations that the training part does not have take part as one more, which has no action of its own here.

@@ -25,7 +25,7 @@ def fit(train, sources, tmp_path):
 
 @pytest.mark.parametrize("norm", norm_names())
 def test_a_run_measures_each_site_and_agrees_with_the_theorem(fit, norm):
-    run = fit(f"--norm={norm}", "--watch_norms_every_steps=2", "--pictures=true")
+    run = fit(f"--norm={norm}", "--norm_diagnostics_every_n_steps=2", "--plots=true")
     events = [event for event in read_events(run) if any(key.startswith("norm_grad/") for key in event)]
     assert [event["step"] for event in events] == [1, 2, 4]
     sites = [line.split(",")[0] for line in (run / "norm_sites.csv").read_text().splitlines()[1:]]
@@ -45,7 +45,7 @@ def test_a_run_measures_each_site_and_agrees_with_the_theorem(fit, norm):
 
 
 def test_off_measures_nothing_and_no_weight_differs(fit):
-    runs = [fit(f"--watch_norms_every_steps={every}", root=every) for every in ("null", "2")]
+    runs = [fit(f"--norm_diagnostics_every_n_steps={every}", root=every) for every in ("null", "2")]
     states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in runs]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     keys = [{key.split("/")[0] for event in read_events(run) for key in event} for run in runs]
@@ -56,7 +56,7 @@ def test_off_measures_nothing_and_no_weight_differs(fit):
 @pytest.mark.parametrize("task", CASES)
 def test_accumulated_batches_are_measured_together(fit, task):
     """In the second epoch: at first, biaffine attention is zero and its encoder has no gradient."""
-    settings = ["--watch_norms_every_steps=1", "--trainer.max_epochs=2"]
+    settings = ["--norm_diagnostics_every_n_steps=1", "--trainer.max_epochs=2"]
     alone = fit(*settings, task=task, root="alone")
     both = fit(*settings, "--trainer.accumulate_grad_batches=2", task=task)
 
@@ -70,7 +70,7 @@ def test_accumulated_batches_are_measured_together(fit, task):
 
 
 def test_autocast_is_measured_too(fit):
-    run = fit("--norm=detachnorm", "--trainer.precision=bf16-mixed", "--watch_norms_every_steps=3")
+    run = fit("--norm=detachnorm", "--trainer.precision=bf16-mixed", "--norm_diagnostics_every_n_steps=3")
     assert read_result(run)["norm_gradients"]["rescaling"] == pytest.approx(1, abs=0.02)
 
 
@@ -82,5 +82,5 @@ def test_the_scale_of_mixed_precision_and_of_processes_is_taken_out():
 
 @pytest.mark.parametrize("every", ["0", "-1"])
 def test_a_wrong_interval_is_answered(train, every, capsys, tiny_texts):
-    assert train("fit", CASES["classification"].config, f"--watch_norms_every_steps={every}") == 2
-    assert f"watch_norms_every_steps is {every}; allowed: whole numbers from 1" in capsys.readouterr().err
+    assert train("fit", CASES["classification"].config, f"--norm_diagnostics_every_n_steps={every}") == 2
+    assert f"norm_diagnostics_every_n_steps is {every}; allowed: whole numbers from 1" in capsys.readouterr().err

@@ -63,16 +63,16 @@ def test_processes_share_each_batch_without_overlap_and_agree_on_its_units(world
     assert {len(share) for share in shares} == {len(plan)}
     whole = plan.epoch(0)
     for position, items in enumerate(zip(*shares, strict=True)):
-        own = [index for item in items if not item.is_filler for index in item.indices]
+        own = [index for item in items if not item.is_dummy for index in item.indices]
         assert sorted(own) == sorted(whole[position].tolist())
         window = position // accumulate * accumulate
         expected = sum(int(units[batch].sum()) for batch in whole[window : window + accumulate])
-        assert {item.update_units for item in items} == {expected}
+        assert {item.loss_denominator for item in items} == {expected}
 
 
 def test_a_process_without_an_example_gets_a_filler():
     (item,) = PlanSampler(BatchPlan([4], 4, seed=None), rank=1, world_size=2)
-    assert item.is_filler and item.indices == [0]
+    assert item.is_dummy and item.indices == [0]
 
 
 def test_skipping_goes_on_with_the_same_batches_and_a_new_epoch_ends_it():

@@ -42,7 +42,7 @@ def test_ranks_keep_their_streams_and_score_every_byte_once(part, size, streams,
             if batch.begins:
                 kept = batch.stream.tolist()
             assert batch.stream.tolist() == kept  # the same rows in the same order, fillers too
-            if item.is_filler:
+            if item.is_dummy:
                 continue
             for row, stream in enumerate(kept):
                 counts = batch.labels[row] != -100
@@ -79,7 +79,7 @@ def test_processes_agree_on_the_units_of_an_update(world_size, accumulate):
     batches = plan.epoch(0)
     for position, items in enumerate(zip(*shares, strict=True)):
         window = position // accumulate * accumulate
-        assert {item.update_units for item in items} == {
+        assert {item.loss_denominator for item in items} == {
             sum(int(plan.units[batch].sum()) for batch in batches[window : window + accumulate])
         }
 
@@ -87,7 +87,7 @@ def test_processes_agree_on_the_units_of_an_update(world_size, accumulate):
 def test_a_process_without_a_stream_copies_the_first_of_the_group_at_every_step():
     plan = StreamPlan(units_of(60, 3, 10), streams=3, batch_size=2)
     items = list(PlanSampler(plan, rank=1, world_size=2))
-    assert [(item.indices, item.is_filler) for item in items] == [
+    assert [(item.indices, item.is_dummy) for item in items] == [
         ([1], False), ([4], False), ([2], True), ([5], True)
     ]  # fmt: skip
 

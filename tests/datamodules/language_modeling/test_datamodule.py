@@ -105,13 +105,15 @@ def test_a_limit_shortens_validation_and_probe_and_never_the_test(data, memory, 
 
 
 def test_facts_tell_the_model_what_it_needs(data):
-    facts = data().facts
-    assert facts.model_options == {"vocab_size": 256} and facts.max_length == 10 and not facts.has_streams
-    assert data(window=25).facts.max_length == 25 and data(window=5).facts.max_length == 10
-    with_memory = data(memory=True).facts
+    data_spec = data().data_spec
+    assert data_spec.model_options == {"vocab_size": 256} and data_spec.max_length == 10 and not data_spec.has_streams
+    assert data(window=25).data_spec.max_length == 25 and data(window=5).data_spec.max_length == 10
+    with_memory = data(memory=True).data_spec
     assert with_memory.max_length is None and with_memory.has_streams
-    assert facts.baselines == with_memory.baselines == data().baselines
-    assert list(facts.baselines) == ["gzip", "bzip2"] and all(4 < bits < 12 for bits in facts.baselines.values())
+    assert data_spec.baselines == with_memory.baselines == data().baselines
+    assert list(data_spec.baselines) == ["gzip", "bzip2"] and all(
+        4 < bits < 12 for bits in data_spec.baselines.values()
+    )
 
 
 def test_windows_overlap_by_half_by_default(data):

@@ -28,7 +28,7 @@ def part_of(file, size, begin=7):
 
 def rows(split, indices):
     """(inputs, targets) of each of some examples where a label counts, and the batch."""
-    batch = split.batch(PlanItem(list(indices), update_units=5, is_filler=False))
+    batch = split.batch(PlanItem(list(indices), loss_denominator=5, is_dummy=False))
     counts = batch.labels != ByteBatch.IGNORED
     assert batch.target_bytes == batch.tokens == int(counts.sum()) == int(split.units[list(indices)].sum())
     assert batch.index.tolist() == list(indices) and batch.input_ids.dtype == batch.labels.dtype == counts.long().dtype
@@ -149,5 +149,5 @@ def test_a_prompt_stands_behind_a_newline_and_counts_nothing():
 
 
 def test_a_filler_counts_no_bytes(file):
-    batch = WindowSplit(part_of(file, 90), 8, 4).batch(PlanItem([0], 9, is_filler=True))
+    batch = WindowSplit(part_of(file, 90), 8, 4).batch(PlanItem([0], 9, is_dummy=True))
     assert (batch.tokens, batch.target_bytes) == (0, 4)

@@ -48,7 +48,7 @@ def test_a_batch_holds_the_trees_that_were_read(folder, tmp_path):
     batch = everything(module.splits["train"])
     assert batch.lengths.tolist() == [len(sentence.forms) for sentence in sentences]
     assert batch.words.shape == batch.tags.shape == (60, max(batch.lengths) + 1)
-    labels = module.facts.labels
+    labels = module.data_spec.labels
     for row, sentence in enumerate(sentences):
         length = len(sentence.forms)
         assert batch.heads[row, :length].tolist() == list(sentence.heads)
@@ -73,7 +73,7 @@ def test_what_is_not_asked_for_is_not_there(folder, tmp_path):
     module = data(folder, tmp_path, tags=None, characters=False, tokenizer=None)
     batch = everything(module.splits["val"])
     assert batch.tags is batch.characters is batch.input_ids is batch.word_of_subword is batch.attention_mask is None
-    assert module.facts.features.keys() == {"words"} and module.facts.model_options == {}
+    assert module.data_spec.features.keys() == {"words"} and module.data_spec.model_options == {}
     assert (module.splits["val"].lengths == batch.lengths.numpy() + 1).all()
 
 
@@ -110,9 +110,9 @@ def test_long_sentences_are_left_out_of_training_and_refused_elsewhere(folder, t
 def test_subtypes_may_be_cut(tmp_path):
     for part in ("train", "dev", "test"):
         (tmp_path / f"{part}.conllu").write_text(TEXT.format(name=part, last=".", relation="punct"))
-    assert data(tmp_path, tmp_path).facts.labels == ("det", "nsubj:main", "punct", "root")
-    assert data(tmp_path, tmp_path).facts.root_labels == (False, False, False, True)
-    assert data(tmp_path, tmp_path, subtypes=False).facts.labels == ("det", "nsubj", "punct", "root")
+    assert data(tmp_path, tmp_path).data_spec.labels == ("det", "nsubj:main", "punct", "root")
+    assert data(tmp_path, tmp_path).data_spec.root_labels == (False, False, False, True)
+    assert data(tmp_path, tmp_path, subtypes=False).data_spec.labels == ("det", "nsubj", "punct", "root")
 
 
 def test_a_relation_that_training_lacks_is_ignored(tmp_path):
@@ -128,7 +128,7 @@ def test_without_relations_arcs_alone_are_learned(tmp_path, caplog):
         text = TEXT.format(name=part, last=".", relation="_").replace("\tdet\t", "\t_\t")
         (tmp_path / f"{part}.conllu").write_text(text.replace("nsubj:main", "_").replace("root", "_"))
     module = data(tmp_path, tmp_path)
-    assert module.facts.labels == () and "3 sentences have no relations" in caplog.text
+    assert module.data_spec.labels == () and "3 sentences have no relations" in caplog.text
     assert everything(module.splits["train"]).relations.tolist() == [[0, 0, 0, 0]]
 
 
@@ -158,7 +158,7 @@ def test_predict_reads_conllu_text_and_standard_input(folder, tmp_path, monkeypa
     (split,) = data(folder, tmp_path, predict_source=str(folder / "x-test.conllu")).predict_splits()
     assert len(split.sentences) == 15 and split.subset(np.array([3])).sentences == [split.sentences[3]]
 
-    monkeypatch.setattr(ParsingData, "predict_piece", 4)
+    monkeypatch.setattr(ParsingData, "predict_chunk_size", 4)
     pieces = data(folder, tmp_path, predict_source=str(folder / "x-test.conllu")).predict_splits()
     cut = list(pieces)
     assert [len(part.sentences) for part in cut] == [4, 4, 4, 3] and pieces.total == 15
@@ -209,12 +209,15 @@ def test_leaving_out_every_training_sentence_is_refused(tmp_path):
 def test_names_of_scores_are_parts_of_keys(tmp_path):
     for part in ("train", "dev", "test"):
         (tmp_path / f"{part}.conllu").write_text(TEXT.format(name=part, last=".", relation="a.b/c"))
-    assert data(tmp_path, tmp_path, score_without=["a.b/c", "nsubj:main"]).facts.score_groups == ("a_b_c", "nsubj:main")
+    assert data(tmp_path, tmp_path, score_without=["a.b/c", "nsubj:main"]).data_spec.score_groups == (
+        "a_b_c",
+        "nsubj:main",
+    )
 
 
 def test_the_vocabulary_is_another_where_a_word_is(folder, tmp_path):
     def vocabulary(source, **settings):
-        return data(source, tmp_path, tokenizer=None, **settings).facts.vocabulary
+        return data(source, tmp_path, tokenizer=None, **settings).data_spec.vocabulary
 
     for part in ("train", "dev", "test"):
         (tmp_path / f"{part}.conllu").write_text((folder / f"x-{part}.conllu").read_text().replace("dog", "wolf"))
@@ -227,11 +230,11 @@ def test_tags_that_the_data_lacks_are_asked_for_in_vain(tmp_path):
         (tmp_path / f"{part}.conllu").write_text(
             TEXT.format(name=part, last=".", relation="p").replace("\tDET\t", "\t_\t")
         )
-    assert data(tmp_path, tmp_path).facts.features["tags"] == 3 + 4  # "_" is one of them
+    assert data(tmp_path, tmp_path).data_spec.features["tags"] == 3 + 4  # "_" is one of them
     for part in ("train", "dev", "test"):
         text = TEXT.format(name=part, last=".", relation="p")
         for tag in ("DET", "NOUN", "VERB", "PUNCT"):
             text = text.replace(f"\t{tag}\t", "\t_\t")
         (tmp_path / f"{part}.conllu").write_text(text)
     with pytest.raises(InputError, match="data.tags is upos, and the training part has none"):
-        assert data(tmp_path, tmp_path).facts
+        assert data(tmp_path, tmp_path).data_spec

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.datamodules import tokenizers as subject
+from app.datamodules.tokenizers import tokenizer as subject
 from app.datamodules.tokenizers.tokenizer import SPECIAL_TOKENS, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
 

@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 def test_a_batch_pads_each_side_and_counts_target_tokens(folder):
     split = data(folder).splits["train"]
-    batch = split.batch(PlanItem([3, 0, 7], update_units=99, is_filler=False))
+    batch = split.batch(PlanItem([3, 0, 7], loss_denominator=99, is_dummy=False))
     for row, index in enumerate([3, 0, 7]):
         real = batch.attention_mask[row].bool()
         assert batch.input_ids[row][real].tolist() == split.source.ids[index].tolist()
@@ -47,14 +47,14 @@ def test_a_batch_pads_each_side_and_counts_target_tokens(folder):
 
 def test_both_sides_share_one_vocabulary_and_end_with_its_end_mark(folder):
     module = data(folder)
-    facts = module.facts
-    options = facts.model_options
+    data_spec = module.data_spec
+    options = data_spec.model_options
     assert options["vocab_size"] == module.tokenizer.vocab_size <= 400
     split = module.splits["val"]
     for side in (split.source, split.target):
         assert all(row[-1] == options["eos_token_id"] and options["bos_token_id"] not in row for row in side.ids)
-        assert facts.decode([row.tolist() for row in side.ids]) == side.texts
-    assert facts.target_language == "de" and facts.max_length == 128 and facts.vocabulary
+        assert data_spec.decode([row.tolist() for row in side.ids]) == side.texts
+    assert data_spec.target_language == "de" and data_spec.max_length == 128 and data_spec.vocabulary
 
 
 def test_limits_drop_training_pairs_alone_and_count_them(folder, caplog):

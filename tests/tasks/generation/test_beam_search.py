@@ -20,11 +20,11 @@ def padded(rows):
 
 def model_of(family="mbart", seed=0, vocabulary=20):
     """In float64, with larger weights than initial ones, so that hypotheses differ clearly."""
-    from app.batches import DataFacts
+    from app.batches import DataSpec
     from tests.tasks.test_translation import SPECIAL
 
-    facts = DataFacts({"vocab_size": vocabulary, **SPECIAL}, max_length=12, decode=str)
-    model = task(family, seed=seed, facts=facts).double().eval().model
+    data_spec = DataSpec({"vocab_size": vocabulary, **SPECIAL}, max_length=12, decode=str)
+    model = task(family, seed=seed, data_spec=data_spec).double().eval().model
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(4)
@@ -112,19 +112,19 @@ def test_the_start_is_what_the_config_says():
     assert all(start_token(model_of(family)) == START for family in FAMILIES)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.5, 1.0])
-def test_a_share_is_spread_evenly(share):
-    how = DecodingConfig(share=share)
-    taken = [index for index in range(1000) if how.takes(index)]
-    assert len(taken) == round(1000 * share)
-    assert how.takes(0) == (share > 0)  # so that however small a part is, it has a score
-    assert not taken or max(b - a for a, b in itertools.pairwise([-1, *taken, 1000])) <= 1 / share + 1
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.25, 0.5, 1.0])
+def test_a_share_is_spread_evenly(fraction):
+    how = DecodingConfig(fraction=fraction)
+    taken = [index for index in range(1000) if how.includes(index)]
+    assert len(taken) == round(1000 * fraction)
+    assert how.includes(0) == (fraction > 0)  # so that however small a part is, it has a score
+    assert not taken or max(b - a for a, b in itertools.pairwise([-1, *taken, 1000])) <= 1 / fraction + 1
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"beams": 0}, {"max_ratio": -1}, {"max_ratio": 0, "max_extra": 0}, {"share": 1.5}, {"share": -0.1},
+        {"beams": 0}, {"max_ratio": -1}, {"max_ratio": 0, "max_extra": 0}, {"fraction": 1.5}, {"fraction": -0.1},
         {"length_penalty": float("nan")}, {"max_ratio": float("nan")}, {"max_ratio": float("inf")},
     ],
 )  # fmt: skip

@@ -30,20 +30,20 @@ def test_a_process_without_a_stream_gives_nothing():
     memory = StreamMemory()
     memory.take(states(2), rank=2, world_size=3)
     assert memory.states[0].shape[1] == 1 and memory.gather() is None
-    memory.keep(states(1), is_filler=False)
+    memory.keep(states(1), is_dummy=False)
     assert memory.gather() is not None
 
 
 def test_gradients_end_at_the_memory():
     memory = StreamMemory()
-    memory.keep([state.requires_grad_() for state in states(2)], is_filler=False)
+    memory.keep([state.requires_grad_() for state in states(2)], is_dummy=False)
     assert not any(state.requires_grad for state in memory.states)
 
 
 def test_nothing_is_remembered_at_first_and_after_forgetting():
     memory = StreamMemory()
     assert memory.gather() is None and memory.at(torch.device("cpu")) is None
-    memory.keep(states(2), is_filler=False)
+    memory.keep(states(2), is_dummy=False)
     memory.forget()
     assert memory.gather() is None
     memory.take(None, 0, 1)

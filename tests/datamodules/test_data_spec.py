@@ -43,16 +43,16 @@ def test_what_is_kept_is_enough_to_predict(which, request, tmp_path):
         source.write_text(LINES)
     settings = {**settings, "predict_source": str(source)}
     first = cls("x", str(request.getfixturevalue(data)), cache_dir=str(tmp_path / "cache"), **settings)
-    kept = json.loads(json.dumps(first.kept_facts()))
+    kept = json.loads(json.dumps(first.export_spec()))
     second = cls("x", "nowhere", cache_dir=str(tmp_path / "none"), **settings)
-    second.take_facts(kept)
-    assert dataclasses.replace(second.facts, decode=None) == dataclasses.replace(first.facts, decode=None)
+    second.restore_spec(kept)
+    assert dataclasses.replace(second.data_spec, decode=None) == dataclasses.replace(first.data_spec, decode=None)
     (one,), (other,) = first.predict_splits(), second.predict_splits()
     for batch, same in zip(first.eval_loader(one), second.eval_loader(other), strict=True):
         for name, value in fields(batch).items():
             again = fields(same)[name]
             assert torch.equal(value, again) if isinstance(value, torch.Tensor) else value == again, name
-    assert second.kept_facts() == kept
+    assert second.export_spec() == kept
     assert not (tmp_path / "none").exists()
 
 
@@ -60,6 +60,6 @@ def test_ids_become_the_same_text_again(tiny_pairs, tmp_path):
     _, _, settings = MODULES["pairs"]
     first = TranslationData("x", str(tiny_pairs), cache_dir=str(tmp_path), **settings)
     second = TranslationData("x", "nowhere", **settings)
-    second.take_facts(json.loads(json.dumps(first.kept_facts())))
+    second.restore_spec(json.loads(json.dumps(first.export_spec())))
     ids = first.splits["val"].target.ids
-    assert second.facts.decode(ids) == first.facts.decode(ids) == first.splits["val"].target.texts
+    assert second.data_spec.decode(ids) == first.data_spec.decode(ids) == first.splits["val"].target.texts
