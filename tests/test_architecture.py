@@ -13,8 +13,8 @@ MAY_IMPORT = {
     "metrics": set(),
     "batches": set(),
     "errors": set(),
-    "runs": {"errors", "norms"},
-    "figures": {"runs"},
+    "runs": {"errors", "norms", "metrics"},
+    "figures": {"runs", "metrics"},
     "backbones": {"norms", "errors"},
     "datamodules": {"batches", "errors", "runs"},
     "datamodules/io": {"errors", "runs"},
@@ -23,9 +23,9 @@ MAY_IMPORT = {
     "tasks": {"batches", "backbones", "metrics", "norms", "errors"},
     "tasks/parsing": {"batches", "errors", "tasks"},
     "tasks/generation": {"batches", "errors"},
-    "callbacks": {"norms", "errors", "runs", "figures"},
-    "callbacks/diagnostics": {"norms", "runs", "callbacks"},
-    "study": {"errors", "norms", "figures", "runs"},
+    "callbacks": {"norms", "metrics", "errors", "runs", "figures"},
+    "callbacks/diagnostics": {"norms", "metrics", "runs", "figures", "callbacks"},
+    "study": {"errors", "norms", "metrics", "figures", "runs"},
     "benchmark": {"callbacks", "errors", "norms"},
 }
 COMMAND_LINE = {"cli", "export"}  # may import everything

@@ -1,6 +1,6 @@
 """Watch the run: scores, gap, record, progress. A callback documents the keys that it writes."""
 
-from app.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint, StopEarly, StoppedError
+from app.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from app.callbacks.compile_model import CompileModel
 from app.callbacks.diagnostics.inspect_model import InspectModel
 from app.callbacks.diagnostics.norm_gradients import NormGradients
@@ -8,32 +8,40 @@ from app.callbacks.diagnostics.norm_parameters import NormParameters
 from app.callbacks.diagnostics.overfitting_gap import OverfittingGap
 from app.callbacks.divergence import DivergedError, StopWhenDiverged
 from app.callbacks.dropout_masks import DropoutMasks
+from app.callbacks.early_stopping import StopEarly
 from app.callbacks.error_context import ErrorContext
 from app.callbacks.event_files import EventFiles
 from app.callbacks.last_step import ValidateLastStep
+from app.callbacks.metric_lines import MetricLines
 from app.callbacks.progress import ProgressLines
 from app.callbacks.reseed import Reseed
-from app.callbacks.run_record import RunRecord
-from app.runs.metrics_file import MetricsFile
+from app.callbacks.resume_check import ResumeCheck
+from app.callbacks.run_files import RunFiles
+from app.callbacks.run_result import RunResult
+from app.callbacks.scored_module import ScoredModule
+from app.callbacks.signals import StoppedError
 
 __all__ = [
+    "AtomicCheckpointIO",
     "CompileModel",
     "DivergedError",
     "DropoutMasks",
+    "ErrorContext",
     "EventFiles",
     "InspectModel",
-    "ErrorContext",
-    "MetricsFile",
+    "MetricLines",
     "NormGradients",
     "NormParameters",
     "OverfittingGap",
     "ProgressLines",
     "Reseed",
+    "ResumeCheck",
     "RunCheckpoint",
-    "RunRecord",
+    "RunFiles",
+    "RunResult",
+    "ScoredModule",
     "StopEarly",
     "StopWhenDiverged",
     "StoppedError",
     "ValidateLastStep",
-    "AtomicCheckpointIO",
 ]

@@ -20,7 +20,7 @@ class EventFiles(TensorBoardLogger):
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, name="", version="tensorboard")
+        super().__init__(folder, name="", version="tensorboard", default_hp_metric=False)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Hand one event to TensorBoard's own thread, which writes it.

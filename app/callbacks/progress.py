@@ -14,6 +14,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.utilities import rank_zero_only
 
+from app.callbacks.steps import TimeLeft
+
 log = logging.getLogger(__name__)
 
 
@@ -26,13 +28,13 @@ class ProgressLines(Callback):
 
     def __init__(self, every_s: float = 30.0) -> None:
         self.every_s = every_s
-        self._last_line_at = self._started_at = 0.0
-        self._first_batch = 0
+        self._last_line_at = 0.0
+        self._time_left = TimeLeft()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._started_at = self._last_line_at = time.monotonic()
-        self._first_batch = _batches_done(trainer)
+        self._last_line_at = time.monotonic()
+        self._time_left.start(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -46,7 +48,7 @@ class ProgressLines(Callback):
             trainer,
             f"epoch {trainer.current_epoch + 1}  batch {batch_idx + 1}/{trainer.num_training_batches}  "
             f"step {trainer.global_step}  loss {float(outputs['loss']) * trainer.accumulate_grad_batches:.4f}"
-            f"  {self._time_left(trainer, now)}",
+            f"  {self._left(trainer)}",
         )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -54,30 +56,20 @@ class ProgressLines(Callback):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         parts = []
-        for metric in pl_module.metrics:
+        for metric in (info.name for info in pl_module.metrics):
             validation = pl_module.scores.get(f"val/{metric}")
             train = pl_module.scores.get(f"train_probe/{metric}")
             if validation is not None:
                 parts.append(f"{metric} val {validation:.4f}" + (f" train {train:.4f}" if train is not None else ""))
-        now = time.monotonic()
-        self._last_line_at = now
+        self._last_line_at = time.monotonic()
         _say(
             trainer,
-            f"epoch {trainer.current_epoch + 1}  step {trainer.global_step}  {'  '.join(parts)}"
-            f"  {self._time_left(trainer, now)}",
+            f"epoch {trainer.current_epoch + 1}  step {trainer.global_step}  {'  '.join(parts)}  {self._left(trainer)}",
         )
 
-    def _time_left(self, trainer: Trainer, now: float) -> str:
-        """Time left to the last step or epoch, at the speed so far; nothing where neither is set."""
-        done = _batches_done(trainer)
-        if trainer.max_steps > 0:
-            share_left = (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
-        elif trainer.max_epochs and trainer.max_epochs > 0:
-            share_left = trainer.max_epochs * int(trainer.num_training_batches) - done
-        else:
-            return ""
-        seconds = (now - self._started_at) / max(1, done - self._first_batch) * max(0, share_left)
-        return f"[{minutes(seconds)} left]"
+    def _left(self, trainer: Trainer) -> str:
+        seconds = self._time_left.seconds(trainer)
+        return "" if seconds is None else f"[{minutes(seconds)} left]"
 
 
 class PredictProgress(Callback):
@@ -112,7 +104,7 @@ class PredictProgress(Callback):
         left = minutes((self.total - self.done) / rate)
         log.info("%s of %s records  %s a second  [%s left]", f"{self.done:,}", f"{self.total:,}", _rate(rate), left)
 
-    def summary(self) -> str:
+    def closing_line(self) -> str:
         """The last line: records, seconds, records a second."""
         seconds = time.monotonic() - self._started_at
         count = "1 record" if self.done == 1 else f"{self.done:,} records"
@@ -132,10 +124,6 @@ def progress_bar_wanted() -> bool:
 def _rate(rate: float) -> str:
     """Three digits at least, so that slow ones tell something."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
-
-
-def _batches_done(trainer: Trainer) -> int:
-    return trainer.fit_loop.epoch_loop.batch_progress.total.completed
 
 
 @rank_zero_only

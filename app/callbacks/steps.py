@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 from pytorch_lightning import Trainer
 
@@ -14,7 +15,7 @@ def is_optimizer_step(trainer: Trainer, batch_idx: int) -> bool:
 
 
 def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether the epoch ends behind this batch, or a validation within the epoch is due there."""
+    """Whether the epoch ends after this batch, or a validation within the epoch is due there."""
     number = batch_idx + 1
     if number == trainer.num_training_batches:
         return True
@@ -24,3 +25,30 @@ def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
     if trainer.check_val_every_n_epoch is None:  # then the batches of all epochs are counted together
         number = trainer.fit_loop.total_batch_idx + 1
     return number % int(every) == 0
+
+
+class TimeLeft:
+    """Estimates the seconds to the last step or epoch, at the speed since `start`."""
+
+    def __init__(self) -> None:
+        self._started_at = 0.0
+        self._first_batch = 0
+
+    def start(self, trainer: Trainer) -> None:
+        """Begin to measure: training starts or resumes here."""
+        self._started_at, self._first_batch = time.monotonic(), _batches_done(trainer)
+
+    def seconds(self, trainer: Trainer) -> float | None:
+        """The estimate; None where neither steps nor epochs end the run."""
+        done = _batches_done(trainer)
+        if trainer.max_steps > 0:
+            left = (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
+        elif trainer.max_epochs and trainer.max_epochs > 0:
+            left = trainer.max_epochs * int(trainer.num_training_batches) - done
+        else:
+            return None
+        return (time.monotonic() - self._started_at) / max(1, done - self._first_batch) * max(0, left)
+
+
+def _batches_done(trainer: Trainer) -> int:
+    return trainer.fit_loop.epoch_loop.batch_progress.total.completed

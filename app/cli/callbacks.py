@@ -1,6 +1,8 @@
-"""What watches a fit: the callbacks that a command line asks for, in the order in which they are called."""
+"""The callbacks of a fit, in the order in which they are called; the user's are among them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from jsonargparse import Namespace
 from pytorch_lightning import Callback
@@ -9,16 +11,22 @@ from app.callbacks import (
     CompileModel,
     DropoutMasks,
     ErrorContext,
+    MetricLines,
     NormGradients,
     NormParameters,
+    OverfittingGap,
+    ProgressLines,
     Reseed,
+    ResumeCheck,
     RunCheckpoint,
-    RunRecord,
+    RunFiles,
+    RunResult,
     StopEarly,
     StopWhenDiverged,
     ValidateLastStep,
 )
 from app.datamodules.base import DataModule
+from app.runs.identity import RunIdentity
 from app.tasks import Task
 
 
@@ -27,51 +35,48 @@ def error_context(datamodule: DataModule) -> ErrorContext:
     return ErrorContext(datamodule.batch_size_settings(training=True), datamodule.batch_size_settings(training=False))
 
 
-def fit_callbacks(settings: Namespace, record: RunRecord, model: Task) -> list[Callback]:
-    """The callbacks of a fit beside those of `trainer.callbacks`.
-
-    Args:
-        settings: the parsed arguments of the command.
-        record: the run's.
-        model: whose primary metric chooses the best checkpoint.
-    """
-    seed, primary = settings.seed_everything, model.primary
-    monitor = f"val/{primary.name}"
-    callbacks: list[Callback] = [Reseed(seed), DropoutMasks(), record, StopWhenDiverged(), ValidateLastStep()]
-    if every := settings.norm_diagnostics_every_n_steps:
-        callbacks = [NormGradients(every), NormParameters(every), *callbacks]
-    if settings.compile:
-        callbacks.append(CompileModel())
-    if settings.patience:
-        callbacks.append(StopEarly(monitor, primary.mode, settings.patience))
-    callbacks.append(
-        RunCheckpoint(
-            monitor,
-            primary.mode,
-            settings.checkpoint_every_steps,
-            settings.checkpoint_every_minutes,
-            settings.average_checkpoints,
-        )
-    )
-    return callbacks
-
-
-def run_record(settings: Namespace, config_text: str, model: Task, datamodule: DataModule) -> RunRecord:
-    """The record of a run: its config.yaml, its names and its fingerprints.
+def fit_callbacks(
+    settings: Namespace,
+    config_text: str,
+    identity: RunIdentity,
+    model: Task,
+    datamodule: DataModule,
+    users: Sequence[Callback],
+) -> list[Callback]:
+    """The callbacks of a fit.
 
     Args:
         settings: the parsed arguments of the command.
         config_text: content of config.yaml.
-        model: the task.
+        identity: of the run.
+        model: the task; its primary metric chooses the best checkpoint.
         datamodule: its data.
+        users: those of `trainer.callbacks`; one of a class that is among ours takes its place.
     """
-    names = {
-        "task": model.name,
-        "dataset": datamodule.name,
-        "norm_signature": model.norm.signature,
-        "sites_label": model.norm.sites_label,
-        "seed": settings.seed_everything,
-    }
-    fingerprints = (datamodule.fingerprint, datamodule.plan.fingerprint)
-    of_processes, pictures = settings.allow_world_size_change, settings.plots
-    return RunRecord(config_text, datamodule.export_spec(), names, *fingerprints, of_processes, pictures)
+    monitor, mode = f"val/{model.primary.name}", model.primary.mode
+    fingerprints = {"data": datamodule.fingerprint, "plan": datamodule.plan.fingerprint}
+    lines, every = MetricLines(), settings.norm_diagnostics_every_n_steps
+    before: list[Callback] = [error_context(datamodule), OverfittingGap(), ProgressLines()]
+    after: list[Callback] = [
+        *([NormGradients(every), NormParameters(every)] if every else []),
+        Reseed(settings.seed_everything),
+        DropoutMasks(),
+        ResumeCheck(identity, fingerprints, settings.allow_world_size_change),
+        RunFiles(config_text, datamodule.export_spec()),
+        lines,
+        RunResult(identity, fingerprints, lines, settings.plots),
+        StopWhenDiverged(),
+        ValidateLastStep(),
+        *([CompileModel()] if settings.compile else []),
+        *([StopEarly(monitor, mode, settings.patience)] if settings.patience else []),
+        RunCheckpoint(
+            monitor,
+            mode,
+            settings.checkpoint_every_steps,
+            settings.checkpoint_every_minutes,
+            settings.average_checkpoints,
+        ),
+    ]
+    replaced = {type(callback) for callback in users}
+    before, after = ([ours for ours in group if type(ours) not in replaced] for group in (before, after))
+    return [*before, *users, *after]

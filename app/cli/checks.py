@@ -44,6 +44,7 @@ def check_arguments(command: str, settings: Namespace) -> None:
     for key, least in _LEAST.items():
         if trainer[key] is not None and trainer[key] < least:
             raise InputError(f"trainer.{key} is {trainer[key]}; allowed: numbers from {least}")
+    _check_honoured(command, trainer)
     if command == "fit":
         for key in ("max_epochs", "max_steps", "limit_train_batches", "val_check_interval"):
             if trainer[key] == 0:
@@ -77,6 +78,21 @@ def check_settings(settings: Namespace, dataset: str, batches: int | None) -> No
     if batches is not None:
         _check_compiler(settings.compile)
         _check_validation(settings.trainer, batches)
+
+
+def _check_honoured(command: str, trainer: Namespace) -> None:
+    """Settings of the trainer that a run makes itself."""
+    is_fit = command == "fit"
+    for key, is_set, reason, remedy in (
+        ("default_root_dir", trainer.default_root_dir is not None, "the run folder is made by --run_root", "use that"),
+        ("use_distributed_sampler", trainer.use_distributed_sampler, "the batch plan does that", "set it to false"),
+        ("enable_checkpointing", is_fit and trainer.enable_checkpointing is False,
+         "testing and resuming need checkpoints", "remove it"),
+        ("logger", is_fit and trainer.logger is False,
+         "metrics.jsonl is always written, and loggers given here are added to it", "remove it"),
+    ):  # fmt: skip
+        if is_set:
+            raise InputError(f"trainer.{key} is {trainer[key]}, which cannot be honoured: {reason}; {remedy}")
 
 
 def _check_gpus(trainer: Namespace, devices: Any) -> None:

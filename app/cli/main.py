@@ -14,16 +14,15 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.batches import DataSpec
-from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, MetricsFile, StoppedError
+from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, RunResult, StoppedError
 from app.callbacks.progress import progress_bar_wanted
-from app.callbacks.result import summarise
 from app.cli.arguments import add_run_arguments
-from app.cli.callbacks import error_context, fit_callbacks, run_record
+from app.cli.callbacks import error_context, fit_callbacks
 from app.cli.checks import check_arguments, check_settings
 from app.cli.errors import explain
 from app.cli.norm import fold_norm
@@ -37,10 +36,12 @@ from app.runs.folder import (
     find_checkpoint,
     repair_last_checkpoint,
     resolve_resume_checkpoint,
-    run_folder,
     take_folder,
     weights_to_average,
 )
+from app.runs.identity import RunIdentity
+from app.runs.metrics_file import MetricsFile
+from app.runs.summary import summarise
 from app.tasks import Task
 from app.tasks.optimization import check_schedule
 
@@ -66,7 +67,7 @@ class CLI(LightningCLI):
             datamodule_class=DataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            save_config_callback=None,  # RunRecord writes it into the run folder
+            save_config_callback=None,  # RunFiles writes it into the run folder
             seed_everything_default=1,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # checkpoints hold plain types only
@@ -114,30 +115,33 @@ class CLI(LightningCLI):
         return self.config[self.subcommand]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer, with the run folder as its root and what every run needs around it."""
+        """The trainer, with the run folder as its root and what every run needs added to what the user set."""
         is_fit = self.subcommand == "fit"
         check_settings(self.settings, self.datamodule.name, len(self.datamodule.plan) if is_fit else None)
         if is_fit:
             self.datamodule.check_budgets()
         log.info(self.model.norm_report)
-        self.folder = self._folder()
-        extra: list[Callback] = []
-        if is_fit:
-            self.record = run_record(self.settings, self._config_text(), self.model, self.datamodule)
-            extra = fit_callbacks(self.settings, self.record, self.model)
-        config = {**self._get(self.config_init, "trainer"), **kwargs}
-        config.update(_torchrun_size())
+        self.folder = self._own_folder() or self.identity.folder(Path(self.settings.run_root))
+        config = {**self._get(self.config_init, "trainer"), **kwargs, **_torchrun_size()}
         if self.subcommand == "predict":
             config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
-        config["callbacks"] = [error_context(self.datamodule), *(config["callbacks"] or []), *extra]
+        users = _listed(config["callbacks"])
+        if is_fit:
+            config_text = self._config_text()
+            callbacks = fit_callbacks(self.settings, config_text, self.identity, self.model, self.datamodule, users)
+            self.record = next(callback for callback in callbacks if isinstance(callback, RunResult))
+        else:
+            callbacks = [error_context(self.datamodule), *users]
+        config["callbacks"] = callbacks
         config["plugins"] = [*_listed(config["plugins"]), AtomicCheckpointIO()]
         config["default_root_dir"] = str(self.folder)
         config["enable_checkpointing"] = is_fit
-        config["enable_progress_bar"] = progress_bar_wanted() and self.subcommand != "predict"
-        config["enable_model_summary"] = False
-        config["logger"] = (
-            [MetricsFile(self.folder), EventFiles(self.folder)] if is_fit and not config["fast_dev_run"] else False
-        )
+        if config["enable_progress_bar"] is None:
+            config["enable_progress_bar"] = progress_bar_wanted() and self.subcommand != "predict"
+        config["enable_model_summary"] = bool(config["enable_model_summary"])
+        loggers = [] if isinstance(config["logger"], bool) else _listed(config["logger"])
+        keeps_files = is_fit and not config["fast_dev_run"]
+        config["logger"] = [MetricsFile(self.folder), EventFiles(self.folder), *loggers] if keeps_files else False
         try:
             return Trainer(**config)
         except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
@@ -185,11 +189,7 @@ class CLI(LightningCLI):
         weights, label = self._weights(model, ckpt_path)
         evaluate(model, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
         if self.trainer.is_global_zero:
-            norm, settings = model.norm, self.settings
-            print(
-                f"{model.name}|{datamodule.name}|{norm.signature}|sites:{norm.sites_label} "
-                f"{len(model.sites)}/{model.norms_total}|seed:{settings.seed_everything}|{label}"
-            )
+            print(self.identity.signature(len(model.sites), model.norms_total, label))
             for metric, signature in model.score_signatures.items():
                 print(f"{metric}: {signature}")
             print(json.dumps(model.scores, indent=2))
@@ -216,16 +216,14 @@ class CLI(LightningCLI):
         return datamodule.data_spec
 
     def _own_folder(self) -> Path | None:
-        """The run folder in which a config.yaml of the command line lies, unless the command begins a run."""
+        """The run folder of a config.yaml on the command line, unless the command begins a run."""
         folders = [Path(str(path)).parent for path in reversed(self.settings.config or [])]
         return next((f for f in folders if self.subcommand != "fit" and (f / CHECKPOINTS).is_dir()), None)
 
-    def _folder(self) -> Path:
-        """The run folder: where a run's own config.yaml lies, or where the names of the run say."""
-        if (folder := self._own_folder()) is not None:
-            return folder
-        root = Path(self.settings.run_root)
-        return run_folder(root, self.model.name, self.datamodule.name, self.model.norm, self.settings.seed_everything)
+    @property
+    def identity(self) -> RunIdentity:
+        """What the run is called."""
+        return RunIdentity(self.model.name, self.datamodule.name, self.model.norm, self.settings.seed_everything)
 
     def _config_text(self) -> str:
         """config.yaml: the merged settings, less what belongs to this call alone."""
@@ -270,8 +268,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _listed(plugins: Any) -> list[Any]:
-    return plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+def _listed(setting: Any) -> list[Any]:
+    return list(setting) if isinstance(setting, (list, tuple)) else [] if setting is None else [setting]
 
 
 def _torchrun_size() -> dict[str, int]:

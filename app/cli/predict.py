@@ -81,7 +81,7 @@ def predict(
             # what is left in the buffer would be flushed when Python ends, and fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise StoppedError(signal.SIGPIPE, "nobody reads standard output any more") from None
-    log.info("%s, written to %s", progress.summary(), "standard output" if output == "-" else output)
+    log.info("%s, written to %s", progress.closing_line(), "standard output" if output == "-" else output)
 
 
 @contextmanager

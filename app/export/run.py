@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from app.callbacks.result import SCHEMA
 from app.cli.main import BASE_CONFIG, CLI
 from app.cli.norm import fold_norm
 from app.datamodules.base import DataModule
 from app.errors import InputError
 from app.runs.averaging import mean_checkpoint
 from app.runs.folder import find_checkpoint, weights_to_average
+from app.runs.result import read_result
 from app.tasks import Task
 
 # How and where it was trained does not matter: it is read on this machine, in one process, in the weights' own dtype.
@@ -101,22 +100,11 @@ def _result(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder} is no run folder: there is no config.yaml in it; give one that train.py fit has left"
         )
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    result = read_result(folder)
+    if result is None:
         raise InputError(
-            f"{folder} is of a run that has not ended: there is no result.json in it; go on with it by train.py fit "
+            f"{folder} is the folder of a run that has not ended (it has no result.json); resume it by train.py fit "
             f"--config {folder / 'config.yaml'} --ckpt_path last"
-        ) from None
-    except ValueError as error:
-        raise InputError(
-            f"{folder / 'result.json'} is no JSON ({error}); give a run folder as fit has left it"
-        ) from error
-    schema = result.get("schema") if isinstance(result, dict) else None
-    if schema != SCHEMA:
-        raise InputError(
-            f"{folder / 'result.json'} is of schema {schema}; allowed: {SCHEMA}; give a run folder as this version's "
-            "fit has left it"
         )
     return result
 

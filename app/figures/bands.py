@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from app.figures.drawing import COLOURS, MARKERS, METRIC_NAMES, Event, new_figure, style_axes, unit_of_time
+from app.figures.drawing import COLOURS, MARKERS, Event, new_figure, style_axes, unit_of_time
+from app.metrics import MetricInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def curve_bands(
     runs: Mapping[str, Sequence[Sequence[Event]]],
-    metrics: Sequence[str],
+    metrics: Sequence[MetricInfo],
     title: str,
     twin_axes: bool = True,
 ) -> Figure:
@@ -23,7 +24,7 @@ def curve_bands(
 
     Args:
         runs: for each norm, the events of its runs, one for each seed.
-        metrics: names without part, e.g. loss and accuracy.
+        metrics: a panel each.
         title: over the picture.
         twin_axes: one axis for train and validation, or two, as in the paper's figures.
     """
@@ -34,9 +35,15 @@ def curve_bands(
         right = axes.twinx() if twin_axes else axes
         for number, (norm, series) in enumerate(runs.items()):
             style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-            _band(axes, series, f"train_probe/{metric}", unit, {**style, "linestyle": "--", "label": f"{norm}, train"})
-            _band(right, series, f"val/{metric}", unit, {**style, "linestyle": "-", "label": f"{norm}, valid"})
-        name = METRIC_NAMES.get(metric, metric)
+            _band(
+                axes,
+                series,
+                f"train_probe/{metric.name}",
+                unit,
+                {**style, "linestyle": "--", "label": f"{norm}, train"},
+            )
+            _band(right, series, f"val/{metric.name}", unit, {**style, "linestyle": "-", "label": f"{norm}, valid"})
+        name = metric.label
         axes.set_xlabel(unit)
         axes.set_ylabel(name if right is axes else f"{name}, train")
         if right is not axes:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.figures.drawing import COLOURS, MARKERS, METRIC_NAMES, Event, new_figure, save, style_axes, unit_of_time
+from app.figures.drawing import COLOURS, MARKERS, Event, new_figure, save, style_axes, unit_of_time
+from app.metrics import MetricInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ _PARTS = (("train_probe", "train"), ("val", "valid"))
 
 def draw_curves(
     events: Sequence[Event],
-    metrics: Sequence[str],
+    metrics: Sequence[MetricInfo],
     title: str,
     path: Path,
     twin_axes: bool = False,
@@ -26,7 +27,7 @@ def draw_curves(
 
     Args:
         events: lines of metrics.jsonl in order; validations are drawn.
-        metrics: names without part, e.g. loss and accuracy.
+        metrics: a panel each.
         title: over the picture.
         path: the .svg or .pdf to write; replaced whole.
         twin_axes: one axis for both, or two, as in the paper's figures: train on the left, validation on the right.
@@ -38,12 +39,14 @@ def draw_curves(
     save(figure, path)
 
 
-def _draw_metric(axes: Axes, events: Sequence[Event], metric: str, twin_axes: bool, best_step: int | None) -> None:
+def _draw_metric(
+    axes: Axes, events: Sequence[Event], metric: MetricInfo, twin_axes: bool, best_step: int | None
+) -> None:
     unit = unit_of_time(events)
-    name = METRIC_NAMES.get(metric, metric)
+    name = metric.label
     right = axes.twinx() if twin_axes else axes
     for side, (part, label), colour, marker in zip((axes, right), _PARTS, COLOURS, MARKERS, strict=False):
-        points = [(e[unit], e[f"{part}/{metric}"]) for e in events if e.get(f"{part}/{metric}") is not None]
+        points = [(e[unit], e[f"{part}/{metric.name}"]) for e in events if e.get(f"{part}/{metric.name}") is not None]
         if points:
             side.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, label=label)
         if right is not axes:
@@ -64,9 +67,9 @@ def _draw_metric(axes: Axes, events: Sequence[Event], metric: str, twin_axes: bo
         axes.legend(shown, [str(line.get_label()) for line in shown], frameon=False, fontsize=9)
 
 
-def _mark_best(side: Axes, events: Sequence[Event], metric: str, unit: str, best_step: int | None) -> None:
+def _mark_best(side: Axes, events: Sequence[Event], metric: MetricInfo, unit: str, best_step: int | None) -> None:
     for event in events:
-        value = event.get(f"val/{metric}")
+        value = event.get(f"val/{metric.name}")
         if value is not None and event["step"] == best_step:
             label = f"best {unit} ({event[unit]})"
             side.axvline(event[unit], color="0.6", linestyle=":", linewidth=1.2, label=label)

@@ -16,7 +16,6 @@ Event = Mapping[str, Any]  # a line of metrics.jsonl
 
 # Okabe and Ito's palette; its yellow is left out, which is too pale for a line.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-METRIC_NAMES = {"loss": "loss (nats)", "bpc": "bits per byte", "uas": "UAS", "las": "LAS", "bleu": "BLEU"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _MOST_NAMES = 26  # of sites beside an axis, before the picture would be too high
 

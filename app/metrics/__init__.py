@@ -1,17 +1,22 @@
 """Predictions to counts to a score: what is counted is added over batches and processes, and scored once."""
 
+from app.metrics.info import LOSS, MetricInfo, declare_metric, metric_info
 from app.metrics.parsing import Attachments, attachments, heads_of_next
 from app.metrics.ratio import Ratio
 from app.metrics.translation import Translated, TranslationScores, bleu, chrf, tokenized_bleu
 
 __all__ = [
+    "LOSS",
     "Attachments",
+    "MetricInfo",
     "Ratio",
     "Translated",
     "TranslationScores",
     "attachments",
     "bleu",
     "chrf",
+    "declare_metric",
     "heads_of_next",
+    "metric_info",
     "tokenized_bleu",
 ]

@@ -50,6 +50,11 @@ class NormSpec:
             return self.sites
         return "patterns-" + hashlib.sha256("\n".join(self.sites).encode()).hexdigest()[:8]
 
+    @property
+    def label(self) -> str:
+        """The signature, with `@` and the sites where they are not `all`: the norm's name in paths and tables."""
+        return self.signature if self.sites == "all" else f"{self.signature}@{self.sites_label}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for config.json, checkpoints and result.json; `NormSpec(**d)` gives the spec back."""
         sites = self.sites if isinstance(self.sites, str) else list(self.sites)

@@ -18,8 +18,9 @@ import torch
 
 from app.errors import InputError
 
+RUN_RECORD = "run_record"  # key of a checkpoint: what callbacks need to resume the run's record
 _WEIGHTS = ("state_dict", "task", "global_step")  # what every checkpoint of a run holds
-_TO_RESUME = (*_WEIGHTS, "run_record", "loops", "optimizer_states", "lr_schedulers", "callbacks")
+_TO_RESUME = (*_WEIGHTS, RUN_RECORD, "loops", "optimizer_states", "lr_schedulers", "callbacks")
 
 
 def check_checkpoint(path: Path, to_resume: bool = False) -> int:

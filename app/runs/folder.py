@@ -1,4 +1,4 @@
-"""Where a run lives: runs/<task>/<dataset>/<norm signature>/seed<seed>/, and what is found there."""
+"""The run folder: its lock, the data spec and the checkpoints in it, and which of them a command takes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,15 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from app.runs.checkpoint_file import check_checkpoint
 from app.errors import InputError
-from app.norms import NormSpec
 from app.runs.atomic_write import atomic_write
+from app.runs.checkpoint_file import check_checkpoint
 
 LOCK = "run.lock"
 CHECKPOINTS = "checkpoints"
 DATA_SPEC, _DATA_SPEC_BEFORE = "data_spec.json", "facts.json"  # what predict must know of the training data
 
 log = logging.getLogger(__name__)
-
-
-def run_folder(root: Path, task: str, dataset: str, norm: NormSpec, seed: int) -> Path:
-    """The folder of a run; a selection of sites other than `all` is part of the norm's name."""
-    sites = "" if norm.sites_label == "all" else f"@{norm.sites_label}"
-    return root / task / dataset / f"{norm.signature}{sites}" / f"seed{seed}"
 
 
 def lock_run_folder(folder: Path) -> IO[str]:
@@ -156,22 +149,23 @@ def weights_to_average(folder: Path, count: int) -> list[Path]:
 
 
 def resolve_resume_checkpoint(folder: Path, which: str | None) -> Path | None:
-    """The checkpoint that fit goes on from; none for a run that was ended before it wrote one, which then begins again.
+    """The checkpoint that fit resumes from; None for a fit that starts from the beginning.
 
-    `last` is the newest sound one: last.ckpt, or else best.ckpt, from which the same last.ckpt is reached again.
+    `last` is the newest sound one: last.ckpt, or else best.ckpt, from which the same last.ckpt is reached again. Where
+    there is none yet, the run starts from the beginning, so that one command serves a first start and a restart.
 
     Raises:
-        InputError: if there is none, or it is of another run.
+        InputError: if the file asked for is not there, is of another run, or none of the files there is sound.
     """
     if which is None:
         return None
-    if which == "last" and folder.exists():
+    if which == "last":
         return _newest_sound(folder)
     checkpoint = find_checkpoint(folder, which, to_resume=True)
     if folder.resolve() not in checkpoint.resolve().parents:
         raise InputError(
-            f"the checkpoint {checkpoint} is not of this run, whose folder is {folder}; give the settings and the "
-            "--run_root of the run that it is of, or begin a new run without --ckpt_path"
+            f"the checkpoint {checkpoint} is not of this run, whose folder is {folder}; pass the settings and the "
+            "--run_root of its own run, or start a new run without --ckpt_path"
         )
     return checkpoint
 
@@ -180,7 +174,7 @@ def _newest_sound(folder: Path) -> Path | None:
     last, best = (folder / CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best"))
     there = [path for path in (last, best) if path.is_file()]
     if not there:
-        log.info("%s was ended before its first checkpoint: beginning again", folder)
+        log.info("--ckpt_path last: no checkpoint in %s yet, starting from the beginning", folder)
         return None
     faults = [] if last in there else [f"{last} is not there"]
     for path in there:
@@ -190,9 +184,9 @@ def _newest_sound(folder: Path) -> Path | None:
             faults.append(str(error))
             continue
         if faults:
-            log.info("%s; going on from %s beside it, of step %d", faults[0], path.name, step)
+            log.info("%s; resuming from %s next to it, of step %d", faults[0], path.name, step)
         return path
-    raise InputError(f"{'; '.join(faults)}; --ckpt_path last has nothing to go on from: begin a new run without it")
+    raise InputError(f"{'; '.join(faults)}; --ckpt_path last has nothing to resume from; start a new run without it")
 
 
 def repair_last_checkpoint(folder: Path, checkpoint: Path) -> None:
@@ -213,14 +207,14 @@ def hardlink_or_copy(source: Path, target: Path) -> None:
 
 
 def take_folder(folder: Path, begins: bool) -> IO[str]:
-    """Claim the run folder for a fit; a run that begins gets an empty one.
+    """Lock the run folder for a fit; a run that begins gets an empty one.
 
     Raises:
         InputError: if another process has it, or it cannot be written.
     """
     lock = lock_run_folder(folder)
     if begins and (earlier := archive_previous_run(folder)):
-        log.info("an earlier run is kept in %s (to go on with one: --ckpt_path last)", earlier)
+        log.info("an earlier run is kept in %s (to resume a run, pass --ckpt_path last)", earlier)
         lock.close()
         lock = lock_run_folder(folder)
     return lock

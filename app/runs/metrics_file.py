@@ -20,10 +20,11 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from app.errors import InputError
-from app.runs.atomic_write import report_write_errors, atomic_write
+from app.runs.atomic_write import atomic_write, report_write_errors
 
 FILE_NAME = "metrics.jsonl"
 Event = dict[str, Any]
+_TAIL_BYTES = 1 << 16
 
 
 def log_event(trainer: Trainer, metrics: Mapping[str, float]) -> None:
@@ -43,6 +44,18 @@ def read_events(folder: Path) -> list[Event]:
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     return [_event(line, f"{path}:{number}") for number, line in enumerate(lines[:-1], start=1)]  # the last one is torn
+
+
+def read_last_events(folder: Path) -> list[Event]:
+    """The events at the end of a run that may still be writing: cheap, however long the file is."""
+    try:
+        with open(folder / FILE_NAME, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            lines = file.read().decode("utf-8", errors="replace").split("\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in (lines[1:] if size > _TAIL_BYTES else lines)]  # the first one is cut
 
 
 class MetricsFile(Logger):

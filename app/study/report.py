@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from app.errors import InputError
 from app.figures import bars, curve_bands, save
+from app.metrics import metric_info
 from app.runs.atomic_write import atomic_write
 from app.study.claims import answers
 from app.study.comparison import NormRow, Table, tables
@@ -91,7 +92,7 @@ def _pictures(study: Study, trials: Sequence[Trial], found: Sequence[Table], fol
     pictures = []
     for table in found:
         events = {row.norm: _events(trials, table.config, row.norm) for row in table.rows}
-        metrics = ["loss"] if table.metric == "loss" else ["loss", table.metric]
+        metrics = [info for name in dict.fromkeys(("loss", table.metric)) if (info := metric_info(name))]
         name = Path(table.config).stem
         title = f"{table.dataset}: mean of seeds, band one standard deviation"
         pictures.append(

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from app.backbones import BackboneConfig, SiteRecord, build_model, norm_sites
 from app.batches import Batch, DataSpec
 from app.errors import InputError
-from app.metrics import Ratio
+from app.metrics import MetricInfo, Ratio, declare_metric
 from app.norms import NormSpec
 from app.tasks.optimization import OptimizerConfig, build_optimizer
 from app.tasks.prediction import Prediction
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 Counts = dict[str, tuple[Tensor, int]]  # metric name -> (numerator, denominator) of one batch
 SPLITS = ("val", "train_probe", "test")
 TRAIN_METRICS = ("loss", "smoothed_loss")
+_TRAIN_TOTALS = "train_totals"  # key of a checkpoint
 _UNREAD = ("pooler", "mask_emb", "seg_embed", "r_s_bias")  # no task reads a pooler, or XLNet's permutations and pairs
 
 
@@ -49,14 +49,6 @@ class TrainLoss(NamedTuple):
     units: int
 
 
-@dataclass(frozen=True)
-class PrimaryMetric:
-    """The score that chooses the best checkpoint: its name without the part, and whether more is better."""
-
-    name: str
-    mode: Literal["min", "max"]
-
-
 class Task(LightningModule):
     """Base of all tasks.
 
@@ -71,8 +63,8 @@ class Task(LightningModule):
 
     name: ClassVar[str]  # first part of the run folder
     batch_types: ClassVar[tuple[type[Batch], ...]]  # kinds of batches that it learns from
-    primary: ClassVar[PrimaryMetric]
-    metrics: ClassVar[tuple[str, ...]]  # what lines and curves show of an evaluation, "loss" first
+    primary: ClassVar[MetricInfo]  # chooses the best checkpoint
+    metrics: ClassVar[tuple[MetricInfo, ...]]  # what lines and plots show of an evaluation, the loss first
     ratio_metrics: ClassVar[tuple[str, ...]]  # what `evaluate` counts
     twin_axes: ClassVar[bool] = False  # train left, validation right, as the paper draws them
     output_fields: ClassVar[
@@ -97,6 +89,8 @@ class Task(LightningModule):
                 f"model is app.tasks.{type(self).__name__}, which learns from {takes}, and data gives "
                 f"{data_spec.batch.__name__}; take model and data out of one config"  # type: ignore[union-attr]
             )
+        for metric in (self.primary, *self.metrics):
+            declare_metric(metric)
         self.norm = norm
         self.data_spec = data_spec
         self.optimizer_config = optimizer
@@ -201,16 +195,6 @@ class Task(LightningModule):
         """
         return self._divide_all("train", self.train_counters)
 
-    def train_totals(self) -> dict[str, tuple[float, int]]:
-        """What `take_train_scores` would divide, for a checkpoint; to be called on all processes."""
-        return {metric: counter.total() for metric, counter in self.train_counters.items()}  # type: ignore[operator]
-
-    def restore_train_totals(self, totals: dict[str, tuple[float, int]]) -> None:
-        """Go on from the totals of a checkpoint."""
-        for metric, (numerator, denominator) in totals.items():
-            if denominator:
-                self.train_counters[metric].restore(numerator, denominator)  # type: ignore[operator]
-
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule of the config."""
         # a fused optimizer undoes the scaling of gradients too late for clipping; MixedPrecision refuses it always
@@ -220,11 +204,13 @@ class Task(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what the weights are of."""
+        """Say what the weights are of; keep the counts of the train scores, of all processes."""
         checkpoint["task"] = self._identity()
+        if "loops" in checkpoint:  # not where weights alone are saved
+            checkpoint[_TRAIN_TOTALS] = {metric: counter.total() for metric, counter in self.train_counters.items()}  # type: ignore[operator]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights of another task, norm, vocabulary or set of classes.
+        """Refuse weights of another task, norm, vocabulary or set of classes; restore the counts of the train scores.
 
         Raises:
             InputError: naming what differs.
@@ -237,6 +223,12 @@ class Task(LightningModule):
                 raise InputError(
                     f"the checkpoint is of {what} {then}, this run has {now}; give the settings it was made with"
                 )
+
+        # the sum over all processes is continued in one of them
+        if self._trainer is not None and self.trainer.state.fn == "fit" and self.trainer.is_global_zero:
+            for metric, (numerator, denominator) in checkpoint.get(_TRAIN_TOTALS, {}).items():
+                if denominator:
+                    self.train_counters[metric].restore(numerator, denominator)  # type: ignore[operator]
 
     def _identity(self) -> dict[str, Any]:
         return {

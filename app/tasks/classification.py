@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from app.backbones import BackboneConfig
 from app.batches import DataSpec, ImageBatch, TextBatch
 from app.errors import InputError
+from app.metrics.info import ACCURACY, LOSS
 from app.norms import NormSpec
-from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.base import Counts, Task, TrainLoss
 from app.tasks.losses import smoothed_cross_entropy, summed_nats
 from app.tasks.optimization import OptimizerConfig
 from app.tasks.prediction import Prediction
@@ -33,8 +34,9 @@ class Classification(Task):
 
     name = "classification"
     batch_types = (TextBatch, ImageBatch)
-    primary = PrimaryMetric("accuracy", "max")
-    metrics = ratio_metrics = ("loss", "accuracy")
+    primary = ACCURACY
+    metrics = (LOSS, ACCURACY)
+    ratio_metrics = ("loss", "accuracy")
     output_fields = ("label", "probabilities")
 
     def __init__(

@@ -10,8 +10,9 @@ from app.backbones import BackboneConfig
 from app.batches import DataSpec, ParsingBatch
 from app.errors import InputError
 from app.metrics import attachments, heads_of_next
+from app.metrics.info import LAS, LOSS, UAS
 from app.norms import NormSpec
-from app.tasks.base import Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.base import Counts, Task, TrainLoss
 from app.tasks.optimization import OptimizerConfig
 from app.tasks.parsing.biaffine import BiaffineConfig, BiaffineParser, Parsed
 from app.tasks.parsing.transition_parser import TransitionConfig, TransitionParser, state_size
@@ -68,8 +69,8 @@ class DependencyParsing(Task):
         self.features = features or FeatureConfig()
         self.transition, self.biaffine = transition or TransitionConfig(), biaffine or BiaffineConfig()
         labelled = bool(data_spec.labels)
-        self.primary = PrimaryMetric("las" if labelled else "uas", "max")
-        self.metrics = ("loss", "uas", *(("las",) if labelled else ()))
+        self.primary = LAS if labelled else UAS
+        self.metrics = (LOSS, UAS, LAS) if labelled else (LOSS, UAS)
         self.attached = ("uas", "las") if labelled else ("uas",)
         groups = ("", *(f"_without_{group}" for group in data_spec.score_groups))
         self.ratio_metrics = (

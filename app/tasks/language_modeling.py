@@ -11,8 +11,9 @@ from app.backbones import BackboneConfig
 from app.backbones.options import refused_by_transformers
 from app.batches import ByteBatch, DataSpec
 from app.errors import InputError
+from app.metrics.info import BITS_PER_BYTE, LOSS
 from app.norms import NormSpec
-from app.tasks.base import SPLITS, Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.base import SPLITS, Counts, Task, TrainLoss
 from app.tasks.generation.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
 from app.tasks.generation.stream_memory import StreamMemory
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
@@ -41,8 +42,8 @@ class LanguageModeling(Task):
 
     name = "language_modeling"
     batch_types = (ByteBatch,)
-    primary = PrimaryMetric("bpc", "min")
-    metrics = ("loss", "bpc")
+    primary = BITS_PER_BYTE
+    metrics = (LOSS, BITS_PER_BYTE)
     ratio_metrics = ("loss",)
     output_fields = ("prompt", "continuation")
     twin_axes = True

@@ -9,8 +9,9 @@ from app.backbones import BackboneConfig
 from app.batches import DataSpec, TranslationBatch
 from app.errors import InputError
 from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu
+from app.metrics.info import BLEU, LOSS
 from app.norms import NormSpec
-from app.tasks.base import SPLITS, Counts, PrimaryMetric, Task, TrainLoss
+from app.tasks.base import SPLITS, Counts, Task, TrainLoss
 from app.tasks.generation.beam_search import DecodingConfig, start_token, translate
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
 from app.tasks.optimization import OptimizerConfig
@@ -38,8 +39,8 @@ class Translation(Task):
 
     name = "translation"
     batch_types = (TranslationBatch,)
-    primary = PrimaryMetric("bleu", "max")
-    metrics = ("loss", "bleu")
+    primary = BLEU
+    metrics = (LOSS, BLEU)
     ratio_metrics = ("loss",)
 
     def __init__(
@@ -60,7 +61,7 @@ class Translation(Task):
         self.decoding = decoding or DecodingConfig()
         self.val_decoding = val_decoding or DecodingConfig(beams=1)
         if self.val_decoding.fraction == 0:
-            self.primary, self.metrics = PrimaryMetric("loss", "min"), ("loss",)
+            self.primary, self.metrics = LOSS, (LOSS,)
         if data_spec is not None:
             _check_language(data_spec.target_language)
         super().__init__(backbone, optimizer, norm, data_spec, seed, auto_class="AutoModelForSeq2SeqLM")

@@ -4,6 +4,7 @@ import pytest
 
 from app.figures import curve_bands, draw_curves, draw_norm_gradients, draw_norm_parameters, save
 from app.figures.drawing import by_site, short_names, some_steps
+from app.metrics import LOSS
 
 SITES = ["layer.0.norm", "layer.1.norm"]
 
@@ -29,7 +30,7 @@ def words(path):
 @pytest.mark.parametrize("twin_axes", [False, True])
 def test_curves_of_one_run(tmp_path, twin_axes, suffix):
     path = tmp_path / f"curves.{suffix}"
-    draw_curves([validated(1), validated(2)], ["loss"], "the title", path, twin_axes, best_step=10)
+    draw_curves([validated(1), validated(2)], [LOSS], "the title", path, twin_axes, best_step=10)
     if suffix == "svg":
         text = words(path)
         assert all(word in text for word in ("the title", "epoch", "train", "valid", "best epoch (1)", "loss (nats)"))
@@ -38,7 +39,7 @@ def test_curves_of_one_run(tmp_path, twin_axes, suffix):
 
 def test_curves_of_several_norms_are_told_apart_by_name_and_colour(tmp_path):
     runs = {name: [[validated(1), validated(2)]] * 2 for name in ("layernorm", "adanorm")}
-    save(curve_bands(runs, ["loss"], "both"), tmp_path / "curves.svg")
+    save(curve_bands(runs, [LOSS], "both"), tmp_path / "curves.svg")
     text = words(tmp_path / "curves.svg")
     for word in ("layernorm, train", "layernorm, valid", "adanorm, train", "adanorm, valid", "#0072b2", "#d55e00"):
         assert word in text
@@ -46,22 +47,22 @@ def test_curves_of_several_norms_are_told_apart_by_name_and_colour(tmp_path):
 
 def test_validations_within_an_epoch_are_drawn_by_step(tmp_path):
     events = [validated(1, 5), validated(1, 9)]
-    draw_curves(events, ["loss"], "t", tmp_path / "run.svg")
-    save(curve_bands({"a": [events]}, ["loss"], "t"), tmp_path / "study.svg")
+    draw_curves(events, [LOSS], "t", tmp_path / "run.svg")
+    save(curve_bands({"a": [events]}, [LOSS], "t"), tmp_path / "study.svg")
     for name in ("run", "study"):
         assert "<!-- step -->" in words(tmp_path / f"{name}.svg")
 
 
 def test_a_band_is_mean_and_deviation_over_seeds():
     runs = [[{"step": 10, "epoch": 1, "val/loss": loss}] for loss in (1.0, 3.0)]
-    _, right = curve_bands({"a": runs}, ["loss"], "t").axes
+    _, right = curve_bands({"a": runs}, [LOSS], "t").axes
     assert right.lines[0].get_ydata().tolist() == [2.0]
     band = right.collections[0].get_paths()[0].vertices[:, 1]
     assert band.min() == pytest.approx(2 - 2**0.5) and band.max() == pytest.approx(2 + 2**0.5)
 
 
 def test_a_run_without_validations_has_empty_curves(tmp_path):
-    draw_curves([], ["loss"], "t", tmp_path / "curves.svg")
+    draw_curves([], [LOSS], "t", tmp_path / "curves.svg")
     assert "<!-- train -->" not in words(tmp_path / "curves.svg")
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from app.runs.averaging import mean_checkpoint
 from app.errors import InputError
+from app.runs.averaging import mean_checkpoint
 from app.runs.folder import kept_weights, weights_name, weights_to_average
 
 

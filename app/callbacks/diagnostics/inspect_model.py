@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from app.callbacks.diagnostics.norm_hooks import NormCall, NormHooks, sites_of
+from app.callbacks.diagnostics.norm_hooks import NormCall, NormHooks, norms_of
 from app.norms import Norm
 
 FILE_NAME = "inspection.json"
@@ -47,7 +47,7 @@ def inspect_model(
         batch: of training, on the model's device.
         context: that the forward pass runs in, such as autocast.
     """
-    norms = sites_of(task)
+    norms = norms_of(task)
     sites: dict[str, dict[str, Any]] = {}
     blocks: list[dict[str, Any]] = []
     handles = [norm.register_forward_hook(_record_site(path, sites)) for path, norm in norms.items()]

@@ -15,12 +15,16 @@ Keys written, for each site, at the first update and every so many:
 
 Gradients are those of the update's loss, a mean over its units: neither accumulation, the number of processes nor the
 scale of mixed precision is in them.
+
+In result.json: `norm_gradients`, see `gradient_summary`. Plot: norm_gradients.svg. It serves any LightningModule that
+has norms of app.norms.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,8 +37,9 @@ from app.callbacks.diagnostics.gradient_statistics import (
     Moments,
     row_statistics,
 )
-from app.callbacks.diagnostics.norm_hooks import NormCall, NormHooks, is_due, sites_of
+from app.callbacks.diagnostics.norm_hooks import NormCall, NormHooks, is_due, norms_of
 from app.callbacks.steps import is_optimizer_step
+from app.figures import draw_norm_gradients
 from app.runs.metrics_file import Event, log_event
 
 
@@ -53,7 +58,7 @@ class NormGradients(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the norms."""
-        self._watch = NormHooks(sites_of(pl_module), self._add)
+        self._watch = NormHooks(norms_of(pl_module), self._add)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Look at the batches of an update that is due."""
@@ -76,6 +81,18 @@ class NormGradients(Callback):
         """Leave the model without hooks."""
         if self._watch is not None:
             self._watch.stop()
+
+    def summary(self, events: Sequence[Event], result: dict[str, Any]) -> dict[str, Any]:
+        """The last measurement and the largest violations, for result.json."""
+        return {"norm_gradients": gradient_summary(events, self._sites)}
+
+    def draw(self, events: Sequence[Event], result: dict[str, Any], folder: Path) -> None:
+        """Draw re-centring, re-scaling and sigma of each norm, by depth and step."""
+        draw_norm_gradients(events, self._sites, result["signature"], folder / "norm_gradients.svg")
+
+    @property
+    def _sites(self) -> list[str]:
+        return list(self._watch.norms) if self._watch is not None else []
 
     def _add(self, norm_call: NormCall) -> None:
         self._moments[norm_call.site].add(row_statistics(norm_call))

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from app.norms import Norm
@@ -92,9 +92,10 @@ class NormHooks:
             self.observe(NormCall(site, norm, *rows))
 
 
-def sites_of(pl_module: LightningModule) -> dict[str, Norm]:
-    """The norms that were put in, by their paths, in the order of norm_sites.csv."""
-    return {site.path: pl_module.model.get_submodule(site.path) for site in pl_module.sites}
+def norms_of(pl_module: nn.Module) -> dict[str, Norm]:
+    """The norms of a module, by their paths in it, or in its `model` where it has one, as norm_sites.csv has them."""
+    model = getattr(pl_module, "model", pl_module)
+    return {path: module for path, module in model.named_modules() if isinstance(module, Norm)}
 
 
 def is_due(trainer: Trainer, every_n_steps: int) -> bool:

@@ -10,11 +10,15 @@ Keys written at the first update and every so many, by site unless said otherwis
     norm_param/ky_mean, ky_std      of AdaNorm's k y over the tokens of the update and their features
     norm_param/ky_q01 ... ky_q99    quantiles of it: 1, 25, 50, 75 and 99 %
     norm_param/ky_beyond_share      how often 1 - k y <= 0, where the factor turns y around; by Chebyshev at most k^2
+
+Plot: norm_parameters.svg. It serves any LightningModule that has norms of app.norms.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,11 +26,12 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from app.callbacks.diagnostics.norm_hooks import NormCall, NormHooks, is_due, sites_of
+from app.callbacks.diagnostics.norm_hooks import NormCall, NormHooks, is_due, norms_of
 from app.callbacks.steps import is_optimizer_step
+from app.figures import draw_norm_parameters
 from app.norms import Norm
 from app.norms.adanorm import AdaNorm
-from app.runs.metrics_file import log_event
+from app.runs.metrics_file import Event, log_event
 
 _KINDS = {"weight": "gain", "bias": "bias"}
 _QUANTILES = {"01": 0.01, "25": 0.25, "50": 0.5, "75": 0.75, "99": 0.99}
@@ -50,7 +55,7 @@ class NormParameters(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the norms that there is something to say of."""
-        self._norms = sites_of(pl_module)
+        self._norms = norms_of(pl_module)
         self._has_parameters = any(True for norm in self._norms.values() for _ in norm.parameters())
         adaptive = {site: norm for site, norm in self._norms.items() if isinstance(norm, AdaNorm)}
         self._watch = NormHooks(adaptive, self._add) if adaptive else None
@@ -93,6 +98,10 @@ class NormParameters(Callback):
         """Leave the model without hooks."""
         if self._watch is not None:
             self._watch.stop()
+
+    def draw(self, events: Sequence[Event], result: dict[str, Any], folder: Path) -> None:
+        """Draw gains, biases, their updates, and AdaNorm's factor."""
+        draw_norm_parameters(events, list(self._norms), result["signature"], folder / "norm_parameters.svg")
 
     def _add(self, norm_call: NormCall) -> None:
         self._factors[norm_call.site].add(norm_call.x)

@@ -1,4 +1,4 @@
-"""Indicators of over-fitting in the series of a run's validations: gap, area, rise, noise and onset."""
+"""Indicators of overfitting in the series of a run's validations: gap, area, rise, noise and onset."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from app.metrics import MetricInfo, metric_info
 from app.runs.metrics_file import Event
 
-LOWER_IS_BETTER = ("loss", "bpc", "perplexity")
 _FEWEST = 5  # validations that noise is estimated from: three second differences, the median of which is robust
 _DEVIATIONS = 4.0  # of noise that a rise must exceed
 _IN_A_ROW = 2  # validations that must do so
 
 
 def gaps(scores: dict[str, float]) -> dict[str, float]:
-    """`gap/<metric>` for every metric that was scored on both the validation set and the train probe."""
+    """`gap/<metric>` for every declared metric that was scored on both the validation set and the train probe."""
     found = {}
     for key, validation in scores.items():
-        part, _, metric = key.partition("/")
-        train = scores.get(f"train_probe/{metric}")
-        if part == "val" and train is not None and validation is not None:
-            found[f"gap/{metric}"] = validation - train if metric in LOWER_IS_BETTER else train - validation
+        split, _, name = key.partition("/")
+        train, metric = scores.get(f"train_probe/{name}"), metric_info(name)
+        if split == "val" and metric is not None and train is not None and validation is not None:
+            found[f"gap/{name}"] = train - validation if metric.higher_is_better else validation - train
     return found
 
 
@@ -41,8 +41,8 @@ def noise(values: Sequence[float]) -> float | None:
     return 1.4826 * statistics.median(map(abs, second)) / math.sqrt(6)
 
 
-def onset(events: Sequence[Event], metric: str) -> dict[str, Any] | None:
-    """When over-fitting began, by one metric: None if it did not, or nobody can tell.
+def onset(events: Sequence[Event], metric: MetricInfo) -> dict[str, Any] | None:
+    """When overfitting began, by one metric; None if it did not, or if there are too few validations to tell.
 
     It began at the first of the validations that, up to the last one and two of them at least, are all worse than the
     best one by more than four standard deviations of the series' noise, with a train loss below that at the best one.
@@ -50,15 +50,15 @@ def onset(events: Sequence[Event], metric: str) -> dict[str, Any] | None:
 
     Args:
         events: of a run in order; only validations that were scored on the train probe, too, count.
-        metric: loss, or any other that is scored on both parts.
+        metric: the loss, or any other that is scored on both splits.
 
     Returns:
         `epoch` and `step` of that validation; `best_epoch` and `best_value` of the best one; `value`; `noise`; train
         loss at the best one and now, as `train_loss_then` and `train_loss`.
     """
-    series = _validations(events, metric)
-    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
-    values = [sign * event[f"val/{metric}"] for event in series]
+    series, key = _validations(events, metric), f"val/{metric.name}"
+    sign = -1.0 if metric.higher_is_better else 1.0
+    values = [sign * event[key] for event in series]
     deviation = noise(values)
     if deviation is None:
         return None
@@ -76,9 +76,9 @@ def onset(events: Sequence[Event], metric: str) -> dict[str, Any] | None:
     return {
         "epoch": series[began]["epoch"],
         "step": series[began]["step"],
-        "value": series[began][f"val/{metric}"],
+        "value": series[began][key],
         "best_epoch": series[best]["epoch"],
-        "best_value": series[best][f"val/{metric}"],
+        "best_value": series[best][key],
         "noise": deviation,
         "train_loss_then": train_then,
         "train_loss": series[began]["train_probe/loss"],
@@ -86,47 +86,47 @@ def onset(events: Sequence[Event], metric: str) -> dict[str, Any] | None:
 
 
 def overfitting_summary(
-    events: Sequence[Event], metrics: Sequence[str], best_step: int | None, steps_an_epoch: int
+    events: Sequence[Event], metrics: Sequence[MetricInfo], best_step: int | None, steps_per_epoch: int
 ) -> dict[str, Any]:
-    """What a run's validations say of over-fitting.
+    """What a run's validations say about overfitting.
 
     Args:
-        events: events of a run in order; those without validation scores are passed over.
+        events: events of a run in order; those without validation scores are skipped.
         metrics: those that `onset`, `rise`, `noise` and `area` are given for.
         best_step: step of the best checkpoint.
-        steps_an_epoch: updates of an epoch, for the area.
+        steps_per_epoch: updates of an epoch, for the area.
 
     Returns:
         `best` and `final`: the gaps there, by metric. By metric, too: `area`, the gap's integral from the first
         validation to the last, in its unit times epochs; `rise`, by how much the last validation is worse than the
         best; `noise` and `onset`, see the functions of these names.
     """
-    validations = [event for event in events if any(event.get(f"val/{metric}") is not None for metric in metrics)]
+    validations = [event for event in events if any(event.get(f"val/{m.name}") is not None for m in metrics)]
     by_step = {event["step"]: event for event in validations}
     return {
         "best": _by_metric(by_step.get(best_step, {})),
         "final": _by_metric(validations[-1]) if validations else {},
-        "area": {metric: _area(validations, metric) / steps_an_epoch for metric in metrics},
-        "rise": {metric: _rise(validations, metric) for metric in metrics},
-        "noise": {metric: noise([e[f"val/{metric}"] for e in _validations(validations, metric)]) for metric in metrics},
-        "onset": {metric: onset(validations, metric) for metric in metrics},
+        "area": {m.name: _area(validations, m) / steps_per_epoch for m in metrics},
+        "rise": {m.name: _rise(validations, m) for m in metrics},
+        "noise": {m.name: noise([e[f"val/{m.name}"] for e in _validations(validations, m)]) for m in metrics},
+        "onset": {m.name: onset(validations, m) for m in metrics},
     }
 
 
-def _validations(events: Sequence[Event], metric: str) -> list[Event]:
-    return [e for e in events if e.get(f"val/{metric}") is not None and e.get("train_probe/loss") is not None]
+def _validations(events: Sequence[Event], metric: MetricInfo) -> list[Event]:
+    return [e for e in events if e.get(f"val/{metric.name}") is not None and e.get("train_probe/loss") is not None]
 
 
-def _rise(events: Sequence[Event], metric: str) -> float:
-    values = [event[f"val/{metric}"] for event in events if event.get(f"val/{metric}") is not None]
+def _rise(events: Sequence[Event], metric: MetricInfo) -> float:
+    values = [value for event in events if (value := event.get(f"val/{metric.name}")) is not None]
     if not values:
         return 0.0
-    return values[-1] - min(values) if metric in LOWER_IS_BETTER else max(values) - values[-1]
+    return max(values) - values[-1] if metric.higher_is_better else values[-1] - min(values)
 
 
-def _area(events: Sequence[Event], metric: str) -> float:
+def _area(events: Sequence[Event], metric: MetricInfo) -> float:
     """By trapezoids over the steps."""
-    points = [(e["step"], e[f"gap/{metric}"]) for e in events if e.get(f"gap/{metric}") is not None]
+    points = [(e["step"], value) for e in events if (value := e.get(f"gap/{metric.name}")) is not None]
     return sum((b - a) * (left + right) / 2 for (a, left), (b, right) in zip(points, points[1:], strict=False))
 
 

@@ -1,21 +1,28 @@
 """OverfittingGap: how much better the model does on what it was trained on than on what it was not.
 
-Train and validation loss are compared like with like: the train probe is a fixed part of the training set, as large as
-the validation set, scored in eval mode, without dropout and label smoothing.
+Train and validation loss are compared like with like: the train probe is a fixed subset of the training set, as large
+as the validation set, scored in eval mode, without dropout and label smoothing.
 
 Keys written at each validation: `gap/<metric>`, positive when training examples score better: validation minus train
-for a loss, train minus validation for an accuracy. A run that begins to over-fit says so once, in words; what counts as
-that is in `overfitting.onset`.
+for a loss, train minus validation for an accuracy. A metric that was not declared (app.metrics.MetricInfo) has no
+direction, and so no gap. A run that begins to overfit says so once, in words; see `overfitting.onset`.
+
+In result.json: `gap`, see `overfitting.overfitting_summary`. Plot: curves.svg.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Callback, Trainer
 
-from app.callbacks.diagnostics.overfitting import gaps, onset
+from app.callbacks.diagnostics.overfitting import gaps, onset, overfitting_summary
+from app.callbacks.scored_module import ScoredModule
+from app.figures import draw_curves
+from app.metrics import LOSS, MetricInfo
 from app.runs.metrics_file import Event, log_event
 
 log = logging.getLogger(__name__)
@@ -27,16 +34,24 @@ class OverfittingGap(Callback):
     def __init__(self) -> None:
         self._validations: list[Event] = []
         self._said = False
+        self._metrics: Sequence[MetricInfo] = ()
+        self._twin_axes = False
+        self._steps_per_epoch = 1
 
     def state_dict(self) -> dict[str, Any]:
-        """The losses so far, and whether it was said that the run over-fits."""
+        """The losses so far, and whether it was said that the run overfits."""
         return {"validations": self._validations, "said": self._said}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from them."""
+        """Resume from them."""
         self._validations, self._said = list(state_dict["validations"]), state_dict["said"]
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: ScoredModule) -> None:
+        """Take down what the summary and the plot need."""
+        self._metrics, self._twin_axes = pl_module.metrics, pl_module.twin_axes
+        self._steps_per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: ScoredModule) -> None:
         """Compare the scores that the task has just computed."""
         if trainer.sanity_checking:
             return
@@ -48,15 +63,26 @@ class OverfittingGap(Callback):
             self._validations.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **losses})
             self._say(trainer)
 
+    def summary(self, events: Sequence[Event], result: dict[str, Any]) -> dict[str, Any]:
+        """The gap and its development, for result.json."""
+        best_step = result["best"]["step"] if result["best"] else None
+        return {"gap": overfitting_summary(events, self._metrics, best_step, self._steps_per_epoch)}
+
+    def draw(self, events: Sequence[Event], result: dict[str, Any], folder: Path) -> None:
+        """Draw train and validation by epoch, the best checkpoint marked."""
+        best_step = result["best"]["step"] if result["best"] else None
+        path = folder / "curves.svg"
+        draw_curves(events, self._metrics, result["signature"], path, self._twin_axes, best_step)
+
     def _say(self, trainer: Trainer) -> None:
-        began = None if self._said else onset(self._validations, "loss")
+        began = None if self._said else onset(self._validations, LOSS)
         if began is None:
             return
         self._said = True
         if trainer.is_global_zero:
             log.info(
-                "over-fitting since epoch %d: validation loss %.4f was %.4f above its lowest, that of epoch %d (the "
-                "standard deviation of its noise is %.4f), while train loss had fallen from %.4f to %.4f",
+                "overfitting since epoch %d: validation loss %.4f is %.4f above its minimum, in epoch %d (the standard "
+                "deviation of its noise is %.4f), while train loss fell from %.4f to %.4f",
                 began["epoch"],
                 began["value"],
                 began["value"] - began["best_value"],

@@ -8,6 +8,7 @@ import pytest
 
 from app.callbacks import OverfittingGap
 from app.callbacks.diagnostics.overfitting import gaps, noise, onset, overfitting_summary
+from app.metrics.info import ACCURACY, LOSS
 
 
 def events(train, validation, steps=10):
@@ -42,55 +43,55 @@ def test_noise_is_that_of_second_differences():
 
 
 def test_onset_is_where_the_rise_exceeds_the_noise_while_train_loss_falls():
-    began = onset(OVERFITS, "loss")
+    began = onset(OVERFITS, LOSS)
     assert (began["epoch"], began["step"], began["best_epoch"]) == (6, 60, 3)
     assert began["noise"] == pytest.approx(NOISE)
     assert (began["best_value"], began["value"]) == (0.9, 1.3)
     assert (began["train_loss_then"], began["train_loss"]) == (0.6, 0.3)
-    assert onset(OVERFITS, "accuracy")["epoch"] == 6  # the same series, upside down
-    assert onset(OVERFITS[:6], "loss") is None  # one validation alone may be noise
+    assert onset(OVERFITS, ACCURACY)["epoch"] == 6  # the same series, upside down
+    assert onset(OVERFITS[:6], LOSS) is None  # one validation alone may be noise
 
 
-def test_pure_noise_is_rarely_called_over_fitting_and_a_rise_is():
+def test_pure_noise_is_rarely_called_overfitting_and_a_rise_is():
     rng, falling = np.random.default_rng(0), np.linspace(1, 0, 15)
-    alarms = sum(onset(events(falling, 1 + 0.01 * rng.normal(size=15)), "loss") is not None for _ in range(200))
+    alarms = sum(onset(events(falling, 1 + 0.01 * rng.normal(size=15)), LOSS) is not None for _ in range(200))
     assert alarms <= 20
     rise = np.maximum(0.02 * (np.arange(15) - 5), 0)
-    found = [onset(events(falling, 1 + rise + 0.01 * rng.normal(size=15)), "loss") for _ in range(50)]
+    found = [onset(events(falling, 1 + rise + 0.01 * rng.normal(size=15)), LOSS) for _ in range(50)]
     assert all(found) and all(7 <= began["epoch"] <= 11 for began in found)
 
 
 def test_a_rise_within_the_noise_is_none():
-    assert onset(events([1.0, 0.9, 0.8, 0.7, 0.6, 0.5], [1.0, 0.8, 1.0, 0.8, 1.0, 0.85]), "loss") is None
+    assert onset(events([1.0, 0.9, 0.8, 0.7, 0.6, 0.5], [1.0, 0.8, 1.0, 0.8, 1.0, 0.85]), LOSS) is None
 
 
 def test_a_rise_of_both_losses_is_none():
-    assert onset(events([0.5, 0.4, 0.6, 0.7, 0.8], [0.6, 0.5, 0.7, 0.9, 1.1]), "loss") is None
+    assert onset(events([0.5, 0.4, 0.6, 0.7, 0.8], [0.6, 0.5, 0.7, 0.9, 1.1]), LOSS) is None
 
 
 def test_too_few_validations_tell_nothing():
-    assert onset(OVERFITS[:4], "loss") is None
+    assert onset(OVERFITS[:4], LOSS) is None
 
 
 def test_the_summary_has_gap_area_rise_noise_and_onset():
-    summary = overfitting_summary(OVERFITS, ["loss", "accuracy"], best_step=30, steps_an_epoch=10)
+    summary = overfitting_summary(OVERFITS, [LOSS, ACCURACY], best_step=30, steps_per_epoch=10)
     assert summary["best"] == {"loss": pytest.approx(0.3), "accuracy": pytest.approx(0.3)}
     assert summary["final"] == {"loss": pytest.approx(1.3), "accuracy": pytest.approx(1.3)}
     # gaps 0.2 0.2 0.3 0.4 0.6 1.0 1.3 at epochs 1 to 7: by trapezoids 0.2 + 0.25 + 0.35 + 0.5 + 0.8 + 1.15
     assert summary["area"] == {"loss": pytest.approx(3.25), "accuracy": pytest.approx(3.25)}
     assert summary["rise"] == {"loss": pytest.approx(0.6), "accuracy": pytest.approx(0.6)}
     assert summary["noise"]["loss"] == pytest.approx(NOISE)
-    assert summary["onset"]["loss"] == onset(OVERFITS, "loss")
+    assert summary["onset"]["loss"] == onset(OVERFITS, LOSS)
 
 
 def test_area_is_in_epochs_wherever_the_validations_stand():
     flat = [{"step": step, "epoch": 2, "val/loss": 1.0, "gap/loss": 0.1} for step in (50, 100, 150)]
-    assert overfitting_summary(flat, ["loss"], None, steps_an_epoch=100)["area"]["loss"] == pytest.approx(0.1)
+    assert overfitting_summary(flat, [LOSS], None, steps_per_epoch=100)["area"]["loss"] == pytest.approx(0.1)
 
 
 def test_a_run_without_validation_has_nothing_to_say():
     summary = overfitting_summary(
-        [{"step": 1, "epoch": 1, "train/loss": 2.0}], ["loss"], best_step=None, steps_an_epoch=10
+        [{"step": 1, "epoch": 1, "train/loss": 2.0}], [LOSS], best_step=None, steps_per_epoch=10
     )
     assert summary == {
         "best": {}, "final": {}, "area": {"loss": 0.0}, "rise": {"loss": 0.0}, "noise": {"loss": None},
@@ -98,7 +99,7 @@ def test_a_run_without_validation_has_nothing_to_say():
     }  # fmt: skip
 
 
-def test_a_run_that_over_fits_says_so_once_also_when_it_was_resumed(caplog):
+def test_a_run_that_overfits_says_so_once_also_when_it_was_resumed(caplog):
     caplog.set_level(logging.INFO)
     longer = [*OVERFITS, {**OVERFITS[-1], "step": 80, "epoch": 8, "val/loss": 1.7, "train_probe/loss": 0.1}]
     callback = OverfittingGap()
@@ -112,5 +113,5 @@ def test_a_run_that_over_fits_says_so_once_also_when_it_was_resumed(caplog):
         callback = resumed
         callback.on_validation_end(trainer, SimpleNamespace(scores=event))
     (message,) = [record.message for record in caplog.records]
-    assert message.startswith("over-fitting since epoch 6: validation loss 1.3000 was 0.4000 above its lowest, that of")
+    assert message.startswith("overfitting since epoch 6: validation loss 1.3000 is 0.4000 above its minimum, in epoch")
     assert "epoch 3" in message and "from 0.6000 to 0.3000" in message

@@ -1,0 +1,66 @@
+"""What has to be known of a metric to compare, plot and print it; declared once, next to the metrics themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """A metric as studies, plots and log lines treat it.
+
+    Args:
+        name: the key of a score without its split, such as accuracy.
+        label: name and unit for an axis.
+        higher_is_better: the direction of improvement.
+        is_share: a number from 0 to 1 that tables give in per cent.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool = True
+    is_share: bool = False
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """The direction in Lightning's words."""
+        return "max" if self.higher_is_better else "min"
+
+
+LOSS = MetricInfo("loss", "loss (nats)", higher_is_better=False)
+ACCURACY = MetricInfo("accuracy", "accuracy", is_share=True)
+BLEU = MetricInfo("bleu", "BLEU")
+CHRF = MetricInfo("chrf", "chrF")
+PERPLEXITY = MetricInfo("perplexity", "perplexity", higher_is_better=False)
+BITS_PER_BYTE = MetricInfo("bpc", "bits per byte", higher_is_better=False)
+UAS = MetricInfo("uas", "UAS", is_share=True)
+LAS = MetricInfo("las", "LAS", is_share=True)
+MATCH = MetricInfo("match", "sentences that are all right", is_share=True)
+
+_KNOWN = {info.name: info for info in (LOSS, ACCURACY, BLEU, CHRF, PERPLEXITY, BITS_PER_BYTE, UAS, LAS, MATCH)}
+
+
+def declare_metric(info: MetricInfo) -> MetricInfo:
+    """Make a metric known, so that its gap has the right sign; for metrics of tasks outside this package.
+
+    Raises:
+        ValueError: if another metric of this name was declared otherwise.
+    """
+    if _KNOWN.setdefault(info.name, info) != info:
+        raise ValueError(f"metric {info.name!r} is declared already, as {_KNOWN[info.name]}; choose another name")
+    return info
+
+
+def metric_info(name: str) -> MetricInfo | None:
+    """What was declared for a metric, also under a variant of its name, such as uas_without_punct or bleu_tokenized.
+
+    Returns:
+        None for a metric that nobody declared: its direction is not known, so nothing compares it.
+    """
+    base = name
+    while base not in _KNOWN:
+        base, separator, _ = base.rpartition("_")
+        if not separator:
+            return None
+    return replace(_KNOWN[base], name=name, label=_KNOWN[base].label + name[len(base) :].replace("_", " "))

@@ -1,0 +1,40 @@
+"""RunIdentity: what a run is called, composed here and nowhere else, and never parsed back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.norms import NormSpec
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What tells a run from all others of its kind.
+
+    Args:
+        task: name of the task, such as classification.
+        dataset: short name of the dataset.
+        norm: the norm, its options and its sites.
+        seed: of --seed_everything.
+    """
+
+    task: str
+    dataset: str
+    norm: NormSpec
+    seed: int
+
+    def folder(self, root: Path) -> Path:
+        """The run folder: ROOT/<task>/<dataset>/<norm>/seed<seed>."""
+        return root / self.task / self.dataset / self.norm.label / f"seed{self.seed}"
+
+    def signature(self, replaced: int, total: int, made_by: str) -> str:
+        """The line that is printed with every score.
+
+        Args:
+            replaced: norms of the model that were replaced.
+            total: norms of the model.
+            made_by: what the score is of, such as `steps:805` or a checkpoint.
+        """
+        norm = f"{self.norm.signature}|sites:{self.norm.sites_label} {replaced}/{total}"
+        return f"{self.task}|{self.dataset}|{norm}|seed:{self.seed}|{made_by}"

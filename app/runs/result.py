@@ -1,0 +1,138 @@
+"""result.json: what came out of a run; built, written and read here and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import resource
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from app.errors import InputError
+from app.metrics import MetricInfo
+from app.norms import NormSpec
+from app.runs.atomic_write import atomic_write
+from app.runs.identity import RunIdentity
+from app.runs.metrics_file import Event
+
+FILE_NAME = "result.json"
+SCHEMA = 2  # raised when a key changes its meaning
+
+
+def build_result(
+    *,
+    identity: RunIdentity,
+    norm: NormSpec,
+    replaced: int,
+    total: int,
+    status: Literal["finished", "diverged", "stopped"],
+    step: int,
+    primary: MetricInfo,
+    events: Sequence[Event],
+    cost: dict[str, Any],
+    fingerprints: dict[str, str],
+) -> dict[str, Any]:
+    """Everything of result.json but what callbacks add and the test scores, which come after the test.
+
+    Args:
+        identity: task, dataset, norm and seed.
+        norm: the norm, its options and its sites.
+        replaced: norms of the model that were replaced.
+        total: norms of the model.
+        status: how the run ended.
+        step: updates made.
+        primary: the metric that chooses the best checkpoint.
+        events: events of the run in order.
+        cost: elapsed_s, tokens, parameters, processes.
+        fingerprints: of data, plan and weights (initial ones outside the norms): runs that agree in all are paired.
+    """
+    validations = [event for event in events if event.get(f"val/{primary.name}") is not None]
+    choose = max if primary.higher_is_better else min
+    best = choose(validations, key=lambda event: event[f"val/{primary.name}"], default=None)  # the first of equals
+    return {
+        "schema": SCHEMA,
+        "signature": identity.signature(replaced, total, f"steps:{step}"),
+        "task": identity.task,
+        "dataset": identity.dataset,
+        "norm": {**norm.to_dict(), "label": norm.label, "replaced": replaced, "total": total},
+        "seed": identity.seed,
+        "status": status,
+        "primary_metric": {"mode": primary.mode, **dataclasses.asdict(primary)},
+        "best": _scores(best),
+        "final": _scores(validations[-1]) if validations else None,
+        "test": None,
+        "tested": None,
+        "score_signatures": {},
+        "gap": None,  # OverfittingGap's
+        "norm_gradients": {},  # NormGradients'
+        "cost": {
+            **cost,
+            "tokens_per_s": cost["tokens"] / cost["elapsed_s"] if cost["elapsed_s"] else 0.0,
+            "peak_rss_bytes": _peak_rss_bytes(),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("torch", "pytorch-lightning", "transformers")},
+        },
+        **{f"{name}_fingerprint": digest for name, digest in fingerprints.items()},
+    }
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write result.json, whole or not at all.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    with atomic_write(folder / FILE_NAME) as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """What `write_result` wrote; None for a run that has not ended.
+
+    Raises:
+        InputError: for a file that is not a result of this schema.
+    """
+    path = folder / FILE_NAME
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); use a run folder as fit has left it") from error
+    schema = result.get("schema") if isinstance(result, dict) else None
+    if schema != SCHEMA:
+        raise InputError(
+            f"{path} has schema {schema}, expected {SCHEMA}; use a run folder that this version's fit has left"
+        )
+    return result
+
+
+def _scores(event: Event | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
+    parts = {
+        part: {key.removeprefix(f"{part}/"): value for key, value in event.items() if key.startswith(f"{part}/")}
+        for part in ("val", "train_probe")
+    }
+    return {"epoch": event["epoch"], "step": event["step"], **parts}
+
+
+def _peak_rss_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
+
+
+def _scores(event: Event | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
+    parts = {
+        part: {key.removeprefix(f"{part}/"): value for key, value in event.items() if key.startswith(f"{part}/")}
+        for part in ("val", "train_probe")
+    }
+    return {"epoch": event["epoch"], "step": event["step"], **parts}

@@ -1,0 +1,74 @@
+"""The summary that ends a fit: what result.json says, in the lines that a user reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def summarise(result: dict[str, Any], folder: Path) -> str:
+    """The summary that ends a fit: scores, gap, cost and where the files are."""
+    best, gap, cost = result["best"], result["gap"], result["cost"]
+    lines = ["", result["signature"]]
+    if result["status"] != "finished":
+        lines.append(f"status      {result['status']}")
+    if result["test"]:
+        lines.append("test        " + _row(result["test"]))
+        lines += [f"            {metric}: {signature}" for metric, signature in result["score_signatures"].items()]
+        if "mean" in result["tested"]:
+            lines.append(f"            of the {result['tested']}")
+    if best:
+        lines.append(f"best        epoch {best['epoch']} (step {best['step']}): valid {_row(best['val'])}")
+        if best["train_probe"]:
+            lines.append(f"            train {_row(best['train_probe'])}")
+    if gap["best"]:
+        at_best, at_last = ({key: gap[at][key] for key in gap["onset"] if key in gap[at]} for at in ("best", "final"))
+        lines.append(f"gap         at the best epoch {_row(at_best)}; at the last {_row(at_last)}")
+        lines.append("            " + _overfitting_in_words(gap))
+    if result["norm_gradients"]:
+        lines += _gradients_in_words(result["norm_gradients"])
+    lines.append(
+        f"cost        {cost['elapsed_s']:.0f} s, {cost['tokens_per_s']:,.0f} tokens/s, "
+        f"{cost['peak_rss_bytes'] / 2**30:.1f} GiB, {cost['parameters']:,} parameters"
+    )
+    lines.append(
+        f"paired      with runs of data {result['data_fingerprint']}, batch plan {result['plan_fingerprint']}, "
+        f"initial weights {result['weights_fingerprint']}"
+    )
+    lines.append(f"files       {folder}/: result.json, pictures (*.svg), metrics.jsonl, checkpoints/")
+    other = "adanorm" if result["norm"]["name"] == "layernorm" else "layernorm"
+    lines.append(f"next        the same with another norm: --norm {other}")
+    return "\n".join(lines)
+
+
+def _overfitting_in_words(gap: dict[str, Any]) -> str:
+    began = gap["onset"]["loss"]
+    if began is not None:
+        return (
+            f"over-fitting from epoch {began['epoch']} on: validation loss was lowest in epoch {began['best_epoch']} "
+            f"and ends {gap['rise']['loss']:.4f} above that; its noise is {gap['noise']['loss']:.4f}"
+        )
+    if gap["noise"]["loss"] is None:
+        return "too few validations to tell over-fitting from noise"
+    return f"no over-fitting beyond the noise of validation loss, {gap['noise']['loss']:.4f}"
+
+
+def _gradients_in_words(gradients: dict[str, Any]) -> list[str]:
+    shares = [
+        f"{label} {gradients[name]:.3f}"
+        for name, label in (("recentring", "re-centring"), ("rescaling", "re-scaling"))
+        if gradients[name] is not None
+    ]
+    lines = [f"gradient    {', '.join(shares)} (means over all norms, step {gradients['step']})"]
+    violations = [gradients[name] for name in ("mean_violation", "variance_violation") if name in gradients]
+    if violations:
+        worst = max(violations, key=lambda violation: violation["largest"])
+        lines.append(
+            f"            the theorem's relations hold to {worst['largest']:.1e} (worst at {worst['site']}, step "
+            f"{worst['step']})"
+        )
+    return lines
+
+
+def _row(scores: dict[str, float]) -> str:
+    return ", ".join(f"{metric} {value:.4f}" for metric, value in scores.items())
