@@ -28,6 +28,7 @@ from app.cli.errors import explain
 from app.cli.norm import fold_norm
 from app.cli.output import configure_logging
 from app.cli.predict import predict, restore_spec
+from app.cli.renamed import accept_old_names_in_yaml, with_new_flags
 from app.datamodules.base import DataModule
 from app.errors import InputError, print_answer, take_debug
 from app.runs.averaging import mean_checkpoint
@@ -246,8 +247,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 2 for bad input, 4 for a run that diverged, 128 + the signal if stopped."""
     arguments, debug = take_debug(arguments)
     configure_logging(next(iter(arguments), None))
+    accept_old_names_in_yaml()
     try:
-        CLI(fold_norm(arguments, [BASE_CONFIG]))
+        CLI(fold_norm(with_new_flags(arguments), [BASE_CONFIG]))
         if torch.distributed.is_initialized():  # or its threads may outlive it, and abort a process that is done
             torch.distributed.destroy_process_group()
     except DivergedError as error:

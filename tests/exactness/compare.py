@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-TIMES = {"elapsed_s", "tokens_per_s"}
+TIMES = {"elapsed_s", "tokens_per_s", "seconds_left"}
 
 
 def differences(first: Path, second: Path) -> list[str]:
