@@ -1,4 +1,4 @@
-"""StopWhenDiverged: a run whose loss is no longer finite ends at once and says where."""
+"""StopWhenDiverged: ends a run at the first step whose loss is not finite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 
 class DivergedError(RuntimeError):
-    """The loss is nan or infinite; `step` is the update that it would have led to."""
+    """The loss is nan or infinite; `step` is the number of updates made before it."""
 
     def __init__(self, step: int, what: str) -> None:
         super().__init__(f"diverged: {what} is not finite at step {step}")
@@ -22,7 +22,7 @@ class StopWhenDiverged(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the training loss."""
+        """Check the training loss."""
         finite = math.isfinite(outputs["loss"])
         if trainer.world_size > 1:
             finite = trainer.strategy.reduce_boolean_decision(finite, all=True)
@@ -30,6 +30,6 @@ class StopWhenDiverged(Callback):
             raise DivergedError(trainer.global_step, "train/loss")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the validation loss."""
+        """Check the validation loss."""
         if not math.isfinite(pl_module.scores.get("val/loss", 0.0)) and not trainer.sanity_checking:
             raise DivergedError(trainer.global_step, "val/loss")

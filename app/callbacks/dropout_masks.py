@@ -25,7 +25,7 @@ def draw_bernoulli(self: Tensor, p: float = 0.5, *, generator: torch.Generator |
         generator: torch's own by default.
 
     Raises:
-        RuntimeError: for a p that is no probability, as torch raises it.
+        RuntimeError: for a p that is not a probability, as torch raises it.
     """
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
@@ -51,19 +51,19 @@ class DropoutMasks(Callback):
         """Register the kernel."""
         self._library = torch.library.Library("aten", "IMPL")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a kernel is put in the place of another
+            warnings.simplefilter("ignore")  # torch warns that one kernel replaces another
             self._library.impl("bernoulli_.float", draw_bernoulli, "CPU")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave torch as it was."""
+        """Give torch its own kernel back."""
         self.give_back()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Likewise."""
+        """Give torch its own kernel back after an error, too."""
         self.give_back()
 
     def give_back(self) -> None:
-        """From here on torch draws by its own kernel."""
+        """Remove our kernel, so that torch draws by its own again."""
         if self._library is not None:
             self._library._destroy()
             self._library = None

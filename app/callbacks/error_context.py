@@ -1,4 +1,4 @@
-"""ErrorContext: of an error that ends a command, at which batch it came, and how to go on."""
+"""ErrorContext: adds to an error that ends a command the batch it occurred at, and how to resume."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from app.runs.folder import CHECKPOINTS
 
 
 class ErrorContext(Callback):
-    """Adds notes to the exception, with which its answer ends.
+    """Adds notes to the exception; the error message ends with them.
 
     Args:
-        training_size: the settings that make a training batch smaller, with their values.
-        evaluation_size: those that make a batch of validation, test or predict smaller.
+        training_size: the settings that determine the size of a training batch, with their values.
+        evaluation_size: those of a batch of validation, test or predict.
     """
 
     def __init__(self, training_size: str, evaluation_size: str) -> None:
@@ -27,33 +27,33 @@ class ErrorContext(Callback):
         self._has_begun = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on, what ends the run can be gone on from."""
+        """Note that the run can be resumed from here on."""
         self._has_begun = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Hold on to the batch."""
+        """Remember the batch."""
         self._batch = ("training", batch)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Let go of it."""
+        """Forget the batch."""
         self._batch = None
 
     def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:
-        """Hold on to the batch."""
+        """Remember the batch."""
         self._batch = ("validation", batch)
 
     def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:
-        """Hold on to the batch."""
+        """Remember the batch."""
         self._batch = ("test", batch)
 
     def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:
-        """Hold on to the batch."""
+        """Remember the batch."""
         self._batch = ("predict", batch)
 
     on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Say where memory ran out, and from where the run can go on."""
+        """Say where memory ran out, and where the run can be resumed from."""
         if is_out_of_memory(exception) and self._batch is not None:
             part, batch = self._batch
             is_training = part == "training"
@@ -64,14 +64,14 @@ class ErrorContext(Callback):
             )
         last = Path(trainer.default_root_dir) / CHECKPOINTS / "last.ckpt"
         if self._has_begun and last.is_file():
-            exception.add_note(f"\nthe same command with --ckpt_path last then goes on from {last}")
+            exception.add_note(f"\nthe same command with --ckpt_path last then resumes from {last}")
 
 
 def _describe(batch: Any) -> str:
-    """Its examples, and the shapes of what is padded in it."""
+    """The number of its examples and the shapes of its padded tensors."""
     shapes = {
         " x ".join(map(str, value.shape)): field.name
-        for field in reversed(dataclasses.fields(batch))  # of fields of one shape, the first
+        for field in reversed(dataclasses.fields(batch))  # of several fields of the same shape, the first
         if isinstance(value := getattr(batch, field.name), torch.Tensor) and value.ndim > 1
     }
     padded = ", ".join(f"{name} {shape}" for shape, name in reversed(shapes.items()))

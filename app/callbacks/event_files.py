@@ -1,4 +1,4 @@
-"""EventFiles: TensorBoard's logger, whose faults are answered as those of other files are."""
+"""EventFiles: TensorBoard's logger, whose write errors are reported like those of all other files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.runs.atomic_write import report_write_errors
 
 
 class EventFiles(TensorBoardLogger):
-    """Writes to the folder tensorboard of a run folder.
+    """Writes TensorBoard events to the folder `tensorboard` of a run folder.
 
     Args:
         folder: the run folder.
@@ -32,6 +32,6 @@ class EventFiles(TensorBoardLogger):
             super().log_metrics(dict(metrics), step)
 
     def finalize(self, status: str) -> None:
-        """Write what is left; where a run has failed, its own error is what counts."""
+        """Write what is left; after a failed run, its own error takes precedence."""
         with suppress(InputError) if status == "failed" else nullcontext(), report_write_errors(Path(self.log_dir)):
             super().finalize(status)

@@ -1,4 +1,4 @@
-"""ValidateLastStep: a run that --trainer.max_steps ends within an epoch is validated there, and so has scores."""
+"""ValidateLastStep: a run that --trainer.max_steps ends within an epoch is validated at its last step."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 
 class ValidateLastStep(Callback):
-    """Asks Lightning to stop behind the last step, which it does by way of a validation; by itself it just ends."""
+    """Asks Lightning to stop after the last step, which it does with a validation; by itself it would just end."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look whether this was the last step."""
+        """Check whether this was the last step."""
         if 0 < trainer.max_steps <= trainer.global_step:
             trainer.should_stop = True

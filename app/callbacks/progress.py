@@ -1,6 +1,6 @@
-"""ProgressLines: a run told in lines, for log files and people who read them.
+"""ProgressLines: the progress of a run in lines, for log files and terminals.
 
-A line at each validation, and, where there is no terminal for a progress bar, one every so many seconds.
+One line is printed at each validation; without a progress bar, one more every `every_s` seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ProgressLines(Callback):
     """Prints scores at each validation, and the state of training in between.
 
     Args:
-        every_s: seconds between two lines of training where there is no progress bar.
+        every_s: seconds between two lines of training, used only without a progress bar.
     """
 
     def __init__(self, every_s: float = 30.0) -> None:
@@ -39,7 +39,7 @@ class ProgressLines(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """A line, if it is time for one."""
+        """Print a line if one is due."""
         now = time.monotonic()
         if trainer.progress_bar_callback is not None or now - self._last_line_at < self.every_s:
             return
@@ -52,7 +52,7 @@ class ProgressLines(Callback):
         )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Scores of the validation set and the train probe, side by side."""
+        """Print the scores of the validation set and the train probe next to each other."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         parts = []
@@ -73,10 +73,10 @@ class ProgressLines(Callback):
 
 
 class PredictProgress(Callback):
-    """Says how far predict is, every so many seconds, and at the end how it went.
+    """Reports the progress of predict, and at its end the throughput.
 
     Args:
-        total: records that are to be read; None where they are still to come: then nothing is said in between.
+        total: number of records to read; None while they are still arriving, where nothing is reported before the end.
         every_s: seconds between two lines.
     """
 
@@ -94,7 +94,7 @@ class PredictProgress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count, and say so if it is time."""
+        """Count, and report if it is time."""
         self.done += len(batch.index)
         now = time.monotonic()
         if self.total is None or now - self._last_line_at < self.every_s:
@@ -102,13 +102,13 @@ class PredictProgress(Callback):
         self._last_line_at = now
         rate = self.done / (now - self._started_at)
         left = minutes((self.total - self.done) / rate)
-        log.info("%s of %s records  %s a second  [%s left]", f"{self.done:,}", f"{self.total:,}", _rate(rate), left)
+        log.info("%s of %s records  %s per second  [%s left]", f"{self.done:,}", f"{self.total:,}", _rate(rate), left)
 
     def closing_line(self) -> str:
-        """The last line: records, seconds, records a second."""
+        """The last line: records, seconds, records per second."""
         seconds = time.monotonic() - self._started_at
         count = "1 record" if self.done == 1 else f"{self.done:,} records"
-        return f"{count} in {seconds:.1f} s, {_rate(self.done / seconds)} a second"
+        return f"{count} in {seconds:.1f} s, {_rate(self.done / seconds)} per second"
 
 
 def minutes(seconds: float) -> str:
@@ -117,12 +117,12 @@ def minutes(seconds: float) -> str:
 
 
 def progress_bar_wanted() -> bool:
-    """Whether there is a terminal to draw a progress bar on."""
+    """Whether standard output and standard error are a terminal that can show a progress bar."""
     return sys.stderr.isatty() and sys.stdout.isatty()
 
 
 def _rate(rate: float) -> str:
-    """Three digits at least, so that slow ones tell something."""
+    """At least three digits, so that slow rates can be told apart."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""Reseed: random numbers are a function of (seed, step, process), so a resumed run draws what it would have."""
+"""Reseed: random numbers are a function of (seed, step, process), so a resumed run draws the same ones."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ class Reseed(Callback):
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Seed for this batch."""
+        """Seed the generators for this batch."""
         reseed(self.seed, trainer.global_step, batch_idx, trainer.global_rank)

@@ -1,4 +1,4 @@
-"""Where a run stands between two batches."""
+"""Where a run is between two batches: whether an update was made, what comes next, how much time is left."""
 
 from __future__ import annotations
 

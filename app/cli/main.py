@@ -84,9 +84,9 @@ class CLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Lightning's commands, or the one that is typed: a parser of each would take longer than the parsing.
+        """Lightning's commands, or only the one that was typed, because building all parsers takes long.
 
-        Checkpoints are always loaded with weights_only=True, so that is no argument.
+        Checkpoints are always loaded with weights_only=True, so that is not an argument.
         """
         return {
             command: skipped | {"weights_only"}
@@ -100,7 +100,7 @@ class CLI(LightningCLI):
         check_arguments(self.config.subcommand, self.config[self.config.subcommand])
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: what a checkpoint says must not override what the command line says."""
+        """Do nothing: hyper-parameters in a checkpoint must not override the command line."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The same arguments for every command, so that a run's config.yaml serves them all."""
@@ -153,7 +153,7 @@ class CLI(LightningCLI):
         self.trainer.precision_plugin.convert_module(self.model)
 
     def fit(self, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
-        """Train, then test the best checkpoint, then say what came out."""
+        """Train, test the best checkpoint, and print the summary."""
         keeps_files = not self.trainer.fast_dev_run
         checkpoint = resolve_resume_checkpoint(self.folder, ckpt_path)
         model.total_steps = self._total_steps()
@@ -182,7 +182,7 @@ class CLI(LightningCLI):
     def predict(
         self, model: Task, datamodule: DataModule, ckpt_path: str | None, return_predictions: bool | None
     ) -> None:
-        """Write one record for each one read, in order; from standard input to standard output as they come."""
+        """Write one record for each record read, in order; from standard input they are answered as they arrive."""
         weights, _ = self._weights(model, ckpt_path)
         predict(self.trainer, model, datamodule, weights, self.settings.output, self.settings.output_format)
 
@@ -196,9 +196,9 @@ class CLI(LightningCLI):
             print(json.dumps(model.scores, indent=2))
 
     def _weights(self, model: Task, which: str | None) -> tuple[Path | None, str]:
-        """The checkpoint that Lightning is to load, and what to call it: the one asked for, or the best.
+        """The checkpoint to load and its name in the output: the one asked for, or the best.
 
-        With --average_checkpoints, unless one is asked for, the model has the mean already, and there is none to load.
+        With --average_checkpoints, and no checkpoint asked for, the mean is put into the model, and the path is None.
         """
         count = self.settings.average_checkpoints
         if which or not count:
@@ -211,7 +211,7 @@ class CLI(LightningCLI):
         return None, f"mean of the weights of the last {len(files)} validations"
 
     def _data_spec(self, datamodule: DataModule) -> DataSpec:
-        """What the data dictates to the model; predict has it from the run, if that kept it, and reads no data."""
+        """What the data dictates to the model; predict takes it from the run folder and reads no training data."""
         if self.subcommand == "predict" and (folder := self._own_folder()) is not None:
             restore_spec(datamodule, folder)
         return datamodule.data_spec
@@ -223,11 +223,11 @@ class CLI(LightningCLI):
 
     @property
     def identity(self) -> RunIdentity:
-        """What the run is called."""
+        """The run's identity: task, dataset, norm and seed."""
         return RunIdentity(self.model.name, self.datamodule.name, self.model.norm, self.settings.seed_everything)
 
     def _config_text(self) -> str:
-        """config.yaml: the merged settings, less what belongs to this call alone."""
+        """The text of config.yaml: the merged settings without what belongs to this call alone."""
         settings = self.settings.clone()
         settings.ckpt_path = None
         parser = self._parser("fit")
@@ -244,7 +244,7 @@ class CLI(LightningCLI):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; the exit status is 0, 2 for bad input, 4 for a run that diverged, 128 + the signal if stopped."""
+    """Run a command; the exit status is 0, 2 for bad input, 4 for a diverged run, 128 + signal for a stopped one."""
     arguments, debug = take_debug(arguments)
     configure_logging(next(iter(arguments), None))
     accept_old_names_in_yaml()
@@ -258,13 +258,13 @@ def main(arguments: Sequence[str]) -> int:
     except StoppedError as error:
         print(error, file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:  # before a command listens for it, or in one that has nothing to bring in order
+    except KeyboardInterrupt:  # before a command handles it, or in one that has nothing to clean up
         print("stopped by SIGINT", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as error:
         message = explain(error)
         if message is None:
-            raise  # a defect of ours, which its traceback helps to find
+            raise  # a defect of ours: show its traceback
         print_answer(message, error, debug)
         return EXIT_INPUT
     return 0
@@ -275,7 +275,7 @@ def _listed(setting: Any) -> list[Any]:
 
 
 def _torchrun_size() -> dict[str, int]:
-    """Devices and nodes as torchrun started them, so that they need not be said twice."""
+    """Devices and nodes as torchrun started them, so that they need not be passed twice."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return {}
     local = int(os.environ["LOCAL_WORLD_SIZE"])

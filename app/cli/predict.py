@@ -1,4 +1,4 @@
-"""predict: from a file or standard input to a file or standard output, piece by piece and in order."""
+"""The command predict: from a file or standard input to a file or standard output, in chunks and in order."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def restore_spec(datamodule: DataModule, folder: Path) -> None:
             datamodule.restore_spec(kept)
     except InputError:
         raise
-    except Exception as error:  # a person may have changed anything in it
+    except Exception as error:  # the user may have changed anything in it
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
-            f"{folder / DATA_SPEC}: is not what the run wrote ({reason}); copy it again, or remove it: then the "
-            "training data is read instead"
+            f"{folder / DATA_SPEC}: is not what the run wrote ({reason}); copy it again, or remove it to read the "
+            "training data instead"
         ) from error
 
 
 def predict(
     trainer: Trainer, model: Task, datamodule: DataModule, weights: Path | None, output: str, form: Format | None
 ) -> None:
-    """Write one record for each one read, in order; from standard input as they come.
+    """Write one record for each record read, in order; those of standard input as they arrive.
 
     Args:
         trainer: of one process.
@@ -61,10 +61,10 @@ def predict(
         form: of what is written.
 
     Raises:
-        InputError: for a source that cannot be read, or an output that cannot be written; no file is left then.
-        StoppedError: by a signal, or where nobody reads standard output any more; likewise.
+        InputError: for a source that cannot be read or an output that cannot be written; no file is left behind.
+        StoppedError: after a signal, or when the reader of standard output is gone; no file is left behind.
     """
-    datamodule.workers = 0  # for a line at a time, loader processes would take longer to start than they save
+    datamodule.workers = 0  # for one line at a time, loader processes would cost more than they save
     lines = PredictionLines(form, model.output_fields)
     with _stops_at_signals(output):
         splits = datamodule.predict_splits()
@@ -80,16 +80,16 @@ def predict(
         except BrokenPipeError:
             # what is left in the buffer would be flushed when Python ends, and fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise StoppedError(signal.SIGPIPE, "nobody reads standard output any more") from None
+            raise StoppedError(signal.SIGPIPE, "the reader of standard output is gone") from None
     log.info("%s, written to %s", progress.closing_line(), "standard output" if output == "-" else output)
 
 
 @contextmanager
 def _stops_at_signals(output: str) -> Iterator[None]:
-    """SIGINT and SIGTERM as an exception, by which no file is left half-written; Lightning's own exit status is 1."""
+    """Raise SIGINT and SIGTERM as an exception, so that no file is left half-written; Lightning would exit with 1."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in former:  # a second one must not get in the way of cleaning up
+        for each in former:  # a second one must not interrupt the clean-up
             signal.signal(each, signal.SIG_IGN)
         raise StoppedError(number, "not all was written" if output == "-" else f"{output} is not written")
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def lock_run_folder(folder: Path) -> IO[str]:
-    """Take a run folder for this process, until the file given back is closed or the process ends, however it ends.
+    """Lock a run folder for this process, until the returned file is closed or the process ends, however it ends.
 
     Raises:
         InputError: if another process has it, or it cannot be written.
@@ -34,14 +34,14 @@ def lock_run_folder(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / LOCK, "a+", encoding="utf-8")  # stays open: closing it gives the folder back
     except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}); give another --run_root") from error
+        raise InputError(f"{folder} cannot be written ({error.strerror}); use another --run_root") from error
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not handed on to loader processes
     except OSError:
         lock.seek(0)
         owner = lock.read().strip() or "another process"
         lock.close()
-        raise InputError(f"{folder} is in use by {owner}; wait for it, or give this run another --run_root") from None
+        raise InputError(f"{folder} is in use by {owner}; wait for it, or use another --run_root") from None
     lock.truncate(0)
     lock.write(f"process {os.getpid()}")
     lock.flush()
@@ -71,7 +71,7 @@ def archive_previous_run(folder: Path) -> Path | None:
         Where the earlier run is now; None if it stayed, or there was none.
     """
     if not folder.exists() or all(path.name == LOCK for path in folder.iterdir()) or any(folder.glob("hpc_ckpt_*")):
-        return None  # nothing there, or a run that SLURM requeued, which Lightning goes on with
+        return None  # nothing there, or a run that SLURM requeued, which Lightning resumes
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(folder.stat().st_mtime))
     target = folder.with_name(f"{folder.name}.{stamp}")
     number = 1
@@ -88,19 +88,19 @@ def find_checkpoint(folder: Path, which: str, to_resume: bool = False) -> Path:
     Args:
         folder: of the run.
         which: what was asked for.
-        to_resume: training is to go on from it, which takes more than weights.
+        to_resume: training is to resume from it, which needs more than weights.
 
     Raises:
-        InputError: if there is no such file, or it is no sound checkpoint.
+        InputError: if there is no such file, or it is not a valid checkpoint.
     """
     path = folder / CHECKPOINTS / f"{which}.ckpt" if which in ("last", "best") else Path(which)
     if not path.is_file():
-        raise InputError(f"--ckpt_path {which}: there is no file {path}; give last, best or the path of a .ckpt file")
+        raise InputError(f"--ckpt_path {which}: there is no file {path}; pass last, best or the path of a .ckpt file")
     try:
         check_checkpoint(path, to_resume)
     except InputError as error:
-        other = ", or begin a new run without it" if to_resume else " to test or predict with, such as last"
-        raise InputError(f"{error}; give another --ckpt_path{other}") from error
+        other = ", or start a new run without it" if to_resume else " to test or predict with, such as last"
+        raise InputError(f"{error}; use another --ckpt_path{other}") from error
     return path
 
 
@@ -129,7 +129,7 @@ def kept_weights(checkpoints: Path) -> list[Path]:
 
 
 def weights_to_average(folder: Path, count: int) -> list[Path]:
-    """The files of `--average_checkpoints`: the last so many, or all of a run that had fewer validations.
+    """The files of `--average_checkpoints`: the last `count`, or all of a run that had fewer validations.
 
     Raises:
         InputError: if the run kept none, or one of them is not sound.
@@ -138,13 +138,13 @@ def weights_to_average(folder: Path, count: int) -> list[Path]:
     if not kept:
         raise InputError(
             f"--average_checkpoints {count}: {folder} keeps no weights to average; train with --average_checkpoints "
-            f"{count}, or take one checkpoint: --ckpt_path best"
+            f"{count}, or use one checkpoint: --ckpt_path best"
         )
     for path in kept[-count:]:
         try:
             check_checkpoint(path)
         except InputError as error:
-            raise InputError(f"{error}; take one checkpoint instead: --ckpt_path best") from error
+            raise InputError(f"{error}; use one checkpoint instead: --ckpt_path best") from error
     return kept[-count:]
 
 
@@ -190,7 +190,7 @@ def _newest_sound(folder: Path) -> Path | None:
 
 
 def repair_last_checkpoint(folder: Path, checkpoint: Path) -> None:
-    """Put the checkpoint that a run goes on from in the place of a last.ckpt that was not sound, if it is best.ckpt."""
+    """Replace an invalid last.ckpt by best.ckpt, if that is what the run resumes from."""
     last, best = (folder / CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best"))
     if checkpoint == best:
         with atomic_write(last) as part:

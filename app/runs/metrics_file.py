@@ -1,6 +1,6 @@
-"""metrics.jsonl: what a run measured, one line an event, and how everything that is recorded gets there.
+"""metrics.jsonl: what a run measured, one event per line, and how everything that is recorded gets there.
 
-A line is {"step": updates done, "epoch": epoch in progress from 1, metric: value, ...}. No step stands twice: what
+A line is {"step": updates done, "epoch": epoch in progress from 1, metric: value, ...}. No step occurs twice: what
 arrives for the last step joins its line.
 """
 
@@ -34,10 +34,10 @@ def log_event(trainer: Trainer, metrics: Mapping[str, float]) -> None:
 
 
 def read_events(folder: Path) -> list[Event]:
-    """The events of a run folder, in order; an unfinished last line, left by a kill or a full disk, is passed over.
+    """The events of a run folder, in order; an unfinished last line, left by a kill or a full disk, is skipped.
 
     Raises:
-        InputError: for another line that holds no event.
+        InputError: for any other line that is not an event.
     """
     path = folder / FILE_NAME
     if not path.exists():
@@ -73,12 +73,12 @@ class MetricsFile(Logger):
 
     @property
     def name(self) -> str:
-        """Nothing: the run folder has its name already."""
+        """Empty: the run folder is the name."""
         return ""
 
     @property
     def version(self) -> str:
-        """Nothing, likewise."""
+        """Empty, as the name."""
         return ""
 
     @property
@@ -93,7 +93,7 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: config.yaml holds them."""
+        """Do nothing: config.yaml holds them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -121,10 +121,10 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def truncate_to(self, last: Event | None) -> None:
-        """Make `last` the last event and drop all after it: the run goes on from a checkpoint that was written there.
+        """Make `last` the last event and drop all later ones: the run resumes from a checkpoint written there.
 
         Args:
-            last: `last` at the time of the checkpoint; None where a run begins.
+            last: the property `last` at the time of the checkpoint; None where a run begins.
         """
         path = self._folder / FILE_NAME
         before = [event for event in read_events(self._folder) if last is not None and event["step"] < last["step"]]
@@ -141,13 +141,13 @@ def _event(line: str, place: str) -> Event:
     try:
         event = json.loads(line)
     except ValueError as error:
-        raise InputError(f"{place}: holds no event ({error}); delete this line") from error
+        raise InputError(f"{place}: is not an event ({error}); delete this line") from error
     if not isinstance(event, dict) or "step" not in event:
-        raise InputError(f"{place}: holds no event; delete this line")
+        raise InputError(f"{place}: is not an event; delete this line")
     return event
 
 
 def _plain(value: float) -> float | None:
-    """A number that JSON has; nan and infinity become null."""
+    """Convert to a number that JSON can hold; nan and infinity become null."""
     number = float(value) if not isinstance(value, int) else value
     return number if math.isfinite(number) else None

@@ -16,7 +16,7 @@ def summarise(result: dict[str, Any], folder: Path) -> str:
         lines.append("test        " + _row(result["test"]))
         lines += [f"            {metric}: {signature}" for metric, signature in result["score_signatures"].items()]
         if "mean" in result["tested"]:
-            lines.append(f"            of the {result['tested']}")
+            lines.append(f"            with the {result['tested']}")
     if best:
         lines.append(f"best        epoch {best['epoch']} (step {best['step']}): valid {_row(best['val'])}")
         if best["train_probe"]:
@@ -35,9 +35,9 @@ def summarise(result: dict[str, Any], folder: Path) -> str:
         f"paired      with runs of data {result['data_fingerprint']}, batch plan {result['plan_fingerprint']}, "
         f"initial weights {result['weights_fingerprint']}"
     )
-    lines.append(f"files       {folder}/: result.json, pictures (*.svg), metrics.jsonl, checkpoints/")
+    lines.append(f"files       {folder}/: result.json, plots (*.svg), metrics.jsonl, checkpoints/")
     other = "adanorm" if result["norm"]["name"] == "layernorm" else "layernorm"
-    lines.append(f"next        the same with another norm: --norm {other}")
+    lines.append(f"next        the same run with another norm: --norm {other}")
     return "\n".join(lines)
 
 
@@ -45,12 +45,12 @@ def _overfitting_in_words(gap: dict[str, Any]) -> str:
     began = gap["onset"]["loss"]
     if began is not None:
         return (
-            f"over-fitting from epoch {began['epoch']} on: validation loss was lowest in epoch {began['best_epoch']} "
-            f"and ends {gap['rise']['loss']:.4f} above that; its noise is {gap['noise']['loss']:.4f}"
+            f"overfitting since epoch {began['epoch']}: validation loss was lowest in epoch {began['best_epoch']} and "
+            f"ends {gap['rise']['loss']:.4f} above that; its noise is {gap['noise']['loss']:.4f}"
         )
     if gap["noise"]["loss"] is None:
-        return "too few validations to tell over-fitting from noise"
-    return f"no over-fitting beyond the noise of validation loss, {gap['noise']['loss']:.4f}"
+        return "too few validations to tell overfitting from noise"
+    return f"no overfitting beyond the noise of validation loss, {gap['noise']['loss']:.4f}"
 
 
 def _gradients_in_words(gradients: dict[str, Any]) -> list[str]:

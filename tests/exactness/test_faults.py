@@ -94,7 +94,7 @@ def test_last_falls_back_to_best_and_comes_out_the_same(train, capsys, tmp_path,
     capsys.readouterr()
     assert train("fit", CASE.config, *settings, "--ckpt_path", "last") == 0
     said = next(line for line in capsys.readouterr().out.splitlines() if "going on from" in line)
-    assert "checkpoints/last.ckpt is damaged" in said and f"going on from best.ckpt beside it, of step {step}" in said
+    assert "checkpoints/last.ckpt is damaged" in said and f"resuming from best.ckpt next to it, of step {step}" in said
     assert differences(reference, only_run(tmp_path / "runs")) == []
 
 

@@ -38,7 +38,7 @@ class RowStatistics(NamedTuple):
 
 @torch.no_grad()
 def row_statistics(norm_call: NormCall) -> RowStatistics:
-    """The statistics of each token of a norm_call, in float64: squares of gradients below 1e-19 are no float32."""
+    """The statistics of each token of a call, in float64: squares of gradients below 1e-19 underflow in float32."""
     norm, shape = norm_call.norm, (-1, *norm_call.norm.normalized_shape)
     x, dy, dx = norm_call.x.double(), norm_call.dy.double(), norm_call.dx.double()
     g = norm.gradient_at_y(dy.view(shape), x.view(shape)).view_as(dy)

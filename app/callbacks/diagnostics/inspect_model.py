@@ -1,4 +1,4 @@
-"""InspectModel: a model looked at before its first step, instead of being trained; what `app.study inspect` reads."""
+"""InspectModel: inspects a model before its first step instead of training it, for `app.study inspect`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class InspectModel(Callback):
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look, in the precision of training, write, and stop before the first step."""
+        """Inspect in the precision of training, write the file, and stop before the first step."""
         batch = trainer.precision_plugin.convert_input(next(iter(trainer.train_dataloader)).to(pl_module.device))
         found = inspect_model(pl_module, batch, trainer.precision_plugin.forward_context)
         if trainer.is_global_zero:
@@ -86,7 +86,7 @@ def _record(path: str, blocks: list[dict[str, Any]]) -> Callable[[nn.Module, Any
 
 
 def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules that a model repeats: children of its lists that stand in no other list."""
+    """The modules that a model repeats: children of its lists that are in no other list."""
     found: list[tuple[str, nn.Module]] = []
     for path, module in model.named_modules():
         if isinstance(module, (nn.ModuleList, nn.Sequential)) and not any(path.startswith(f"{p}.") for p, _ in found):
@@ -98,7 +98,7 @@ def _record_site(path: str, sites: dict[str, dict[str, Any]]) -> Callable[[nn.Mo
     @torch.no_grad()
     def record(norm: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(norm, Norm)
-        if path in sites:  # a norm that stands at several places: the first of them
+        if path in sites:  # a norm that is used at several places: the first of them
             return
         rows = given[0].detach().float().flatten(-len(norm.normalized_shape))
         sites[path] = {

@@ -1,10 +1,10 @@
 """NormGradients: what each norm does to the gradient that passes it, measured on real updates.
 
-Keys written, for each site, at the first update and every so many:
+Keys written, for each site, at the first update and every `every_n_steps` updates:
 
-    norm_grad/dy_mean, dy_var       mean and variance over H of the gradient that arrives, at y: behind a gain or
+    norm_grad/dy_mean, dy_var       mean and variance over H of the gradient that arrives, at y: after a gain or
                                     AdaNorm's factor, as in the paper's theorem
-    norm_grad/dx_mean, dx_var       of the gradient that leaves at the norm's input, beside any residual branch
+    norm_grad/dx_mean, dx_var       of the gradient that leaves at the norm's input, without any residual branch
     norm_grad/sigma                 of the norm's input
     norm_grad/recentring            |mean(dx)| / rms(dx)
     norm_grad/rescaling             var(dx) sigma^2 / var(dy)
@@ -44,7 +44,7 @@ from app.runs.metrics_file import Event, log_event
 
 
 class NormGradients(Callback):
-    """Measures every so many updates; see the module's text for what and how it is called.
+    """Measures the gradients at each norm; the module docstring lists the keys.
 
     Args:
         every_n_steps: updates from one measurement to the next.
@@ -61,7 +61,7 @@ class NormGradients(Callback):
         self._watch = NormHooks(norms_of(pl_module), self._add)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Look at the batches of an update that is due."""
+        """Start to observe if a measurement is due."""
         assert self._watch is not None
         if not self._watch.is_on and is_due(trainer, self.every_n_steps):
             self._moments = {site: Moments(pl_module.device) for site in self._watch.norms}
@@ -71,14 +71,14 @@ class NormGradients(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write what was measured when the update has been made."""
+        """Write the measurement once the update has been made."""
         assert self._watch is not None
         if self._watch.is_on and is_optimizer_step(trainer, batch_idx):
             self._watch.stop()
             log_event(trainer, self._averages(trainer))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave the model without hooks."""
+        """Remove the hooks."""
         if self._watch is not None:
             self._watch.stop()
 

@@ -2,8 +2,8 @@
 
 Hooks are put on the norms for the batches of one update and taken off again, so that the updates between cost nothing.
 The input of a norm passes through an identity of its own first: the gradient there is what leaves this norm, and not
-what the residual branch beside it adds to the same tensor. For a norm that gives out its input, `none`, that identity
-may regroup the sum of the branches behind it, and so change last bits; no other norm's run is changed.
+what the parallel residual branch adds to the same tensor. For the norm `none`, whose output is its input, that identity
+may regroup the sum of the branches after it, and so change last bits; no run of another norm is changed.
 
 An input that the model overwrites in place before the backward pass is not measured, nor is `none` before a ReLU in
 place. Inputs are kept for the backward pass of a watched update, also where a norm or checkpointing would not do so.

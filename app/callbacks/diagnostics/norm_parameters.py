@@ -1,6 +1,6 @@
 """NormParameters: where gains and biases go, and how AdaNorm's factor is distributed.
 
-Keys written at the first update and every so many, by site unless said otherwise:
+Keys written at the first update and every `every_n_steps` updates, by site unless said otherwise:
 
     norm_param/gain_distance        rms of weight - 1
     norm_param/bias_distance        rms of bias
@@ -39,7 +39,7 @@ _BINS = 2000
 
 
 class NormParameters(Callback):
-    """Measures every so many updates; see the module's text for what and how it is called.
+    """Measures gains, biases and AdaNorm's factor; the module docstring lists the keys.
 
     Args:
         every_n_steps: updates from one measurement to the next.
@@ -54,20 +54,20 @@ class NormParameters(Callback):
         self._factors: dict[str, FactorCounts] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the norms that there is something to say of."""
+        """Find the norms that have parameters or an adaptive factor."""
         self._norms = norms_of(pl_module)
         self._has_parameters = any(True for norm in self._norms.values() for _ in norm.parameters())
         adaptive = {site: norm for site, norm in self._norms.items() if isinstance(norm, AdaNorm)}
         self._watch = NormHooks(adaptive, self._add) if adaptive else None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Look at the batches of an update that is due."""
+        """Start to observe if a measurement is due."""
         if self._watch is not None and not self._watch.is_on and is_due(trainer, self.every_n_steps):
             self._factors = {site: FactorCounts(norm, pl_module.device) for site, norm in self._watch.norms.items()}
             self._watch.start()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Remember the parameters, to know what the update adds to them."""
+        """Remember the parameters, to measure the update."""
         if self._has_parameters and is_due(trainer, self.every_n_steps):
             self._before = {
                 name: parameter.detach().clone()
@@ -78,7 +78,7 @@ class NormParameters(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write what was measured when the update has been made."""
+        """Write the measurement once the update has been made."""
         if not is_optimizer_step(trainer, batch_idx):
             return
         found: dict[str, float] = {}
@@ -95,7 +95,7 @@ class NormParameters(Callback):
             log_event(trainer, found)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave the model without hooks."""
+        """Remove the hooks."""
         if self._watch is not None:
             self._watch.stop()
 
@@ -143,13 +143,13 @@ def update_shares(pl_module: LightningModule, norms: dict[str, Norm], before: di
             if own_name in _KINDS:
                 key = f"norm_param/{_KINDS[own_name]}_update_share"
                 squares[key] = squares.get(key, 0.0) + square
-    if not total:  # a step that mixed precision left out
+    if not total:  # a step that mixed precision skipped
         return {}
     return {key: square / total for key, square in squares.items()}
 
 
 class FactorCounts:
-    """The distribution of k y at one AdaNorm, as counts: y lies within +-sqrt(H - 1), so the bins are known before."""
+    """The distribution of k y at one AdaNorm, as counts: |y| is at most sqrt(H - 1), which fixes the bins."""
 
     def __init__(self, norm: Norm, device: torch.device) -> None:
         assert isinstance(norm, AdaNorm)
