@@ -53,7 +53,7 @@ class ResumeCheck(Callback):
     def _resume_identity(self, trainer: Trainer) -> dict[str, Any]:
         identity = self.identity
         return {
-            "norm": f"{identity.norm.signature} at sites {identity.norm.sites_label}",
+            "norm": str(identity.norm),
             "seed": identity.seed,
             "data": f"{identity.dataset} {self.fingerprints['data']}",
             "batch plan": f"{self.fingerprints['plan']}, {trainer.accumulate_grad_batches} batches an update",

@@ -12,10 +12,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from pytorch_lightning import Callback, Trainer
 
-from app.callbacks.divergence import DivergedError
 from app.callbacks.metric_lines import MetricLines
 from app.callbacks.scored_module import ScoredModule
 from app.callbacks.signals import StoppedError
+from app.callbacks.stopping import DivergedError
 from app.runs.atomic_write import atomic_write
 from app.runs.identity import RunIdentity
 from app.runs.metrics_file import Event, MetricsFile, read_events

@@ -55,6 +55,10 @@ class NormSpec:
         """The signature, with `@` and the sites where they are not `all`: the norm's name in paths and tables."""
         return self.signature if self.sites == "all" else f"{self.signature}@{self.sites_label}"
 
+    def __str__(self) -> str:
+        """The norm in words, for messages and for what a checkpoint must agree with."""
+        return f"{self.signature} at sites {self.sites_label}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for config.json, checkpoints and result.json; `NormSpec(**d)` gives the spec back."""
         sites = self.sites if isinstance(self.sites, str) else list(self.sites)

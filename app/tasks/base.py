@@ -233,7 +233,7 @@ class Task(LightningModule):
     def _identity(self) -> dict[str, Any]:
         return {
             "task": self.name,
-            "norm": f"{self.norm.signature} at sites {self.norm.sites_label}",
+            "norm": str(self.norm),
             "classes": ", ".join(self.data_spec.labels),
             "vocabulary": self.data_spec.vocabulary,
             "model": ", ".join(f"{key}={value}" for key, value in sorted(self.model_options.items())),
