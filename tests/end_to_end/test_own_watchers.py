@@ -30,6 +30,16 @@ class Counter(Callback):
     def on_train_batch_end(self, *_):
         type(self).updates += 1
 
+    def on_fit_end(self, trainer, pl_module):
+        files = trainer.checkpoint_callback
+        assert files.best_model_path.endswith("best.ckpt") and files.last_model_path.endswith("last.ckpt")
+
+    def summary(self, events, result):
+        return {"counted": self.updates, "seen": [events[-1]["step"], result["best"]["step"]]}
+
+    def draw(self, events, result, folder):
+        (folder / "count.txt").write_text(result["signature"])
+
 
 def fit(train, source, tmp_path, trainer, *arguments):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
@@ -59,13 +69,15 @@ def test_a_users_callbacks_are_added_and_one_of_ours_is_replaced(train, tiny_tex
     Counter.updates = 0
     own = {"class_path": f"{__name__}.Counter"}
     quick = {"class_path": "app.callbacks.ProgressLines", "init_args": {"every_s": 0.0}}
-    assert fit(train, tiny_texts, tmp_path, {"callbacks": [own, quick]}) == 0
+    assert fit(train, tiny_texts, tmp_path, {"callbacks": [own, quick]}, "--plots=true") == 0
     assert Counter.updates == 4
     run = only_run(tmp_path / "runs")
     assert any("gap/loss" in event for event in read_events(run))
     said = capsys.readouterr().out
     assert said.count("epoch 1  step 2  ") == 1 and "batch 1/2  step 1" in said  # lines once, as often as asked for
-    assert json.loads((run / "result.json").read_text())["gap"]["best"]
+    result = json.loads((run / "result.json").read_text())
+    assert result["gap"]["best"] and result["counted"] == 4 and result["seen"] == [4, result["best"]["step"]]
+    assert (run / "count.txt").read_text() == result["signature"]
 
 
 @pytest.mark.parametrize(
