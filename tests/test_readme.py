@@ -1,4 +1,4 @@
-"""Each block of the README that a person can copy does what the text beside it says."""
+"""Each block of the README and of docs/ that a reader can copy does what the text next to it says."""
 
 import io
 import json
@@ -18,26 +18,37 @@ from app.norms import norm_names
 from tests.conftest import ROOT, only_run, read_result
 from tests.stand_ins import sentence_pairs, write_aligned, write_treebank
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-# what a command of each block is recognised by; each has its test below, but for the last two
-BLOCKS = (
-    "--norm softsign", "reviews.csv", "digits", "--data.source corpus", "book.txt", "--data.source treebank",
-    "--ckpt_path last", "torchrun", "--data.predict_source", "app.export", "app.study run",
-    "pip install", "app.benchmark",  # .ci/run and tests/benchmark
-)  # fmt: skip
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+# what a command of each block is recognised by, and where it is executed: here, unless said otherwise
+BLOCKS = {
+    "README": (
+        "--norm softsign", "reviews.csv", "--ckpt_path last", "torchrun", "--data.predict_source", "app.export",
+        "app.study run", "pip install",  # the last: .ci/run
+    ),
+    "tutorial": ("inspect", "--norm layernorm", "app.study", "pip install"),
+    "norms": ("--norm.options.scale",),
+    "tasks_and_data": (
+        "reviews.csv", "digits", "--data.source corpus", "book.txt", "--data.source treebank", "mine.yaml",
+    ),
+    "diagnostics": ("inspect",),  # tests/study/test_inspect.py
+    "studies": ("app.study run", "--engine ray"),  # tests/study
+    "distributed_and_resuming": ("CONFIG",),  # tests/exactness
+    "using_a_model": ("validate", "--data.predict_source", "app.export", "pretrained: FOLDER"),  # tests/end_to_end
+}  # fmt: skip
 QUICKSTART = ("--config", "configs/quickstart.yaml")
 SHORT = ("--plots=false", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.val_fraction=0.1")
 
 
-def block(language: str, containing: str) -> str:
+def block(language: str, containing: str, page: str = "README") -> str:
     """The fenced block of a language that contains some words."""
-    (found,) = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in text]
+    blocks = re.findall(rf"```{language}\n(.*?)```", PAGES[page], re.DOTALL)
+    (found,) = [text for text in blocks if containing in text]
     return found
 
 
-def commands(containing: str, run: object = "RUN") -> list[list[str]]:
+def commands(containing: str, run: object = "RUN", page: str = "README") -> list[list[str]]:
     """The words of each command of a block, a run's folder in the place of RUN."""
-    lines = block("bash", containing).replace("\\\n", " ").splitlines()
+    lines = block("bash", containing, page).replace("\\\n", " ").splitlines()
     found = [shlex.split(line.partition("<")[0], comments=True) for line in lines]
     return [[word.replace("RUN", str(run)) for word in words] for words in found]
 
@@ -57,18 +68,20 @@ def run(here, tiny_texts):
     return only_run(here / "runs")
 
 
-def fit(containing: str, *small: str) -> None:
-    """The one command of a block, which is train.py, on less."""
-    (command,) = commands(containing)
+def fit(containing: str, *small: str, page: str = "tasks_and_data") -> None:
+    """Run the one command of a block, a fit, on less data."""
+    (command,) = commands(containing, page=page)
     assert command[:3] == ["python", "train.py", "fit"]
     assert main([*command[2:], *small]) == 0
 
 
-def test_every_block_has_a_test():
-    for text in re.findall(r"```bash\n(.*?)```", README, re.DOTALL):
-        assert any(words in text for words in BLOCKS), text
+@pytest.mark.parametrize("page", BLOCKS)
+def test_every_block_has_a_test(page):
+    for text in re.findall(r"```bash\n(.*?)```", PAGES[page], re.DOTALL):
+        assert any(words in text for words in BLOCKS[page]), text
 
 
+@pytest.mark.slow
 def test_a_norm_of_your_own_is_one_file(tmp_path, tiny_texts):
     for name in ("app", "configs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -90,24 +103,44 @@ def test_the_python_example_runs(here, capsys):
     assert (here / "vit-adanorm/config.json").exists()
 
 
+def test_the_python_example_of_norms_runs(capsys):
+    exec(compile(block("python", "build_norm", "norms"), "norms.md", "exec"), {})
+    assert capsys.readouterr().out.endswith("torch.Size([8, 64])\n")
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs(here, tiny_texts, capfd):
+    """All its commands in their order, on less data; test_a_study_is_run_and_reported has those of its study."""
+    from app.study.__main__ import main as study
+
+    for command in commands("inspect", page="tutorial"):
+        assert study([*command[3:], f"--data.source={tiny_texts}"]) == 0
+    for command in commands("--norm layernorm", page="tutorial"):
+        assert main([*command[2:], f"--data.source={tiny_texts}", *SHORT]) == 0
+    assert len(list((here / "runs/classification/rt").iterdir())) == 2
+    for containing in ("app.study run", "app.study status"):
+        assert all(command in commands("app.study run") for command in commands(containing, page="tutorial"))
+
+
+@pytest.mark.slow
 def test_your_own_texts_take_flags_alone(here):
     rows = [f"{'good' if i % 2 else 'bad'} thing number {i},{'five' if i % 2 else 'one'}" for i in range(60)]
     (here / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
     fit("reviews.csv", "--trainer.max_epochs=1")
+    assert commands("reviews.csv") == commands("reviews.csv", page="tasks_and_data")
     assert read_result(only_run(here / "runs"))["dataset"] == "mine"
 
 
+@pytest.mark.slow
 def test_a_dataset_in_a_yaml(here):
-    page = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"```yaml\n(# mine.yaml.*?)```", page, re.DOTALL)
-    (command,) = re.findall(r"python train.py (fit .* mine.yaml)", page)
-    (here / "mine.yaml").write_text(text)
+    (here / "mine.yaml").write_text(block("yaml", "# mine.yaml", "tasks_and_data"))
     rows = [f"{'good' if i % 2 else 'bad'} thing number {i},{'five' if i % 2 else 'one'}" for i in range(60)]
     (here / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
-    assert main([*command.split(), *SHORT]) == 0
+    fit("mine.yaml", *SHORT)
     assert only_run(here / "runs") == here / "runs/classification/mine/adanorm(k=0.1,scale=1)/seed1"
 
 
+@pytest.mark.slow
 def test_your_own_pictures_take_flags_alone(here):
     (here / "digits").mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, size=(60, 28 * 28))
@@ -117,18 +150,21 @@ def test_your_own_pictures_take_flags_alone(here):
     assert read_result(only_run(here / "runs"))["dataset"] == "mine"
 
 
+@pytest.mark.slow
 def test_your_own_parallel_corpus_takes_flags_alone(here):
     write_aligned(here / "corpus/all", ("en", "cs"), sentence_pairs(80))
     fit("--data.source corpus", "--trainer.max_epochs=1", "--test_after_fit=false")
     assert read_result(only_run(here / "runs"))["dataset"] == "mine"
 
 
+@pytest.mark.slow
 def test_your_own_bytes_take_flags_alone(here):
     (here / "book.txt").write_text("".join(f"{source} {target}\n" for source, target in sentence_pairs(60)))
     fit("book.txt", "--trainer.max_epochs=1")
     assert read_result(only_run(here / "runs"))["dataset"] == "mine"
 
 
+@pytest.mark.slow
 def test_your_own_treebank_takes_flags_alone(here):
     (here / "treebank").mkdir()
     for seed, part in enumerate(("train", "dev", "test")):
@@ -137,12 +173,14 @@ def test_your_own_treebank_takes_flags_alone(here):
     assert read_result(only_run(here / "runs"))["dataset"] == "mine"
 
 
-def test_a_run_goes_on(here, tiny_texts, run):
+@pytest.mark.slow
+def test_a_run_resumes(here, tiny_texts, run):
     first = read_result(run)["final"]["step"]
-    fit("--ckpt_path last", f"--data.source={tiny_texts}", *SHORT, "--trainer.max_epochs=2")
+    fit("--ckpt_path last", f"--data.source={tiny_texts}", *SHORT, "--trainer.max_epochs=2", page="README")
     assert read_result(run)["final"]["step"] == 2 * first
 
 
+@pytest.mark.slow
 def test_several_processes_share_a_run(here, tiny_texts):
     """By torchrun; tests/exactness starts them by Lightning too, with the flags of the line above it."""
     by_lightning, (program, *words) = commands("torchrun")
@@ -155,6 +193,7 @@ def test_several_processes_share_a_run(here, tiny_texts):
     assert read_result(only_run(here / "runs"))["cost"]["processes"] == 2
 
 
+@pytest.mark.slow
 def test_a_run_is_tested_and_asked(here, run, capsys, monkeypatch):
     (here / "new.txt").write_text("a warm funny film\na dull mess\n")
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO((here / "new.txt").read_bytes())))
@@ -162,13 +201,16 @@ def test_a_run_is_tested_and_asked(here, run, capsys, monkeypatch):
     assert main(test) == 0
     assert "test/accuracy" in capsys.readouterr().out
     assert main(to_file) == 0
-    records = [json.loads(line) for line in (here / "answers.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (here / "new.jsonl").read_text().splitlines()]
     assert [set(record) >= {"label", "probabilities"} for record in records] == [True, True]
     capsys.readouterr()
     assert main(to_screen) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3  # names of the columns, and two records
+    for command in commands("validate", run, "using_a_model"):
+        assert main(command[2:]) == 0
 
 
+@pytest.mark.slow
 def test_a_run_is_exported(here, run):
     from app.export.__main__ import main as export
 
@@ -178,6 +220,7 @@ def test_a_run_is_exported(here, run):
     assert (here / "my-model/config.json").exists() and (run / "model.onnx").exists()
 
 
+@pytest.mark.slow
 def test_a_study_is_run_and_reported(here, tiny_texts, capfd):
     from app.study.__main__ import main as study
 
@@ -195,19 +238,44 @@ def test_a_study_is_run_and_reported(here, tiny_texts, capfd):
     assert (here / "runs/studies/quickstart/report/report.html").exists()
 
 
-def test_every_norm_stands_in_the_table():
-    table = re.findall(r"^\| `(\w+)`", README, re.MULTILINE)
-    assert sorted(table) == norm_names()
+def test_every_norm_is_in_the_pages():
+    assert sorted(re.findall(r"^\| `(\w+)`", PAGES["norms"].partition("## Options")[0], re.MULTILINE)) == norm_names()
+    api = (ROOT / "docs/api/norms.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: app\.norms\.(\w+)", api, re.MULTILINE)) == norm_names()
+    assert all(f"`{name}`" in PAGES["README"] for name in norm_names())
 
 
-def test_every_config_stands_in_the_text():
+def test_every_config_is_in_the_pages():
     for task in ("classification", "translation", "language_modeling", "parsing"):
         for path in (ROOT / "configs" / task).glob("*.yaml"):
-            assert f"`{path.stem}`" in README
-            assert f"`{path.stem}`" in (ROOT / "data/README.md").read_text() or path.stem == "mnist_vit"
+            assert f"`{path.stem}`" in PAGES["tasks_and_data"]
+            assert f"`{path.stem}`" in PAGES["datasets"] or path.stem == "mnist_vit"
+    for path in (ROOT / "configs/studies").glob("*.yaml"):
+        assert f"`{path.name}`" in PAGES["studies"]
 
 
-def test_what_the_texts_point_to_is_there():
-    for page in [ROOT / "README.md", ROOT / "data/README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert os.path.exists(page.parent / target), f"{page.name}: {target}"
+@pytest.mark.slow
+def test_the_output_that_the_readme_shows_is_what_a_run_prints(here, tiny_texts, capsys):
+    """Line by line, but for the numbers."""
+    (shown,) = re.findall(r"prints among other lines:\n\n```\n(.*?)```", PAGES["README"], re.DOTALL)
+    assert main(["fit", *QUICKSTART, f"--data.source={tiny_texts}", *SHORT]) == 0
+    captured = capsys.readouterr()
+    printed = {_without_numbers(line) for line in (captured.out + captured.err).splitlines()}
+    assert [line for line in shown.splitlines() if _without_numbers(line) not in printed] == []
+
+
+def _without_numbers(line: str) -> str:
+    return re.sub(r"-?\d[\d.,]*", "N", line)
+
+
+def test_the_readme_is_a_door():
+    """Short enough to read, and narrow enough for a diff."""
+    lines = PAGES["README"].splitlines()
+    assert len(lines) < 200 and max(map(len, lines)) <= 100
+
+
+def test_what_the_pages_link_to_is_there():
+    """Other pages; mkdocs build --strict checks those of docs/, with their headings."""
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "app/README.md", ROOT / "data/README.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", path.read_text(encoding="utf-8")):
+            assert os.path.exists(path.parent / target), f"{path.name}: {target}"
