@@ -12,9 +12,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
+from app.backbones import BackboneConfig, build_model
 from app.cli.main import main
-from app.norms import norm_names
+from app.norms import NormSpec, norm_names
+from app.study.plan import read_study
 from tests.conftest import ROOT, only_run, read_result
 from tests.stand_ins import sentence_pairs, write_aligned, write_treebank
 
@@ -27,6 +30,7 @@ BLOCKS = {
     ),
     "tutorial": ("inspect", "--norm layernorm", "app.study", "pip install"),
     "norms": ("--norm.options.scale",),
+    "models": ("--compile true",),  # tests/benchmark
     "tasks_and_data": (
         "reviews.csv", "digits", "--data.source corpus", "book.txt", "--data.source treebank", "mine.yaml",
     ),
@@ -35,6 +39,7 @@ BLOCKS = {
     "distributed_and_resuming": ("CONFIG",),  # tests/exactness
     "using_a_model": ("validate", "--data.predict_source", "app.export", "pretrained: FOLDER"),  # tests/end_to_end
 }  # fmt: skip
+ELSEWHERE = {"extending", "speed"}  # pages whose commands other tests execute
 QUICKSTART = ("--config", "configs/quickstart.yaml")
 SHORT = ("--plots=false", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.val_fraction=0.1")
 
@@ -79,6 +84,10 @@ def fit(containing: str, *small: str, page: str = "tasks_and_data") -> None:
 def test_every_block_has_a_test(page):
     for text in re.findall(r"```bash\n(.*?)```", PAGES[page], re.DOTALL):
         assert any(words in text for words in BLOCKS[page]), text
+
+
+def test_every_page_with_commands_is_known():
+    assert {page for page, text in PAGES.items() if "```bash" in text} - ELSEWHERE == set(BLOCKS)
 
 
 @pytest.mark.slow
@@ -255,17 +264,28 @@ def test_every_config_is_in_the_pages():
 
 
 @pytest.mark.slow
-def test_the_output_that_the_readme_shows_is_what_a_run_prints(here, tiny_texts, capsys):
-    """Line by line, but for the numbers."""
-    (shown,) = re.findall(r"prints among other lines:\n\n```\n(.*?)```", PAGES["README"], re.DOTALL)
+def test_the_output_that_the_pages_show_is_what_a_run_prints(here, tiny_texts, capsys):
+    """Line by line, but for the numbers, and for what is read of other data."""
     assert main(["fit", *QUICKSTART, f"--data.source={tiny_texts}", *SHORT]) == 0
     captured = capsys.readouterr()
     printed = {_without_numbers(line) for line in (captured.out + captured.err).splitlines()}
-    assert [line for line in shown.splitlines() if _without_numbers(line) not in printed] == []
+    for page in ("README", "tutorial"):
+        (shown,) = re.findall(r"among\s+other lines:\n\n```\n(.*?)```", PAGES[page], re.DOTALL)
+        lines = [line for line in shown.splitlines() if not line.startswith("rt: ")]
+        assert [line for line in lines if _without_numbers(line) not in printed] == []
 
 
 def _without_numbers(line: str) -> str:
-    return re.sub(r"-?\d[\d.,]*", "N", line)
+    """A line with a sign in the place of its numbers, digests and paths of modules."""
+    return re.sub(r"encoder[.\w]+|\b[0-9a-f]{16}\b|-?\d[\d.,]*(e-\d+)?", "N", line).replace("embeddings.LayerNorm", "N")
+
+
+def test_the_yaml_that_the_pages_show_is_read(here):
+    assert NormSpec(**yaml.safe_load(block("yaml", "adanorm", "norms"))["norm"]).signature == "adanorm(k=0.1,scale=2)"
+    backbone = yaml.safe_load(block("yaml", "backbone", "models"))["model"]["init_args"]["backbone"]
+    assert build_model(BackboneConfig(**backbone)).norms_total == 9
+    (here / "study.yaml").write_text("name: shown\n" + block("yaml", "baseline", "studies"))
+    assert len(read_study(here / "study.yaml").trials(here)) == 9
 
 
 def test_the_readme_is_a_door():
