@@ -299,3 +299,14 @@ def test_what_the_pages_link_to_is_there():
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "app/README.md", ROOT / "data/README.md"]:
         for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", path.read_text(encoding="utf-8")):
             assert os.path.exists(path.parent / target), f"{path.name}: {target}"
+
+
+def test_the_map_of_the_code_names_files_that_exist():
+    text = (ROOT / "app/README.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:\w+/)+\w+\.py)`", text)
+    assert len(named) > 30
+    assert [
+        path for path in named if not any((ROOT / "app" / up / path).exists() for up in ("", "datamodules", ".."))
+    ] == []
+    folders = {path.parent.name for path in (ROOT / "app").glob("*/__init__.py")}
+    assert [folder for folder in sorted(folders) if f"\n{folder}/" not in text] == []
