@@ -57,7 +57,7 @@ def _metadata(run: Run) -> dict[str, Any]:
     if isinstance(run.data, TranslationData):
         metadata["language"] = list(run.data.languages)
     metadata["tags"] = ["norm-workbench", run.task.name, run.task.norm.name, run.task.model.config.model_type]
-    metadata["metrics"] = [name for name in run.task.metrics if name != "loss"] or ["loss"]
+    metadata["metrics"] = [metric.name for metric in run.task.metrics if metric.name != "loss"] or ["loss"]
     return metadata
 
 
@@ -118,7 +118,7 @@ def _scores(run: Run) -> list[str]:
     if gap["best"]:
         at = {"at the best epoch": gap["best"], "at the last": gap["final"]}
         told = "; ".join(
-            f"{when} {', '.join(f'{name} {of[name]:.4f}' for name in run.task.metrics if name in of)}"
+            f"{when} {', '.join(f'{m.name} {of[m.name]:.4f}' for m in run.task.metrics if m.name in of)}"
             for when, of in at.items()
             if of
         )
