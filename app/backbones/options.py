@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import functools
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.errors import InputError
+from app.errors.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -162,12 +162,6 @@ def refused_by_transformers(source: str, options: Mapping[str, Any]) -> Iterator
             f"{type(error).__name__}: {said}".replace("StrictDataclassClassValidationError: ", ""),
         )
         raise InputError(f"{source} is refused ({said}); options: {given}; change one") from error
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or a semicolon where nothing is near."""
-    near = difflib.get_close_matches(given.lower(), list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ";"
 
 
 @functools.cache

@@ -16,7 +16,8 @@ from app.benchmark.predict import predictions
 from app.benchmark.scaling import processes, size_scaling
 from app.benchmark.training import against_bare_loop, against_trainer, check_trainer, machine
 from app.errors import DEBUG, InputError, print_answer, take_debug
-from app.errors.argparse_messages import StrictArgumentParser, did_you_mean
+from app.errors.argparse_messages import StrictArgumentParser
+from app.errors.did_you_mean import did_you_mean
 from app.norms import NormError, norm_class
 
 EXIT_INPUT = 2

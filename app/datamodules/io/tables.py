@@ -7,7 +7,6 @@ so that a stray quotation mark is found at its line instead of swallowing the li
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from app.datamodules.io.files import data_suffix, decode, read_bytes, split_lines
 from app.errors import InputError
+from app.errors.did_you_mean import did_you_mean
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -89,10 +89,9 @@ def label_value(value: Any, place: str) -> str:
 
 def missing_column(name: object, column: str, there: Sequence[str]) -> InputError:
     """The error for a column that is not in `there`, with the nearest name."""
-    near = difflib.get_close_matches(column, there, n=1)
-    meant = f" (did you mean {near[0]!r}?)" if near else ""
     listed = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
-    return InputError(f"{name}: no column {column!r}{meant}; it has {listed or 'none'}; name the column to be read")
+    hint = did_you_mean(column, there)
+    return InputError(f"{name}: no column {column!r}{hint} it has {listed or 'none'}; name the column to be read")
 
 
 def _csv_rows(path: Path, text: str, columns: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
