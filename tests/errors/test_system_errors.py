@@ -73,9 +73,9 @@ FAULTS = {
         lambda: in_loader(lambda: read_bytes(Path("/gone/file"))),
         ["/gone/file: cannot be read (No such file or directory)"],
     ),
-    "disk": (lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ["a file of this run", "make room"]),
+    "disk": (lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ["a file of this run", "free space"]),
     "quota": (lambda: OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "/x/y"), ["/x/y", "quota"]),
-    "rights": (lambda: PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x/y"), ["/x/y", "you may write"]),
+    "rights": (lambda: PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x/y"), ["/x/y", "you may write to"]),
     "lost process": (
         lambda: RuntimeError(
             "[../third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]"
@@ -97,7 +97,7 @@ def test_faults_are_explained_in_a_line(fault):
 def test_an_exception_among_its_own_causes_is_explained():
     first, second = ValueError("a"), OSError(errno.ENOSPC, "full")
     first.__context__, second.__context__ = second, first
-    assert "make room" in explain(second)
+    assert "free space" in explain(second)
 
 
 def test_a_loader_that_dies_with_a_batch_to_be_fetched_is_explained(tmp_path):
