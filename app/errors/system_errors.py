@@ -68,7 +68,7 @@ def original_message(error: BaseException) -> str:
 
 
 def _lost_loader(error: BaseException) -> str | None:
-    """The id of a loader process that has died, in brackets, or an empty string if torch does not name it; else None."""
+    """If a loader process has died: its id in brackets, or "" where torch does not name it; else None."""
     if match := re.match(r"DataLoader worker \(pid\(s\) ([\d, ]+)\) exited unexpectedly", str(error)):
         return f" ({match[1]})"
     # the thread that pins memory for a GPU dies of the error below

@@ -288,4 +288,4 @@ def test_numbers_that_are_none_are_named_with_their_line(tmp_path):
 def test_a_gpu_that_is_not_there_is_said_before_data_are_read(wanted, train, capsys):
     assert train("fit", "configs/quickstart.yaml", "--data.source", "nowhere", "--trainer.accelerator", wanted) == 2
     answer = capsys.readouterr().err
-    assert f"trainer.accelerator is {wanted}" in answer and "give cpu" in answer and answer.count("\n") == 1
+    assert f"trainer.accelerator is {wanted}" in answer and "use cpu" in answer and answer.count("\n") == 1
