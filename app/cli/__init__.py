@@ -1,1 +1,1 @@
-"""The command line of train.py; this file imports nothing, so that --help answers at once."""
+"""The command line of train.py; this file imports nothing, so that --help is instant."""

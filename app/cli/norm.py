@@ -1,8 +1,8 @@
-"""--norm on the command line and in YAML: many ways to say it, one meaning.
+"""The norm of a command line and its YAML files, merged before the parser runs, so that it is checked first.
 
-`--norm NAME`, `--norm.name NAME`, `--norm.options.KEY VALUE`, `--norm.sites WORD-OR-LIST`, and in a YAML `norm: NAME`
-or `norm: {name, options, sites}`. Later ones win, key by key; naming another norm drops the options of the one
-before. All of it is folded into a single `--norm {...}` before the parser sees it, so that the norm is checked first.
+It can be set by `--norm NAME`, `--norm.name NAME`, `--norm.options.KEY VALUE`, `--norm.sites WORD-OR-LIST`, and in YAML
+by `norm: NAME` or `norm: {name, options, sites}`. Later settings replace earlier ones key by key; another name drops
+the options set before it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ DEFAULT = "layernorm"  # the norm when neither a flag nor a YAML names one
 
 
 def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[str]:
-    """The arguments with all that they and their YAMLs say of the norm put into one `--norm` at the end.
+    """The arguments, with all settings of the norm in them and in their YAML files merged into one `--norm` at the end.
 
     Args:
         arguments: the command line, without the program's name.
-        base_configs: YAML files read before those of the command line.
+        base_configs: YAML files that are read before those of the command line.
 
     Raises:
-        InputError: for a flag without a value, a file that is no YAML, or a `norm` that is neither name nor mapping.
+        InputError: for a flag without a value, an invalid YAML file, or a `norm` that is not a name or a mapping.
         NormError: for an unknown norm, option or value.
     """
     norm: dict[str, Any] = {"name": DEFAULT, "options": {}, "sites": "all"}
@@ -70,26 +70,26 @@ def _asks_for_help(argument: str) -> bool:
 
 
 def _norm_of(path: Path) -> Any:
-    """What a YAML says of the norm; looks at its other sections too, whose faults the parser cannot put into words."""
-    content = read_settings(path, f"--config {path}", "give settings, with keys such as norm, data, model and trainer")
+    """The norm of a YAML file; checks its other sections too, about which the parser has no clear message."""
+    content = read_settings(path, f"--config {path}", "write settings, with keys such as norm, data, model and trainer")
     for key, example in _SECTIONS.items():
         value = content.get(key, {})
         if not (isinstance(value, dict) or (isinstance(value, str) and key != "trainer")):
-            raise InputError(f"--config {path}: {key} is {value!r}; give a mapping such as {example}, or leave it out")
+            raise InputError(f"--config {path}: {key} is {value!r}; use a mapping such as {example}, or omit it")
     if "norm" in content and content["norm"] is None:
-        raise InputError(f"--config {path}: norm is empty; give a name, or leave it out (to put none, write none)")
+        raise InputError(f"--config {path}: norm is empty; use a name, or omit it (none is the norm that does nothing)")
     return content.get("norm")
 
 
 def _from_flag(flag: str, value: str) -> Any:
     if not value.strip():
-        raise InputError(f"{flag} is empty; give a value, or leave it out")
+        raise InputError(f"{flag} is empty; pass a value, or omit it")
     try:
         parsed = parse_yaml(value, flag)
     except InputError:
         if value.lstrip()[0] in "[{":
             raise
-        parsed = value  # a name, or a pattern, with signs that mean something in YAML
+        parsed = value  # a name or a pattern with characters that YAML gives a meaning
     parts = flag.split(".")[1:]
     if not parts:
         return "none" if parsed is None else parsed  # YAML reads `none` as text, but `null` and `~` as nothing
@@ -104,13 +104,13 @@ def _merge(norm: dict[str, Any], update: Any, where: str) -> None:
     if isinstance(update, str):
         update = {"name": update}
     if not isinstance(update, dict):
-        raise InputError(f"{where}: norm is {update!r}; give a name, or a mapping with {', '.join(KEYS)}")
+        raise InputError(f"{where}: norm is {update!r}; use a name, or a mapping with {', '.join(KEYS)}")
     for key in update:
         if key not in KEYS:
             raise InputError(f"{where}: norm has no key {key!r}; allowed: {', '.join(KEYS)}")
     options = update.get("options") or {}
     if not isinstance(options, dict):
-        raise InputError(f"{where}: norm.options is {options!r}; give a mapping such as {{scale: 2}}")
+        raise InputError(f"{where}: norm.options is {options!r}; use a mapping such as {{scale: 2}}")
     if "name" in update and update["name"] != norm["name"]:
         norm["name"], norm["options"] = update["name"], {}
     norm["options"] = {**norm["options"], **options}

@@ -1,4 +1,4 @@
-"""What reaches the person at the terminal, and what does not."""
+"""The output of a command: its log, the warnings of libraries that are shown, and where predict writes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _FORMER_EXCEPTHOOK = threading.excepthook
 
 
 def configure_logging(command: str | None) -> None:
-    """Set up what is said: our own lines as they are, of the libraries only what a person should act on.
+    """Log our own lines as they are, and of the libraries only what the user should act on.
 
     Args:
         command: fit, validate, test or predict; predict's standard output is for predictions.
     """
     if command == "predict" and isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # as what is read, whatever the terminal's locale
+        sys.stdout.reconfigure(encoding="utf-8")  # as its input is read, whatever the locale
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     handler = logging.StreamHandler(sys.stderr if command == "predict" else sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -39,25 +39,25 @@ def configure_logging(command: str | None) -> None:
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
-        ".*does not have many workers.*",  # batches are made whole, far faster than a step
+        ".*does not have many workers.*",  # collating a batch is far faster than a step
         ".*smaller than the logging interval.*",
         ".*is a GPU available but not used.*",
-        ".*your dataloader is not resumable.*",  # the batch plan is a function of the position: it is
-        ".*callbacks used to create the checkpoint.*",  # those of fit; test and predict need the weights alone
+        ".*your dataloader is not resumable.*",  # it is: the batch plan is a function of the position
+        ".*callbacks used to create the checkpoint.*",  # those of fit; test and predict need only the weights
         ".*LeafSpec.* is deprecated.*",  # Lightning 2.6.6 with torch 2.13
     ):
         warnings.filterwarnings("ignore", message=message)
 
 
 def _thread_excepthook(arguments: threading.ExceptHookArgs) -> None:
-    """TensorBoard's thread prints how it died of a full disk, and raises it once more where it is answered."""
+    """Silence TensorBoard's writer thread on a full disk: it raises the same error again in the main thread."""
     if not (isinstance(arguments.exc_value, OSError) and type(arguments.thread).__name__ == "_AsyncWriterThread"):
         _FORMER_EXCEPTHOOK(arguments)
 
 
 @contextmanager
 def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
-    """Where predict writes its lines: standard output, at once, or a file, which appears when all is written.
+    """Give the function that writes lines of predict: to standard output at once, or to a file that appears at the end.
 
     Args:
         output: a path, or - for standard output.
@@ -80,14 +80,14 @@ def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
         return
     path = Path(output)
     if not path.parent.is_dir():
-        raise InputError(f"--output {output}: there is no folder {path.parent}; make it first")
+        raise InputError(f"--output {output}: there is no folder {path.parent}; create it first")
     if path.is_dir():
-        raise InputError(f"--output {output}: is a folder; give a file in it")
-    takes_its_place = not path.exists() or path.is_file()  # not that of a device or a pipe, such as /dev/null
-    part = path.with_name(f".{path.name}.part") if takes_its_place else path
+        raise InputError(f"--output {output}: is a folder; pass a file in it")
+    is_regular = not path.exists() or path.is_file()  # not a device or a pipe, such as /dev/null
+    part = path.with_name(f".{path.name}.part") if is_regular else path
 
     def write_part(lines: Iterable[str]) -> None:
-        lines = list(lines)  # made before, so that only writing can fail
+        lines = list(lines)  # computed first, so that only writing can fail
         with report_write_errors(path):
             stream.writelines(lines)
             stream.flush()
@@ -95,11 +95,11 @@ def output_stream(output: str) -> Iterator[Callable[[Iterable[str]], None]]:
     try:
         with _opened(part, output) as stream:
             yield write_part
-        if takes_its_place:
+        if is_regular:
             with report_write_errors(path):
                 part.replace(path)
     finally:
-        if takes_its_place:
+        if is_regular:
             part.unlink(missing_ok=True)
 
 
@@ -107,4 +107,4 @@ def _opened(path: Path, output: str) -> TextIO:
     try:
         return path.open("w", encoding="utf-8", newline="\n")
     except OSError as error:
-        raise InputError(f"--output {output}: cannot be written ({error.strerror}); give another file") from error
+        raise InputError(f"--output {output}: cannot be written ({error.strerror}); pass another file") from error

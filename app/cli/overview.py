@@ -1,4 +1,4 @@
-"""The answer to `train.py --help`: it stands apart from the parsers, whose libraries take seconds to import."""
+"""The text of `train.py --help`, apart from the parsers, whose libraries take seconds to import."""
 
 OVERVIEW = """\
 usage: train.py COMMAND --config FILE [--config FILE ...] [--KEY VALUE ...]
@@ -6,13 +6,13 @@ usage: train.py COMMAND --config FILE [--config FILE ...] [--KEY VALUE ...]
 Train, test and apply a model with a norm of your choice: change the norm, hold the rest, watch the gap.
 
 commands:
-  fit        train, keep the best checkpoint, and test it; its run folder lies under runs/
-  validate   score a run on its validation set
-  test       score a run on its test set
+  fit        train, keep the best checkpoint, and test it; its run folder is under runs/
+  validate   evaluate a run on its validation set
+  test       evaluate a run on its test set
   predict    apply a run to new data: --data.predict_source FILE, or - for standard input
 
 A config names a task, its data and its settings, such as configs/quickstart.yaml; a run is named by its own,
-RUN/config.yaml. Later files, and flags behind them, replace single settings:
+RUN/config.yaml. Later files, and flags after them, replace single settings:
 
   python train.py fit --config configs/quickstart.yaml --norm layernorm --seed_everything 2
   python train.py fit --config configs/quickstart.yaml --norm layernorm --seed_everything 2 --ckpt_path last

@@ -1,4 +1,4 @@
-"""What goes wrong outside the program, and the one line that answers it."""
+"""Errors that are not defects of the program: their exception, and the lines that answer them."""
 
 from app.errors.input_error import DEBUG, InputError, print_answer, take_debug
 

@@ -1,8 +1,8 @@
-"""What a person typed or supplied wrongly, and how every command line answers it.
+"""The error of a user's mistake, and how every command line answers it.
 
-An answer is a message alone (no traceback) and exit status 2, so the message must say in one or two lines what came,
-what is allowed and what to do. Anything else that is raised is a defect of ours. `--debug`, which every command takes,
-shows the traceback behind an answer too.
+An answer is a message without a traceback, and exit status 2, so the message must say in one or two lines what is
+wrong, where, what was expected and what to do. Any other exception is a defect of the program. `--debug`, which every
+command takes, shows the traceback before the answer too.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ DEBUG = "--debug"
 
 
 class InputError(ValueError):
-    """A fault in a flag, a YAML, a file or a line of a file; the message is meant for the person who made it."""
+    """A mistake in a flag, a YAML file, a file or a line of a file; its message is for the user who made it."""
 
     def __str__(self) -> str:
-        """The message, with control characters and halves of characters out of broken files as escapes."""
+        """The message, with control characters and lone surrogates of broken files escaped."""
         return "".join(
             letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
             for letter in super().__str__()
@@ -32,7 +32,7 @@ def take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def print_answer(message: str, error: BaseException, debug: bool) -> None:
-    """Answer an error on stderr: the message, and before it the traceback if it was asked for."""
+    """Print the answer to an error on stderr: the message, and before it the traceback if it was asked for."""
     if debug:
         traceback.print_exception(error)
     print(f"error: {message}", file=sys.stderr, flush=True)

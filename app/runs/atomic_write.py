@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what is said where one cannot be written."""
+"""Files that appear whole or not at all, and the error about one that cannot be written."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from app.errors.system_errors import cannot_write
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to; when the block ends well, what was written is renamed to `path`.
+    """Give a temporary path next to `path`, which is renamed to `path` when the block succeeds.
 
-    If it does not, nothing is left, and a file that stood at `path` before stays as it was.
+    When it fails, nothing is left, and a former file at `path` stays as it was.
 
     Raises:
-        InputError: if it cannot be written, naming `path`.
+        InputError: naming `path`, if it cannot be written.
     """
     part = path.with_name(f".{path.name}.part")
     try:
@@ -26,13 +26,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
             yield part
             os.replace(part, path)
     finally:
-        with suppress(OSError):  # not there, or on what can no longer be written
+        with suppress(OSError):  # not there, or on a disk that is no longer writable
             part.unlink()
 
 
 @contextmanager
 def report_write_errors(path: Path) -> Iterator[None]:
-    """Answer what the operating system refuses while the block writes `path`.
+    """Turn an error of the operating system while the block writes `path` into an answer.
 
     Raises:
         InputError: naming the file, what is wrong and what to do.
@@ -42,7 +42,7 @@ def report_write_errors(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        # torch.save goes on after a failed write, and raises a RuntimeError at the end; loggers raise a ValueError
+        # torch.save continues after a failed write, and raises a RuntimeError at the end; loggers raise a ValueError
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):
             raise

@@ -1,8 +1,8 @@
-"""What a checkpoint file must be before anything is loaded from it: whole, of plain values alone, and one of ours.
+"""Validation of a checkpoint file before anything is loaded from it: complete, undamaged, plain values only, and ours.
 
-A checkpoint is a zip archive with a checksum for each of its parts; torch compares none of them. What is no zip, such
-as a plain pickle, is not opened, and the pickle in the archive is read with weights_only=True, which refuses to call
-anything that the file names.
+A checkpoint is a zip archive with a checksum for each member, none of which torch compares. A file that is not a zip,
+such as a plain pickle, is not opened, and the pickle in the archive is read with weights_only=True, which refuses to
+call anything that the file names.
 """
 
 from __future__ import annotations
@@ -19,48 +19,50 @@ import torch
 from app.errors import InputError
 
 RUN_RECORD = "run_record"  # key of a checkpoint: what callbacks need to resume the run's record
-_WEIGHTS = ("state_dict", "task", "global_step")  # what every checkpoint of a run holds
+_WEIGHTS = ("state_dict", "task", "global_step")  # in every checkpoint of a run
 _TO_RESUME = (*_WEIGHTS, RUN_RECORD, "loops", "optimizer_states", "lr_schedulers", "callbacks")
 
 
 def check_checkpoint(path: Path, to_resume: bool = False) -> int:
-    """Read all of a checkpoint file once, keeping none of its tensors in memory.
+    """Read a whole checkpoint file once, without keeping its tensors in memory.
 
     Args:
         path: the file.
-        to_resume: training is to go on from it, which takes more than weights.
+        to_resume: whether training is to resume from it, which needs more than weights.
 
     Returns:
-        The updates that were done when it was written.
+        The number of updates before it was written.
 
     Raises:
-        InputError: that names the file and says what is wrong with it, if it cannot be read, is cut short, damaged or
-            foreign, or asks for more than plain values.
+        InputError: naming the file and what is wrong with it, if it cannot be read, is truncated, damaged or foreign,
+            or needs more than plain values.
     """
     try:
         if path.stat().st_size == 0:
-            raise InputError(f"{path} is no whole checkpoint: it is empty")
-        if not zipfile.is_zipfile(path):  # the directory of a zip stands at its end, so one cut short is none
-            raise InputError(f"{path} is no whole checkpoint: cut short, overwritten, or another kind of file")
+            raise InputError(f"{path} is not a valid checkpoint (empty)")
+        if not zipfile.is_zipfile(path):  # the directory of a zip is at its end, so a truncated one is not one
+            raise InputError(f"{path} is not a valid checkpoint (truncated, overwritten, or a different file type)")
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
-            raise InputError(f"{path} is damaged: its part {damaged} is not as it was written")
-        with warnings.catch_warnings(action="ignore"):  # of pickles that torch would write in another way
+            raise InputError(f"{path} is damaged: its member {damaged} does not match its checksum")
+        with warnings.catch_warnings(action="ignore"):  # about pickles that torch would write differently
             content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise InputError(f"{path} is damaged ({error})") from error
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path} asks for more than plain values, and is not loaded; nothing of it was run") from error
+        raise InputError(
+            f"{path} contains more than plain values; it was not loaded, none of its code was run"
+        ) from error
     except (RuntimeError, ValueError, KeyError, EOFError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is no checkpoint of train.py, but another kind of archive") from error
+        raise InputError(f"{path} is not a checkpoint of train.py, but another kind of archive") from error
     missing = [key for key in _TO_RESUME if not isinstance(content, dict) or key not in content]
     if not set(missing).isdisjoint(_WEIGHTS):
-        raise InputError(f"{path} is no checkpoint of train.py; it holds no {missing[0]!r}")
+        raise InputError(f"{path} is not a checkpoint of train.py; it has no {missing[0]!r}")
     if missing and to_resume:
-        raise InputError(f"{path} holds weights alone, which training cannot go on from")
+        raise InputError(f"{path} has weights only, from which training cannot resume")
     return int(content["global_step"])

@@ -1,4 +1,4 @@
-"""--debug: every command line shows the traceback behind an answer, and no run remembers that it was asked."""
+"""--debug: every command line shows the traceback of an answer, and no run remembers that it was asked."""
 
 import pytest
 import yaml
@@ -15,8 +15,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("command", WRONG)
-@pytest.mark.parametrize("place", [0, -1], ids=["before", "behind"])
-def test_the_traceback_stands_before_the_answer(command, place, capsys):
+@pytest.mark.parametrize("place", [0, -1], ids=["before", "after"])
+def test_the_traceback_precedes_the_answer(command, place, capsys):
     main, arguments = WRONG[command]
     assert main(arguments) == 2
     answer = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Faults that no table can hold: broken checkpoints, and defects of ours. What a person types: tests/bad_input."""
+"""Broken checkpoints, and defects of the program. Mistakes on the command line: tests/bad_input."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_a_broken_checkpoint_is_answered(content, train, capsys, tmp_path, tiny_
     for command in ("fit", "test"):
         arguments = ["--data.source", tiny_texts, "--ckpt_path", tmp_path / "broken.ckpt"]
         assert train(command, QUICK, *arguments) == 2
-        assert "broken.ckpt is no whole checkpoint" in one_answer(capsys)
+        assert "broken.ckpt is not a valid checkpoint" in one_answer(capsys)
 
 
 def test_a_defect_of_ours_keeps_its_traceback(train, monkeypatch, tiny_texts):

@@ -1,4 +1,4 @@
-"""Faults of the machine, as Python and torch really raise them, in words."""
+"""Failures of the machine, as Python and torch really raise them, are explained."""
 
 import errno
 import os
@@ -224,11 +224,11 @@ def test_soundness_is_told_from_every_kind_of_damage(tmp_path):
     whole = path.read_bytes()
     middle = len(whole) // 2
     damages = {
-        b"": "is empty",
-        whole[:-1]: "no whole checkpoint",
-        whole[:middle]: "no whole checkpoint",
-        bytes(len(whole)): "no whole checkpoint",
-        b"{}": "no whole checkpoint",
+        b"": r"is not a valid checkpoint \(empty\)",
+        whole[:-1]: "is not a valid checkpoint",
+        whole[:middle]: "is not a valid checkpoint",
+        bytes(len(whole)): "is not a valid checkpoint",
+        b"{}": "is not a valid checkpoint",
         whole[:middle] + bytes(64) + whole[middle + 64 :]: "is damaged",
         bytes(64) + whole[64:]: "is damaged",
     }
@@ -242,11 +242,11 @@ def test_soundness_is_told_from_every_kind_of_damage(tmp_path):
         ([1], ""),
     ):
         torch.save(foreign, path)
-        with pytest.raises(InputError, match=f"a.ckpt is no checkpoint of train.py; it holds no .*{words}"):
+        with pytest.raises(InputError, match=f"a.ckpt is not a checkpoint of train.py; it has no .*{words}"):
             check_checkpoint(path)
     save(path)
     assert check_checkpoint(path) == 7
-    with pytest.raises(InputError, match="holds weights alone"):
+    with pytest.raises(InputError, match="has weights only"):
         check_checkpoint(path, to_resume=True)
 
 
@@ -267,7 +267,7 @@ def test_last_is_the_newest_sound_one(tmp_path):
     save(last)  # weights alone
     assert resolve_resume_checkpoint(tmp_path, "last") == best
     best.write_bytes(b"")
-    with pytest.raises(InputError, match=r"last.ckpt holds weights alone.*best.ckpt .*is empty; .*begin a new run"):
+    with pytest.raises(InputError, match=r"last.ckpt has weights only.*best.ckpt .*empty.*; .*begin a new run"):
         resolve_resume_checkpoint(tmp_path, "last")
 
 

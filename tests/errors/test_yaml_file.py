@@ -1,4 +1,4 @@
-"""YAML of people: what is read as it was meant. What is refused: tests/bad_input, tests/fuzz."""
+"""YAML files that are read as they were meant. Those that are refused: tests/bad_input, tests/fuzz."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_settings_are_read(content, tmp_path):
     assert {"a": 1, "b": ["x", "y"]}.items() <= read.items()
 
 
-def test_an_alias_may_stand_in_many_places(tmp_path):
+def test_an_alias_may_be_used_many_times(tmp_path):
     (tmp_path / "x.yaml").write_text("a: &a [1, 2, 3]\nb: [*a, *a]\nc: {d: *a, e: *a}\n")
     assert read_settings(tmp_path / "x.yaml", "x.yaml", "give settings")["c"] == {"d": [1, 2, 3], "e": [1, 2, 3]}
 

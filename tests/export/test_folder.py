@@ -174,7 +174,7 @@ WRONG = {
     "no best checkpoint": (_without("checkpoints/best.ckpt"), ["--ckpt_path", "best"], ["best.ckpt", "no file"]),
     "a broken checkpoint": (
         lambda run: (run / "checkpoints/best.ckpt").write_bytes(b"x"), ["--ckpt_path", "best"],
-        ["best.ckpt is no whole checkpoint"],
+        ["best.ckpt is not a valid checkpoint"],
     ),
     "an account of another version": (
         lambda run: (run / "result.json").write_text('{"schema": 1}'), [], ["result.json is of schema 1", "allowed: 2"],

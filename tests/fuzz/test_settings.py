@@ -64,7 +64,7 @@ def test_a_study(content, tmp_path, monkeypatch):
     path.write_bytes(content)
 
     def commands() -> list[str]:
-        return [cell.command for cell in read_study(path).cells(tmp_path)]
+        return [trial.command for trial in read_study(path).trials(tmp_path)]
 
     read = outcome(commands, path, "a.yaml")
     if read is not None:
