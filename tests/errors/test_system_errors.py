@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from app.batches import TextBatch
-from app.callbacks import ErrorContext, EventFiles, MetricsFile
+from app.callbacks import ErrorContext, EventFiles
 from app.cli.errors import explain
 from app.cli.output import _thread_excepthook
 from app.datamodules.batching.loader import PlanLoader
@@ -26,7 +26,7 @@ from app.errors import InputError
 from app.runs.atomic_write import atomic_write
 from app.runs.checkpoint_file import check_checkpoint
 from app.runs.folder import repair_last_checkpoint, resolve_resume_checkpoint
-from app.runs.metrics_file import read_events
+from app.runs.metrics_file import MetricsFile, read_events
 
 
 def raised_by(function):
@@ -203,9 +203,9 @@ def test_event_files_that_do_not_fit_are_said_once(tmp_path, at_most_100_bytes, 
     events.finalize("failed")
 
 
-def test_metrics_that_are_none_are_named(tmp_path):
+def test_a_line_of_metrics_that_is_not_an_event_is_named(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "epoch": 1}\n\0\0\0\n')
-    with pytest.raises(InputError, match=r"metrics.jsonl:2: holds no event"):
+    with pytest.raises(InputError, match=r"metrics.jsonl:2: is not an event"):
         read_events(tmp_path)
 
 
@@ -253,8 +253,8 @@ def test_soundness_is_told_from_every_kind_of_damage(tmp_path):
 def test_last_is_the_newest_sound_one(tmp_path):
     last, best = (tmp_path / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
     with pytest.raises(InputError, match="there is no file"):
-        resolve_resume_checkpoint(tmp_path / "nowhere", "last")
-    assert resolve_resume_checkpoint(tmp_path, "last") is None, "it was ended before its first checkpoint"
+        resolve_resume_checkpoint(tmp_path, "best")
+    assert resolve_resume_checkpoint(tmp_path, "last") is None, "a run without a checkpoint starts from the beginning"
     save(best, **FULL)
     assert resolve_resume_checkpoint(tmp_path, "last") == best
     save(last, **FULL)
@@ -267,7 +267,7 @@ def test_last_is_the_newest_sound_one(tmp_path):
     save(last)  # weights alone
     assert resolve_resume_checkpoint(tmp_path, "last") == best
     best.write_bytes(b"")
-    with pytest.raises(InputError, match=r"last.ckpt has weights only.*best.ckpt .*empty.*; .*begin a new run"):
+    with pytest.raises(InputError, match=r"last.ckpt has weights only.*best.ckpt .*empty.*; .*start a new run"):
         resolve_resume_checkpoint(tmp_path, "last")
 
 

@@ -105,7 +105,7 @@ def test_without_a_sound_checkpoint_nothing_is_begun_or_overwritten(train, capsy
     before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*") if path.is_file()}
     assert train("fit", CASE.config, *settings, "--ckpt_path", "last") == 2
     answer = one_answer(capsys)
-    for words in ("last.ckpt is not a valid checkpoint", "best.ckpt is not a valid", "begin a new run without it"):
+    for words in ("last.ckpt is not a valid checkpoint", "best.ckpt is not a valid", "start a new run without it"):
         assert words in answer
     assert train("test", CASE.config, *settings) == 2
     assert "best.ckpt is not a valid checkpoint" in one_answer(capsys)
