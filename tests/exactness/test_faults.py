@@ -1,4 +1,4 @@
-"""What a machine does to a run is said in a line, leaves the last checkpoint sound, and the run goes on bit for bit."""
+"""What a machine does to a run is said in a line, leaves the last checkpoint sound, and the run resumes bit for bit."""
 
 import os
 import resource
@@ -93,7 +93,7 @@ def test_last_falls_back_to_best_and_comes_out_the_same(train, capsys, tmp_path,
     zero_middle(last)
     capsys.readouterr()
     assert train("fit", CASE.config, *settings, "--ckpt_path", "last") == 0
-    said = next(line for line in capsys.readouterr().out.splitlines() if "going on from" in line)
+    said = next(line for line in capsys.readouterr().out.splitlines() if "resuming from" in line)
     assert "checkpoints/last.ckpt is damaged" in said and f"resuming from best.ckpt next to it, of step {step}" in said
     assert differences(reference, only_run(tmp_path / "runs")) == []
 
@@ -123,7 +123,7 @@ def test_a_full_disk(hook, time, file, train, capsys, settings, reference, small
     answer = one_answer(capsys)
     assert f"error: {small_disk}" in answer and f"{file}: cannot be written (No space left on device)" in answer
     if hook != "on_fit_start":
-        assert "--ckpt_path last then goes on from" in answer
+        assert "--ckpt_path last then resumes from" in answer
         sound(small_disk)
     (small_disk / "filler").unlink()
     assert train("fit", CASE.config, *settings, place, "--ckpt_path=last") == 0
@@ -169,7 +169,7 @@ def test_a_folder_that_is_read_only(train, capsys, tmp_path, settings, small_dis
 def test_out_of_memory_names_the_batch_and_the_setting(hook, words, train, capsys, tmp_path, settings):
     assert train("fit", CASE.config, *settings, *at("faults.TakeMemory", hook, 2)) == 2
     answer = one_answer(capsys)
-    for word in ("out of memory", "examples (input_ids ", "--ckpt_path last then goes on from", *words):
+    for word in ("out of memory", "examples (input_ids ", "--ckpt_path last then resumes from", *words):
         assert word in answer
     sound(tmp_path / "runs")
 
@@ -178,5 +178,5 @@ def test_a_killed_loader_process(train, capsys, tmp_path, settings):
     kill = at("faults.KillWorkers", "on_train_batch_end", 7)
     assert train("fit", CASE.config, *settings, *kill, "--data.workers=1") == 2
     answer = one_answer(capsys)
-    assert "a loader process" in answer and "data.workers" in answer and "--ckpt_path last then goes on" in answer
+    assert "a loader process" in answer and "data.workers" in answer and "--ckpt_path last then resumes" in answer
     sound(tmp_path / "runs")
