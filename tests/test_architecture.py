@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "callbacks": {"norms", "metrics", "errors", "runs", "figures"},
     "callbacks/diagnostics": {"norms", "metrics", "runs", "figures", "callbacks"},
     "study": {"errors", "norms", "metrics", "figures", "runs"},
-    "benchmark": {"callbacks", "errors", "norms"},
+    "benchmark": {"callbacks", "errors", "figures", "norms", "runs"},
 }
 COMMAND_LINE = {"cli", "export"}  # may import everything
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from app.benchmark import bare_loop
+from app.benchmark.tables import Spread, spread
 from app.errors import InputError
 
 TRAIN = Path(__file__).parents[2] / "train.py"
@@ -27,26 +27,6 @@ CLASSIFICATION, *OTHERS = CONFIGS = (
     "configs/parsing/turkish.yaml",
 )
 _QUIET = ("--test_after_fit=false", "--trainer.limit_val_batches=1", "--checkpoint_every_steps=null")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median of repeated measurements, and their quartiles."""
-
-    median: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles; the extremes of fewer than four values."""
-    if len(values) < 4:
-        return Spread(statistics.median(values), min(values), max(values))
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return Spread(middle, low, high)
 
 
 @dataclass(frozen=True)

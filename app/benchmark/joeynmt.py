@@ -21,7 +21,8 @@ from typing import Any
 import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from app.benchmark.fit import Spread, read, run_fit, spread
+from app.benchmark.fit import read, run_fit
+from app.benchmark.tables import Row, spread
 from app.errors import InputError
 
 CONFIG = "configs/translation/multi30k_en_de.yaml"
@@ -134,8 +135,8 @@ def joeynmt_settings(folder: Path, config: Any, batch_tokens: int, smoothing: fl
     }
 
 
-def against_joeynmt(python: str, arguments: Sequence[str], updates: int, repeats: int) -> Iterator[str]:
-    """A line: target tokens a second of fit over those of JoeyNMT, in turns.
+def against_joeynmt(python: str, arguments: Sequence[str], updates: int, repeats: int) -> Iterator[Row]:
+    """Time fit and JoeyNMT in turns, in target tokens per second.
 
     Args:
         python: interpreter of an environment that has JoeyNMT.
@@ -159,23 +160,16 @@ def against_joeynmt(python: str, arguments: Sequence[str], updates: int, repeats
         with tempfile.TemporaryDirectory() as root:
             folder = Path(root)
             values = {"folder": root, "updates": updates, "warmup": _LOGGED}
-            run_fit(
-                CONFIG,
-                [*arguments, "--trainer.max_epochs=1000"],
-                "app.benchmark.joeynmt.TargetTokens",
-                values,
-                folder / "runs",
-            )
+            flags = [*arguments, "--trainer.max_epochs=1000"]
+            run_fit(CONFIG, flags, "app.benchmark.joeynmt.TargetTokens", values, folder / "runs")
             timed = read(folder / "runs", FILE_NAME)
             if timed is None:
                 raise InputError("the run ended before all updates; what ends it is to be left out")
             ours.append(timed["tokens_s"])
             theirs.append(_rate(python, folder, updates))
     ratio = spread([our / their for our, their in zip(ours, theirs, strict=True)])
-    yield (
-        f"{Path(CONFIG).stem}: fit {_whole(spread(ours))} target tokens/s, JoeyNMT {_whole(spread(theirs))}; fit is "
-        f"{ratio} times as fast ({repeats} runs of {updates} updates each)."
-    )
+    cells = {"config": Path(CONFIG).stem, "fit tokens/s": spread(ours), "JoeyNMT tokens/s": spread(theirs)}
+    yield Row("joeynmt", cells | {"fit / JoeyNMT": ratio, "runs": repeats, "updates per run": updates})
 
 
 def _rate(python: str, folder: Path, updates: int) -> float:
@@ -187,7 +181,3 @@ def _rate(python: str, folder: Path, updates: int) -> float:
         words = [line for line in done.stderr.splitlines() if line.strip()]
         raise InputError(f"JoeyNMT ended with exit status {done.returncode}: {words[-1] if words else ''}")
     return statistics.harmonic_mean(rates[1:])
-
-
-def _whole(found: Spread) -> str:
-    return f"{found.median:,.0f} ({found.low:,.0f} to {found.high:,.0f})"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from app.benchmark.baselines import REFERENCE, baselines
-from app.benchmark.fit import Spread, spread
+from app.benchmark.tables import Row, Spread, spread
 
 SHAPES = ((32, 64, 128), (32, 128, 512), (16, 256, 768), (8, 512, 1024))
 _TURN_S = 2e-3  # shorter turns would time the clock
@@ -107,18 +107,18 @@ def saved_bytes(module: nn.Module, x: Tensor) -> int:
     return sum(sizes.values())
 
 
-def table(
+def time_norms(
     shape: tuple[int, ...], threads: int, device: str, rounds: int, only: Sequence[str], compiled: bool
-) -> Iterator[str]:
-    """Lines of a table: every contender at a shape.
+) -> Iterator[Row]:
+    """Time every baseline at a shape, and give a row for each.
 
     Args:
-        shape: of the input, the last dimension normalized.
-        threads: that torch computes with.
+        shape: of the input; its last dimension is normalized.
+        threads: the number of threads that torch computes with.
         device: cpu or cuda.
-        rounds: that are timed.
-        only: names of norms; empty for all. What has no such name before a comma is left out with its formulas.
-        compiled: also what torch.compile makes of each.
+        rounds: the number of timed rounds.
+        only: names of norms, each of which includes its plain formulas; empty for all.
+        compiled: also time what torch.compile makes of each.
     """
     keep_freed_memory()
     torch.set_num_threads(threads)
@@ -139,15 +139,7 @@ def table(
         turns[name + _COMPILED]()
     found = compare(turns, REFERENCE, rounds)
     reference = saved_bytes(modules[REFERENCE], x)
-    yield f"{' x '.join(map(str, shape))}, {threads} thread{'s' if threads > 1 else ''}"
-    yield ""
-    yield "| | eager | quartiles | compiled | quartiles | bytes saved |"
-    yield "|---|---|---|---|---|---|"
     for name, module in modules.items():
-        cells = [_cells(found[name]), _cells(found.get(name + _COMPILED))]
-        yield f"| {name} | {' | '.join(cells)} | {saved_bytes(module, x) / reference:.2f} |"
-    yield ""
-
-
-def _cells(found: Spread | None) -> str:
-    return " | " if found is None else f"{found.median:.2f} | {found.low:.2f} to {found.high:.2f}"
+        times = {"eager": found[name]} | ({"compiled": found[name + _COMPILED]} if compiled else {})
+        cells = {"shape": "x".join(map(str, shape)), "threads": threads, "norm": name, **times}
+        yield Row("norms" if compiled else "norms_eager", cells | {"bytes saved": saved_bytes(module, x) / reference})

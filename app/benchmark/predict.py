@@ -10,14 +10,15 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from app.benchmark.fit import TRAIN, spread
+from app.benchmark.fit import TRAIN
+from app.benchmark.tables import Row, spread
 from app.errors import InputError
 
 _FEW = 3  # lines, whose prediction takes as long as start and end do
 
 
-def predictions(run: Path, source: Path, arguments: Sequence[str], repeats: int) -> Iterator[str]:
-    """A line: words a second of predict on a file, and the seconds around it.
+def time_predict(run: Path, source: Path, arguments: Sequence[str], repeats: int) -> Iterator[Row]:
+    """Time predict on a file, in words per second without its start and end.
 
     Args:
         run: folder of a finished run.
@@ -36,7 +37,7 @@ def predictions(run: Path, source: Path, arguments: Sequence[str], repeats: int)
         raise InputError(f"--input {source}: cannot be read as text; give a file of one record a line") from error
     if len(lines) <= 2 * _FEW:
         raise InputError(f"--input {source} has {len(lines)} lines; give more than {2 * _FEW}")
-    task = json.loads((run / "result.json").read_text(encoding="utf-8"))["signature"]
+    signature = json.loads((run / "result.json").read_text(encoding="utf-8"))["signature"]
     words = sum(len(line.split()) for line in lines[_FEW:])
     rates, around = [], []
     for _ in range(repeats):
@@ -45,11 +46,8 @@ def predictions(run: Path, source: Path, arguments: Sequence[str], repeats: int)
             raise InputError(f"--input {source} is answered within the start of predict; give a longer text")
         rates.append(words / (whole - few))
         around.append(few)
-    rate = spread(rates)
-    yield (
-        f"{task}: {rate.median:,.0f} words/s ({rate.low:,.0f} to {rate.high:,.0f}; {words:,} words, {repeats} runs), "
-        f"and {spread(around).median:.1f} s to start and end"
-    )
+    cells = {"run": signature, "words/s": spread(rates), "words": words, "start and end s": spread(around).median}
+    yield Row("predict", cells | {"runs": repeats})
 
 
 def _seconds(run: Path, lines: Sequence[str], arguments: Sequence[str]) -> float:

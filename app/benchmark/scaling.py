@@ -1,4 +1,4 @@
-"""How the cost of training grows: with layers, width and the size of a batch, and what a second process brings."""
+"""How the cost of training grows with layers, width and batch size, and what a second process brings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from app.benchmark.fit import CLASSIFICATION, time_fit
+from app.benchmark.tables import Row
 
 _MODEL = "--model.backbone.options."
 _SIZES = {
@@ -20,31 +21,36 @@ _SIZES = {
 }
 
 
-def size_scaling(arguments: Sequence[str], blocks: int, updates: int) -> Iterator[str]:
-    """Lines of a table: the quickstart, one thing changed a line, as a ratio to the quickstart as it is."""
-    yield "| quickstart | tokens/s | time for a token, relative | updates/s | GiB |"
-    yield "|---|---|---|---|---|"
+def size_scaling(arguments: Sequence[str], blocks: int, updates: int) -> Iterator[Row]:
+    """Time the quickstart with one size changed per row, relative to the unchanged quickstart."""
     base = 0.0
     for label, flags in _SIZES.items():
         found = time_fit(CLASSIFICATION, [*arguments, *flags], blocks, updates, bare=False)
         base = base or found.tokens_s.median
-        relative = base / found.tokens_s.median
-        yield (
-            f"| {label} | {found.tokens_s.median:,.0f} | {relative:.2f} | {found.updates_s.median:.3g} | "
-            f"{found.peak_gib:.2f} |"
-        )
+        cells = {
+            "quickstart": label,
+            "tokens/s": found.tokens_s.median,
+            "relative time per token": base / found.tokens_s.median,
+            "updates/s": found.updates_s.median,
+            "GiB": found.peak_gib,
+        }
+        yield Row("scaling", cells)
 
 
-def processes(arguments: Sequence[str], blocks: int, updates: int) -> Iterator[str]:
-    """Lines of a table: the same batches by one process and by two that share each of them (DDP, gloo on CPUs)."""
+def processes(arguments: Sequence[str], blocks: int, updates: int) -> Iterator[Row]:
+    """Time the same batches by one process and by two that share each batch (DDP, gloo on CPUs)."""
     cores = len(os.sched_getaffinity(0))
     one = ["--trainer.accelerator=cpu"]
     two = [*one, "--trainer.strategy=ddp", "--trainer.devices=2"]
     each = max(1, cores // 2)
-    yield "| processes | threads each | updates/s | relative |"
-    yield "|---|---|---|---|"
     base = 0.0
     for number, threads, flags in ((1, each, one), (1, cores, one), (2, each, two)):
         found = time_fit(CLASSIFICATION, [*arguments, *flags], blocks, updates, bare=False, threads=threads)
         base = base or found.updates_s.median
-        yield f"| {number} | {threads} | {found.updates_s} | {found.updates_s.median / base:.2f} |"
+        cells = {
+            "processes": number,
+            "threads each": threads,
+            "updates/s": found.updates_s,
+            "relative": found.updates_s.median / base,
+        }
+        yield Row("processes", cells)

@@ -5,5 +5,14 @@ from app.figures.curves import draw_curves
 from app.figures.drawing import save
 from app.figures.norm_gradients import draw_norm_gradients
 from app.figures.norm_parameters import draw_norm_parameters
+from app.figures.norm_times import draw_norm_times
 
-__all__ = ["draw_curves", "draw_norm_gradients", "draw_norm_parameters", "bars", "curve_bands", "save"]
+__all__ = [
+    "draw_curves",
+    "draw_norm_gradients",
+    "draw_norm_parameters",
+    "draw_norm_times",
+    "bars",
+    "curve_bands",
+    "save",
+]

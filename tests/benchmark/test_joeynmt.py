@@ -37,7 +37,7 @@ def test_both_train_on_the_same_tokens_with_the_same_sizes(interpreter, tiny_pai
     flags = [*case.arguments(tiny_pairs), f"--data.cache_dir={tmp_path}/cache"]
     assert main(["joeynmt", "--python", os.path.relpath(interpreter), "--updates", "20", "--repeats", "1", *flags]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
-    assert "JoeyNMT 75 (75 to 75); fit is" in line  # harmonic mean of 50 and 150: as many tokens at each
+    assert "| 75 (75 to 75) |" in line  # harmonic mean of 50 and 150: as many tokens at each
     kept = tmp_path / "kept"
     settings = yaml.safe_load((kept / "config.yaml").read_text())
     assert settings["training"]["batch_size"] == 200 and settings["training"]["updates"] == 30

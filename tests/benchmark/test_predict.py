@@ -1,4 +1,4 @@
-"""Words a second of predict: of a real run, and lines for what is none."""
+"""The benchmark of predict, on a real run and on bad input."""
 
 from app.benchmark.__main__ import main
 from tests.conftest import only_run
@@ -14,9 +14,9 @@ def test_a_trained_run_is_timed_on_a_text(train, tiny_texts, tmp_path, capsys, m
     clock = iter([0.0, 12.0, 20.0, 22.0])  # twelve seconds for all lines, two for the first three
     monkeypatch.setattr("app.benchmark.predict.time.perf_counter", lambda: next(clock))
     assert main(["predict", str(run), "--input", str(text), "--repeats", "1"]) == 0
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert line.startswith("classification|rt|adanorm")
-    assert line.endswith(": 50 words/s (50 to 50; 500 words, 1 runs), and 2.0 s to start and end")
+    header, _, row = capsys.readouterr().out.splitlines()[-3:]
+    assert header == "| run | words/s | words | start and end s | runs |"
+    assert row.startswith("| classification\\|rt\\|adanorm") and row.endswith(" | 50 (50 to 50) | 500 | 2 | 1 |")
     text.write_text("short\n")
     assert main(["predict", str(run), "--input", str(text)]) == 2
     assert "has 1 lines; give more than 6" in capsys.readouterr().err

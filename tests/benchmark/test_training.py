@@ -1,5 +1,6 @@
 """The clocks of the benchmark: that they time what they say, and that the bare loop trains as fit does."""
 
+import csv
 import math
 
 import pytest
@@ -9,9 +10,10 @@ from pytorch_lightning import Callback
 import app.benchmark.scaling as scaling
 from app.benchmark.__main__ import main
 from app.benchmark.bare_loop import bare_loop
-from app.benchmark.fit import CONFIGS, Spread, figures, spread
+from app.benchmark.fit import CONFIGS, figures
 from app.benchmark.hf_trainer import REQUIREMENT
 from app.benchmark.phases import PhaseProfiler, phase_of
+from app.benchmark.tables import Spread
 from tests.conftest import ROOT, only_run
 from tests.exactness.cases import CASES
 
@@ -66,13 +68,8 @@ def test_phases_are_the_times_of_the_innermost_actions(monkeypatch):
         ("run_training_batch", "loop"),
     ],
 )
-def test_phases_of_lightning_s_actions(action, phase):
+def test_phase_of_an_action(action, phase):
     assert phase_of(action) == phase
-
-
-def test_spread_is_median_and_quartiles():
-    assert spread([5.0, 1.0, 2.0, 4.0, 3.0]) == Spread(3.0, 2.0, 4.0)
-    assert spread([2.0, 1.0]) == Spread(1.5, 1.0, 2.0)
 
 
 def test_figures_of_what_a_run_wrote():
@@ -84,19 +81,20 @@ def test_figures_of_what_a_run_wrote():
     assert math.isnan(figures({**found, "pairs": [[2.0, math.nan]] * 3}, {"peak_rss_bytes": 1}).ratio.median)
 
 
-def test_a_table_of_a_tiny_run_beside_hugging_face_s_trainer(tiny_texts, capfd, monkeypatch):
-    tiny = [*CASES["classification"].arguments(tiny_texts)]
+def test_a_tiny_run_against_the_bare_loop_and_against_trainer(tiny_texts, tmp_path, monkeypatch):
+    tiny = [*CASES["classification"].arguments(tiny_texts), f"--csv={tmp_path}"]
     for room in ("training", "__main__"):
         monkeypatch.setattr(f"app.benchmark.{room}.CLASSIFICATION", QUICK)
     assert main(["training", "--configs", QUICK, "--blocks", "2", "--updates", "50", "--repeats", "1", *tiny]) == 0
-    lines = capfd.readouterr().out.splitlines()
-    (row,) = [line for line in lines if line.startswith("| quickstart |")]
-    shares = [float(cell.split("%")[0]) for cell in row.split("|") if "%" in cell]
+    (fit,), (trainer,) = (
+        list(csv.DictReader((tmp_path / f"{name}.csv").read_text().splitlines())) for name in ("training", "trainer")
+    )
+    shares = [float(value) for column, value in fit.items() if column.endswith(" %")]
     assert len(shares) == 6 and min(shares[1:4]) > 1  # forward, backward and optimizer all take time
-    assert "Hugging Face's Trainer, by default, takes" in lines[-1]
+    assert float(trainer["Trainer / fit"]) > 0 and trainer["runs"] == "1"
 
 
-def test_growth_and_processes_change_one_thing_a_line(monkeypatch):
+def test_scaling_and_processes_change_one_thing_a_line(monkeypatch):
     asked = []
 
     def time_fit(config, arguments, blocks, updates, bare, threads=None):
@@ -106,11 +104,11 @@ def test_growth_and_processes_change_one_thing_a_line(monkeypatch):
             "peak_rss_bytes": 1}).__class__(1, speed, speed, speed, {}, 1.0, 1.0)  # fmt: skip
 
     monkeypatch.setattr(scaling, "time_fit", time_fit)
-    lines = list(scaling.size_scaling(["--norm=none"], 1, 1))
+    _, second, *_ = scaling.size_scaling(["--norm=none"], 1, 1)
     assert asked[0] == (["--norm=none"], None) and all(args[0] == "--norm=none" for args, _ in asked)
-    assert lines[3].split("|")[3].strip() == "2.00"  # half as fast as the first
+    assert second.cells["relative time per token"] == 2  # half as fast as the first
     asked.clear()
-    assert len(list(scaling.processes([], 1, 1))) == 5
+    assert [row.cells["processes"] for row in scaling.processes([], 1, 1)] == [1, 1, 2]
     assert [("--trainer.devices=2" in args) for args, _ in asked] == [False, False, True]
 
 
