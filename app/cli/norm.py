@@ -76,6 +76,8 @@ def _norm_of(path: Path) -> Any:
         value = content.get(key, {})
         if not (isinstance(value, dict) or (isinstance(value, str) and key != "trainer")):
             raise InputError(f"--config {path}: {key} is {value!r}; use a mapping such as {example}, or omit it")
+        if isinstance(value, str) and value.endswith(".yaml"):
+            read_settings(path.parent / value, f"--config {path}: {key}: {value}", "give class_path and init_args")
     if "norm" in content and content["norm"] is None:
         raise InputError(f"--config {path}: norm is empty; use a name, or omit it (none is the norm that does nothing)")
     return content.get("norm")

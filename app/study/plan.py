@@ -109,9 +109,19 @@ class Study:
         for key, value in self.overrides.items():
             arguments += [f"--{key}", _written(value)]
         # settings that change, change the folder: a run that was made with others is none of this study any more
-        digest = hashlib.sha256(json.dumps([arguments, Path(config).read_text(encoding="utf-8")]).encode())
+        digest = hashlib.sha256(json.dumps([arguments, _text_of(Path(config))]).encode())
         place = self.folder(root) / Path(config).stem / label_of(norm) / f"seed{seed}-{digest.hexdigest()[:6]}"
         return Trial(config, norm, seed, place, (*arguments, "--run_root", str(place)))
+
+
+def _text_of(config: Path) -> str:
+    """The text of a config and of the files that it names, as in `model: FILE.yaml`."""
+    texts = [config.read_text(encoding="utf-8")]
+    for name in read_settings(config, str(config), "give a config of train.py").values():
+        if isinstance(name, str) and name.endswith(".yaml"):
+            read_settings(config.parent / name, f"{config}: {name}", "give class_path and init_args")
+            texts.append((config.parent / name).read_text(encoding="utf-8"))
+    return "".join(texts)
 
 
 def label_of(norm: NormSpec) -> str:

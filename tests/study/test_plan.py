@@ -52,8 +52,13 @@ def test_what_changes_a_run_changes_its_folder_and_no_other(write, tmp_path):
     assert [trial.root for trial in read_study(write(seeds=[1, 2, 3])).trials(tmp_path)][:4] == roots
     changed = [trial.root for trial in read_study(write(overrides={"trainer.max_epochs": 9})).trials(tmp_path)]
     assert not set(changed) & set(roots)
-    (tmp_path / "a.yaml").write_text("norm: adanorm\n")
-    assert not {trial.root for trial in read_study(write()).trials(tmp_path)} & set(roots)
+    seen = set(roots)
+    for width in (8, 16):  # also in a file that the config names
+        (tmp_path / "a.yaml").write_text("norm: adanorm\nmodel: model.yaml\n")
+        (tmp_path / "model.yaml").write_text(f"init_args: {{backbone: {{options: {{hidden_size: {width}}}}}}}\n")
+        changed = {trial.root for trial in read_study(write()).trials(tmp_path)}
+        assert len(changed) == 4 and not changed & seen
+        seen |= changed
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
