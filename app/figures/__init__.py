@@ -1,4 +1,4 @@
-"""Pictures drawn from what runs have written: curves, and what norms do to gradients and parameters."""
+"""Figures from what runs and benchmarks have written: curves, and what norms do to gradients and parameters."""
 
 from app.figures.bands import bars, curve_bands
 from app.figures.curves import draw_curves

@@ -1,4 +1,4 @@
-"""Curves of several norms, each a mean over seeds with a band of one standard deviation."""
+"""Curves of several norms, each a mean over seeds with a band of one standard deviation, and bars."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from app.figures.drawing import COLOURS, MARKERS, Event, new_figure, style_axes, unit_of_time
+from app.figures.drawing import COLOURS, MARKERS, Event, curve_axes, new_figure, style_axes, unit_of_time
 from app.metrics import MetricInfo
 
 if TYPE_CHECKING:
@@ -20,38 +20,24 @@ def curve_bands(
     title: str,
     twin_axes: bool = True,
 ) -> Figure:
-    """A panel a metric: train dashed, validation solid, a colour a norm.
+    """Draw a panel per metric: train dashed, validation solid, a colour per norm.
 
     Args:
         runs: for each norm, the events of its runs, one for each seed.
-        metrics: a panel each.
-        title: over the picture.
-        twin_axes: one axis for train and validation, or two, as in the paper's figures.
+        metrics: what to draw.
+        title: title of the figure.
+        twin_axes: give validation an axis of its own on the right, as in the paper's figures.
     """
     figure, panels = new_figure(len(metrics), title, width=4.8, height=3.8)
     by_step = any(unit_of_time(events) == "step" for series in runs.values() for events in series)
     unit = "step" if by_step else "epoch"
     for axes, metric in zip(panels, metrics, strict=True):
-        right = axes.twinx() if twin_axes else axes
+        right = curve_axes(axes, metric, unit, twin_axes)
         for number, (norm, series) in enumerate(runs.items()):
             style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-            _band(
-                axes,
-                series,
-                f"train_probe/{metric.name}",
-                unit,
-                {**style, "linestyle": "--", "label": f"{norm}, train"},
-            )
+            train = {**style, "linestyle": "--", "label": f"{norm}, train"}
+            _band(axes, series, f"train_probe/{metric.name}", unit, train)
             _band(right, series, f"val/{metric.name}", unit, {**style, "linestyle": "-", "label": f"{norm}, valid"})
-        name = metric.label
-        axes.set_xlabel(unit)
-        axes.set_ylabel(name if right is axes else f"{name}, train")
-        if right is not axes:
-            right.set_ylabel(f"{name}, valid")
-            style_axes(right, ["top"])
-            right.grid(visible=False)
-        style_axes(axes, ["top"] if right is not axes else ["top", "right"])
-        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
     handles = [line for side in dict.fromkeys([panels[0], *figure.axes]) for line in side.lines]
     by_label = {str(line.get_label()): line for line in handles if not str(line.get_label()).startswith("_")}
     order = sorted(by_label, key=lambda label: [label.startswith(norm + ",") for norm in runs].index(True))
@@ -60,11 +46,11 @@ def curve_bands(
 
 
 def bars(values: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
-    """A panel a quantity, a bar a norm: the mean over seeds, each seed a dot.
+    """Draw a panel per quantity and a bar per norm: the mean over seeds, with a dot for each seed.
 
     Args:
         values: for each quantity, each norm's values, one for each seed.
-        title: over the picture.
+        title: title of the figure.
     """
     figure, panels = new_figure(len(values), title, width=3.4, height=3.4)
     for axes, (quantity, by_norm) in zip(panels, values.items(), strict=True):
@@ -73,7 +59,7 @@ def bars(values: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Fig
                 axes.barh(norm, statistics.fmean(of_seeds), color=COLOURS[number % len(COLOURS)], alpha=0.6)
                 axes.plot(of_seeds, [norm] * len(of_seeds), "o", color="black", markersize=3)
         axes.set_title(quantity, fontsize=10)
-        if axes.get_xlim()[1] < 0.001:  # rounding errors look like nothing
+        if axes.get_xlim()[1] < 0.001:  # so that rounding errors look like nothing
             axes.set_xlim(0, 0.05)
         axes.invert_yaxis()
         axes.locator_params(axis="x", nbins=4)

@@ -1,4 +1,4 @@
-"""What all pictures share: colours that everybody can tell apart, panels, and files that appear whole or not at all."""
+"""What all figures share: colours for colour-blind readers too, panels, axes, and files that are written whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from app.metrics import MetricInfo
 from app.runs.atomic_write import atomic_write
 
 if TYPE_CHECKING:
@@ -14,15 +15,15 @@ if TYPE_CHECKING:
 
 Event = Mapping[str, Any]  # a line of metrics.jsonl
 
-# Okabe and Ito's palette; its yellow is left out, which is too pale for a line.
+# Okabe and Ito's palette without its yellow, which is too pale for a line
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_MOST_NAMES = 26  # of sites beside an axis, before the picture would be too high
+_MOST_NAMES = 26  # of sites next to an axis; with more, the figure would be too high
 
 
 def new_figure(panels: int, title: str, width: float = 4.2, height: float = 3.5) -> tuple[Figure, list[Axes]]:
-    """A row of panels under a title."""
-    from matplotlib.figure import Figure  # here, as elsewhere: importing it takes a while
+    """Make a row of panels under a title."""
+    from matplotlib.figure import Figure  # here and below, because the import is slow
 
     figure = Figure(figsize=(width * panels, height), layout="constrained")
     figure.suptitle(title, fontsize=11)
@@ -30,7 +31,7 @@ def new_figure(panels: int, title: str, width: float = 4.2, height: float = 3.5)
 
 
 def new_depth_figure(panels: int, sites: Sequence[str], title: str) -> tuple[Figure, list[Axes]]:
-    """A row of panels as high as it takes to write a line for each site; room for their names on the left."""
+    """Make a row of panels high enough for a line per site, with room for their names on the left."""
     rows = min(len(sites), _MOST_NAMES)
     figure, axes = new_figure(panels, title, width=2.9, height=2.0 + 0.22 * rows)
     figure.set_figwidth(figure.get_figwidth() + 2.7)
@@ -38,7 +39,7 @@ def new_depth_figure(panels: int, sites: Sequence[str], title: str) -> tuple[Fig
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the picture in the format that the path's suffix names.
+    """Write the figure, whole or not at all, in the format of the path's suffix, and without a date.
 
     Raises:
         InputError: if it cannot be written.
@@ -49,23 +50,53 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def style_axes(axes: Axes, sides: Sequence[Literal["top", "right"]] = ("top", "right")) -> None:
-    """A faint grid and no frame."""
+    """Draw a faint grid, and no frame on the given sides."""
     axes.grid(alpha=0.3)
     axes.spines[list(sides)].set_visible(False)
 
 
+def curve_axes(
+    axes: Axes, metric: MetricInfo, unit: str, twin: bool, colours: Sequence[str] = ("black", "black")
+) -> Axes:
+    """Label a panel for the curves of train and validation.
+
+    Args:
+        axes: the panel, of train or of both.
+        metric: what is drawn.
+        unit: epoch or step.
+        twin: give validation an axis of its own.
+        colours: of the two axes.
+
+    Returns:
+        The axes of validation.
+    """
+    axes.set_xlabel(unit)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
+    if not twin:
+        axes.set_ylabel(metric.label)
+        style_axes(axes)
+        return axes
+    right = axes.twinx()
+    for side, split, colour in zip((axes, right), ("train", "valid"), colours, strict=True):
+        side.set_ylabel(f"{metric.label}, {split}", color=colour)
+        side.tick_params(axis="y", colors=colour)
+        style_axes(side, ["top"])
+    right.grid(visible=False)
+    return right
+
+
 def unit_of_time(events: Sequence[Event]) -> Literal["epoch", "step"]:
-    """What validations are drawn over: epochs, or steps where an epoch has several."""
+    """Return what validations are drawn over: epochs, or steps where an epoch has several validations."""
     epochs = [event["epoch"] for event in events if event.get("val/loss") is not None]
     return "epoch" if len(set(epochs)) == len(epochs) else "step"
 
 
 def by_site(events: Sequence[Event], prefix: str, sites: Sequence[str]) -> dict[int, list[float]]:
-    """Values of a statistic by step, in the order of sites; nan where a site has none.
+    """Collect the values of a statistic by step, in the order of sites; nan where a site has none.
 
     Args:
         events: lines of metrics.jsonl.
-        prefix: of the keys, such as `norm_grad/recentring`; the site's path follows behind a slash.
+        prefix: of the keys, such as `norm_grad/recentring`; a slash and the site's path follow.
         sites: paths in the order of depth.
     """
     found = {}
@@ -77,7 +108,7 @@ def by_site(events: Sequence[Event], prefix: str, sites: Sequence[str]) -> dict[
 
 
 def some_steps(steps: Sequence[int], most: int = 6) -> list[int]:
-    """The first step, the last one, and some between them, evenly apart on a scale of logarithms."""
+    """Choose the first step, the last one, and some between them, evenly apart on a logarithmic scale."""
     if len(steps) <= most:
         return list(steps)
     ratio = len(steps) ** (1 / (most - 1))
@@ -85,8 +116,18 @@ def some_steps(steps: Sequence[int], most: int = 6) -> list[int]:
     return [steps[place] for place in sorted(chosen)]
 
 
-def draw_by_depth(axes: Axes, values: Mapping[int, Sequence[float]], sites: Sequence[str], label: str) -> None:
-    """One line a step down the sites in their order, from pale (early) to dark (late)."""
+def draw_by_depth(
+    axes: Axes, values: Mapping[int, Sequence[float]], sites: Sequence[str], label: str, least: float
+) -> None:
+    """Draw a line per step down the sites in their order, from pale (early) to dark (late).
+
+    Args:
+        axes: the panel.
+        values: of each site, by step.
+        sites: paths in the order of depth.
+        label: title of the panel.
+        least: the axis reaches from 0 to this value at least, so that small values do not look large.
+    """
     from matplotlib import colormaps
 
     steps = some_steps(sorted(values))
@@ -97,10 +138,11 @@ def draw_by_depth(axes: Axes, values: Mapping[int, Sequence[float]], sites: Sequ
     axes.set_title(label, fontsize=11)
     axes.locator_params(axis="x", nbins=5)
     place_sites(axes, sites)
+    axes.set_xlim(0.0, max(1.05 * axes.dataLim.x1, least))
 
 
 def place_sites(axes: Axes, sites: Sequence[str]) -> None:
-    """The first site on top; a tick each if they are few."""
+    """Put the first site on top, with a tick for each site if there are few."""
     axes.set_ylim(len(sites) - 0.5, -0.5)
     step = 1 if len(sites) <= _MOST_NAMES else 10
     axes.set_yticks(range(0, len(sites), step), [""] * len(range(0, len(sites), step)))
@@ -108,7 +150,7 @@ def place_sites(axes: Axes, sites: Sequence[str]) -> None:
 
 
 def name_sites(axes: Axes, sites: Sequence[str]) -> None:
-    """Name the ticks: by the sites' paths if they are few, else by their numbers."""
+    """Label the ticks with the sites' paths if there are few, else with their numbers."""
     ticks = [int(tick) for tick in axes.get_yticks()]
     if len(sites) <= _MOST_NAMES:
         axes.set_yticks(ticks, [short_names(sites)[tick] for tick in ticks], fontsize=10)
@@ -118,18 +160,13 @@ def name_sites(axes: Axes, sites: Sequence[str]) -> None:
 
 
 def show_legend(figure: Figure, axes: Axes) -> None:
-    """The legend of one panel, for all of them, beside the picture."""
+    """Show the legend of one panel, for all of them, next to the panels."""
     lines, labels = axes.get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside right upper", frameon=False, fontsize=10)
 
 
-def from_zero(axes: Axes, least: float) -> None:
-    """An axis of values that begins at 0 and reaches `least` at least, so that nothing looks large for being alone."""
-    axes.set_xlim(0.0, max(1.05 * axes.dataLim.x1, least))
-
-
 def short_names(sites: Sequence[str]) -> list[str]:
-    """Paths without the words that all of them begin and end with."""
+    """Shorten paths by the components that all of them begin or end with."""
     parts = [site.split(".") for site in sites]
     while len(sites) > 1 and all(len(path) > 1 for path in parts) and len({path[0] for path in parts}) == 1:
         parts = [path[1:] for path in parts]

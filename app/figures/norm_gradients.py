@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.figures.drawing import (
-    Event,
-    by_site,
-    draw_by_depth,
-    from_zero,
-    name_sites,
-    new_depth_figure,
-    save,
-    show_legend,
-)
+from app.figures.drawing import Event, by_site, draw_by_depth, name_sites, new_depth_figure, save, show_legend
 
 _PANELS = (
     ("norm_grad/recentring", "re-centring\n|mean(dx)| / rms(dx)", 0.05),
@@ -24,21 +15,23 @@ _PANELS = (
 
 
 def draw_norm_gradients(events: Sequence[Event], sites: Sequence[str], title: str, path: Path) -> bool:
-    """Draw a panel each for re-centring, re-scaling and sigma; whether there was something to draw.
+    """Draw panels of re-centring, re-scaling and sigma.
 
     Args:
         events: lines of metrics.jsonl in order.
         sites: paths of the norms in the order of depth.
-        title: over the picture; the run's signature.
+        title: title of the figure; the run's signature.
         path: the file to write; replaced whole.
+
+    Returns:
+        Whether there was anything to draw.
     """
     found = [(by_site(events, prefix, sites), label, least) for prefix, label, least in _PANELS]
     if not found[0][0]:
         return False
     figure, panels = new_depth_figure(len(found), sites, title)
     for axes, (values, label, least) in zip(panels, found, strict=True):
-        draw_by_depth(axes, values, sites, label)
-        from_zero(axes, least)
+        draw_by_depth(axes, values, sites, label, least)
     panels[1].axvline(1.0, color="0.4", linestyle=":", linewidth=1.4)
     name_sites(panels[0], sites)
     show_legend(figure, panels[0])

@@ -1,4 +1,4 @@
-"""norm_parameters.svg: how far gains and biases have gone, their share of the updates, and AdaNorm's factor."""
+"""norm_parameters.svg: how far gains and biases have moved, their share of the updates, and AdaNorm's factor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from app.figures.drawing import (
     Event,
     by_site,
     draw_by_depth,
-    from_zero,
     name_sites,
     new_depth_figure,
     place_sites,
@@ -33,13 +32,16 @@ _QUANTILES = ("01", "25", "50", "75", "99")
 
 
 def draw_norm_parameters(events: Sequence[Event], sites: Sequence[str], title: str, path: Path) -> bool:
-    """Draw what there is of these; whether there was something to draw.
+    """Draw a panel for each of these that was measured.
 
     Args:
         events: lines of metrics.jsonl in order.
         sites: paths of the norms in the order of depth.
-        title: over the picture; the run's signature.
+        title: title of the figure; the run's signature.
         path: the file to write; replaced whole.
+
+    Returns:
+        Whether there was anything to draw.
     """
     distances = [(by_site(events, prefix, sites), label) for prefix, label in _DISTANCES]
     distances = [(values, label) for values, label in distances if values]
@@ -53,18 +55,13 @@ def draw_norm_parameters(events: Sequence[Event], sites: Sequence[str], title: s
     figure, panels = new_depth_figure(count, sites, title)
     rest = iter(panels)
     for values, label in distances:
-        axes = next(rest)
-        draw_by_depth(axes, values, sites, label)
-        from_zero(axes, 0.001)
+        draw_by_depth(next(rest), values, sites, label, 0.001)
     if of_sites:
-        axes = next(rest)
         percent = {step: [100 * value for value in values] for step, values in of_sites.items()}
-        draw_by_depth(axes, percent, sites, "share of the\nsquared update (%)")
-        from_zero(axes, 0.001)
+        draw_by_depth(next(rest), percent, sites, "share of the\nsquared update (%)", 0.001)
     if quantiles[0]:
-        beyond = next(rest)
-        draw_by_depth(beyond, by_site(events, "norm_param/ky_beyond_share", sites), sites, "share of\n1 - k y <= 0")
-        from_zero(beyond, 0.01)
+        beyond = by_site(events, "norm_param/ky_beyond_share", sites)
+        draw_by_depth(next(rest), beyond, sites, "share of\n1 - k y <= 0", 0.01)
         _draw_quantiles(next(rest), [values[max(values)] for values in quantiles], sites, max(quantiles[0]))
     if distances or of_sites or quantiles[0]:
         name_sites(panels[0], sites)

@@ -36,9 +36,7 @@ def fit(tmp_path, tiny_texts):
         arguments: list[str] = []
         for title in titles:
             text = section(title)
-            for path, content in re.findall(
-                r"`(\S+\.(?:py|yaml))`[^\n]*:\n\n```(?:python|yaml)\n(.*?)```", text, re.S
-            ):
+            for path, content in re.findall(r"`(\S+\.(?:py|yaml))`[^\n]*:\n\n```(?:python|yaml)\n(.*?)```", text, re.S):
                 (tmp_path / path).write_text(content)
             (command,) = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
             assert command.startswith(COMMAND)

@@ -1,4 +1,4 @@
-"""Pictures: what stands in them, and that there is none where there is nothing to draw."""
+"""Figures: what they show, and that there is none where there is nothing to draw."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def validated(epoch, step=None):
 
 
 def words(path):
-    """The text of an svg: matplotlib draws letters as glyphs, and says the text in a comment beside them."""
+    """The text of an svg: matplotlib draws letters as glyphs, each text after a comment with its words."""
     return path.read_text(encoding="utf-8")
 
 
@@ -90,7 +90,7 @@ def test_norm_parameters_of_gains_and_of_adanorm(tmp_path):
     assert "1 - k y" in words(tmp_path / "factor.svg")
 
 
-def test_without_measurements_there_is_no_picture(tmp_path):
+def test_without_measurements_there_is_no_figure(tmp_path):
     assert not draw_norm_gradients([validated(1)], SITES, "t", tmp_path / "a.svg")
     assert not draw_norm_parameters([measured(1)], SITES, "t", tmp_path / "a.svg")
     assert not list(tmp_path.iterdir())
