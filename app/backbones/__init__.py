@@ -1,4 +1,7 @@
-"""Hugging Face models with other norms: build, inject, save, load. transformers is imported when it is first needed."""
+"""Hugging Face models with other norms: build, inject, save, load.
+
+app/norms/__init__.py tells the way of a norm. transformers is imported when it is first needed.
+"""
 
 from app.backbones.build import BackboneConfig, BuiltModel, build_model
 from app.backbones.inject import SiteRecord, inject_norms

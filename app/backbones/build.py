@@ -1,4 +1,4 @@
-"""From what a YAML says to a model with its norm: weights first, norms after, so that variants are paired."""
+"""From the YAML's `backbone` to a model with its norm: weights first, then norms, so that variants are paired."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class BackboneConfig:
     """Which model to build: a model_type with fresh weights, or a pretrained one; exactly one of the two.
 
     Args:
-        model_type: a model type of transformers, such as bert, vit, gpt2 or t5, or one of ours (convnet, mlp), with
-            fresh weights.
-        options: of the model's config, such as hidden_size and num_hidden_layers; what is left out takes that
-            config's default. What the data dictates (vocab_size, image_size, ...) is filled in.
+        model_type: model with fresh weights: a model type of transformers, such as bert, vit, gpt2 or t5, or one of
+            ours (convnet, mlp).
+        options: of the model's config, such as hidden_size and num_hidden_layers; omitted ones take that config's
+            default. What the data dictates (vocab_size, image_size, ...) is filled in.
         pretrained: a folder with a saved model, or a name on the Hugging Face hub.
     """
 
@@ -60,12 +60,12 @@ class BackboneConfig:
 
 
 class BuiltModel(NamedTuple):
-    """What `build_model` gives.
+    """The result of `build_model`.
 
     Attributes:
         model: on the CPU, in train mode (Lightning leaves the mode as it finds it).
         sites: one record for each norm replaced.
-        norms_total: how many norms the model has.
+        norms_total: the number of norms in the model.
     """
 
     model: PreTrainedModel
@@ -80,14 +80,14 @@ def build_model(
     auto_class: str = "AutoModel",
     data_options: Mapping[str, Any] | None = None,
 ) -> BuiltModel:
-    """Build a model and put its norm in.
+    """Build a model and replace its norms.
 
-    Fresh weights come from torch's random state before the norm is put in, which draws nothing: for one seed, models
-    of any norm are equal outside their norms. Weights are float32; mixed precision is the trainer's.
+    Fresh weights are drawn from torch's random state before the norms are replaced, which draws nothing: with the same
+    seed, models of all norms are equal outside their norms. Weights are float32; mixed precision is up to the trainer.
 
     Args:
         backbone: what to build.
-        norm: None leaves the model's own norms. A pretrained model that was saved with norms keeps them then.
+        norm: None keeps the model's own norms; a pretrained model that was saved with other norms keeps those.
         auto_class: Auto class of transformers that adds the head: AutoModel (none), AutoModelForCausalLM,
             AutoModelForSeq2SeqLM, ...
         data_options: what the data dictates, such as vocab_size, pad_token_id, image_size, num_channels or
@@ -95,8 +95,8 @@ def build_model(
 
     Raises:
         InputError: for an unknown model type or option, options that the model refuses or that contradict the data, a
-            model type without such a head, a pretrained model that is not there or does not fit, or a norm that
-            cannot be put in.
+            model type without such a head, a pretrained model that is missing or does not fit, or a norm that cannot be
+            injected.
     """
     data_options = data_options or {}
     if backbone.model_type is not None:
@@ -126,7 +126,7 @@ def _pretrained(
     import torch
     from transformers import AutoConfig
 
-    import app.backbones.custom_models  # noqa: F401  # makes their model types known
+    import app.backbones.custom_models  # noqa: F401  # registers their model types
 
     folder = Path(name)
     if folder.is_dir() and saved_with_norms(folder, read_config(folder)):
@@ -155,7 +155,7 @@ def _pretrained(
 def _pretrained_with_norms(
     folder: Path, options: Mapping[str, Any], data_options: Mapping[str, Any], auto_class: str
 ) -> PreTrainedModel:
-    """What `save_model` wrote with its norms: the whole of it, or its backbone under a fresh head."""
+    """Load what `save_model` wrote with its norms: the whole model, or its backbone under a fresh head."""
     source = f"pretrained {str(folder)!r}"
     saved = load_model(folder)
     config = copy.deepcopy(saved.config)
@@ -165,17 +165,17 @@ def _pretrained_with_norms(
         model: PreTrainedModel = _auto_class(auto_class, config).from_config(config)
     old, new = (saved, model) if type(saved) is type(model) else (saved.base_model, model.base_model)
     if type(old) is not type(new):
-        raise InputError(f"{source} holds a {type(old).__name__}, and {auto_class} needs a {type(new).__name__}")
+        raise InputError(f"{source} is a {type(old).__name__}, and {auto_class} needs a {type(new).__name__}")
     restore_norms(new, injected_sites(old), source)
     slots = new.state_dict(keep_vars=True)
     for key, value in old.state_dict().items():
-        if key in slots:  # a head's backbone may lack the pooler that the bare model has, and the other way round
+        if key in slots:  # one of a bare model and the backbone of a head may lack a pooler
             if slots[key].shape != value.shape:
                 raise InputError(_misfit(source, key, value.shape, slots[key].shape))
             slots[key].data.copy_(value)
     fresh = slots.keys() - old.state_dict().keys()
     if fresh:
-        log.warning("%s has no weights for %s: these are fresh", source, name_paths(sorted(fresh)))
+        log.warning("%s has no weights for %s: initialized at random", source, name_paths(sorted(fresh)))
     return model
 
 
@@ -187,7 +187,7 @@ def _change(config: PreTrainedConfig, options: Mapping[str, Any], data_options: 
 def _misfit(source: str, key: str, theirs: Sequence[int], ours: Sequence[int]) -> str:
     return (
         f"{source} does not fit: {key} is {tuple(theirs)} there and {tuple(ours)} in the model asked for; "
-        "take the tokenizer and sizes it was trained with, or leave the option out"
+        "use the tokenizer and sizes it was trained with, or omit the option"
     )
 
 
@@ -196,7 +196,7 @@ def _auto_class(name: str, config: PreTrainedConfig) -> Any:
 
     auto: Any = getattr(transformers, name, None)
     if not name.startswith("Auto") or not hasattr(auto, "_model_mapping"):
-        raise InputError(f"auto_class {name!r} is no Auto class of transformers; allowed: AutoModel, AutoModelFor...")
+        raise InputError(f"auto_class {name!r} is not an Auto class of transformers; use AutoModel or AutoModelFor...")
     if type(config) not in auto._model_mapping:
         raise InputError(
             f"model_type {config.model_type!r} has no {name} in transformers; choose a model type that has this head"

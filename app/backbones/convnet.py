@@ -1,9 +1,9 @@
 """The paper's three-layer convolutional network for images, as a Hugging Face model like all the others.
 
-Three blocks of convolution, max pooling, norm, ReLU: the norm stands before each activation. It is a LayerNorm over
-the whole map of one image (C, H, W), as Ba et al. (2016) state it for convolutions and as the paper's formulas read
-with H = C * H * W. The number of layers and the place of the norm are the paper's; channels, kernel size and pooling
-are ours. Pooling comes before the norm because that gives the norm a quarter of the values to work on.
+Three blocks of convolution, max pooling, norm, ReLU: the norm is before each activation. It is a LayerNorm over the
+whole map of one image (C, H, W), as Ba et al. (2016) define it for convolutions and as the paper's formulas read with
+H = C * H * W. The number of layers and the position of the norm are the paper's; channels, kernel size and pooling are
+ours. Pooling precedes the norm, which so has a quarter of the values to normalize.
 """
 
 import torch
@@ -16,12 +16,12 @@ from transformers.modeling_outputs import BaseModelOutput
 
 @strict
 class ConvNetConfig(PreTrainedConfig):
-    """What a `ConvNet` is built from.
+    """The config of a `ConvNet`.
 
     Args:
-        num_channels: of the image; 1 is grey.
-        image_size: height and width in pixels, or one number for both; at least 8 each.
-        channels: output channels of each convolution; their number is the number of layers.
+        num_channels: channels of the image; 1 is greyscale.
+        image_size: height and width in pixels, or one number for both; >= 8 each.
+        channels: output channels of each layer.
         kernel_size: height and width of each convolution's window in pixels; odd.
         layer_norm_eps: added to the variance in every norm.
     """
@@ -35,10 +35,10 @@ class ConvNetConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
 
     def validate_architecture(self) -> None:
-        """Called by the strict dataclass once each field has its type.
+        """Check values; called by the strict dataclass once each field has its type.
 
         Raises:
-            ValueError: for values that no such net can have.
+            ValueError: for values that such a network cannot have.
         """
         if self.kernel_size % 2 == 0 or self.kernel_size < 1:
             raise ValueError(f"kernel_size must be odd and positive, got {self.kernel_size}")
@@ -49,19 +49,19 @@ class ConvNetConfig(PreTrainedConfig):
 
     @property
     def map_size(self) -> tuple[int, int]:
-        """Height and width of the last layer's map."""
+        """The height and width of the last layer's map."""
         height, width = (self.image_size,) * 2 if isinstance(self.image_size, int) else self.image_size
         return height >> len(self.channels), width >> len(self.channels)
 
     @property
     def hidden_size(self) -> int:
-        """Features that the model gives out: channels x height x width of the last map."""
+        """The number of features in the output: channels x height x width of the last map."""
         height, width = self.map_size
         return self.channels[-1] * height * width
 
 
 class ConvBlock(nn.Module):
-    """Convolution, max pooling by half, norm over (C, H, W), ReLU."""
+    """A convolution, max pooling by half, a norm over (C, H, W), a ReLU."""
 
     def __init__(self, channels_in: int, shape: tuple[int, int, int], config: ConvNetConfig) -> None:
         super().__init__()
@@ -72,12 +72,12 @@ class ConvBlock(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) to (B, C, H // 2, W // 2)."""
+        """Map (B, C_in, H, W) to (B, C, H // 2, W // 2)."""
         return self.activation(self.layernorm(self.pooling(self.convolution(x))))
 
 
 class ConvNet(PreTrainedModel):
-    """Images to one feature vector each; a task puts its head on `last_hidden_state`."""
+    """A network from images to one feature vector each; a task puts its head on `last_hidden_state`."""
 
     config_class = ConvNetConfig
     base_model_prefix = "convnet"
@@ -96,7 +96,7 @@ class ConvNet(PreTrainedModel):
         self.post_init()
 
     def forward(self, pixel_values: Tensor) -> BaseModelOutput:
-        """Give one position per image, so that every way of pooling over positions leaves all features.
+        """Compute one position per image, so that any pooling over positions keeps all features.
 
         Args:
             pixel_values: (B, num_channels, height, width).
@@ -111,7 +111,7 @@ class ConvNet(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """He et al. (2015) for the convolutions, so that the net without norm starts at a sane scale as well."""
+        """Initialize convolutions as He et al. (2015), so that a network without norm starts at a sane scale too."""
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
             assert module.bias is not None

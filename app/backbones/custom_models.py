@@ -1,4 +1,4 @@
-"""Models of ours: importing this makes their model types known to transformers' Auto classes."""
+"""Custom models; importing this makes their model types known to transformers' Auto classes."""
 
 from app.backbones.convnet import ConvNet
 from app.backbones.mlp import MLP

@@ -1,4 +1,4 @@
-"""The preset `final`: the norm behind the last layer of each stack, found by watching data flow."""
+"""The preset `final`: the norm after the last layer of each stack, found by watching data flow."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from app.errors import InputError
 
 
 def final_sites(model: nn.Module, sites: Sequence[NormSite]) -> list[NormSite]:
-    """The norms that take in, as it is, what the last layer of a stack gave out.
+    """Return the norms whose input is exactly what the last layer of a stack returned.
 
     A stack is an `nn.ModuleList`. One forward pass over a tiny made-up input, in eval mode, shows which norm outside
     all stacks is called with the very tensor that the last module of a stack returned. That holds for the closing norm
-    of a pre-norm stack and for nothing else: a norm of the embeddings runs before the layers, one of a prediction head
-    behind a dense layer, and a post-norm layer ends in a norm that is its own. Weights, training mode and random state
-    are left as they were.
+    of a pre-norm stack only: a norm of the embeddings runs before the layers, one of a prediction head after a dense
+    layer, and a post-norm layer ends in a norm of its own. Weights, training mode and random state do not change.
 
     Raises:
-        InputError: if there is none, or the model is not of Hugging Face's kind or refuses the made-up input.
+        InputError: if there is none, or the model is not a Hugging Face model or refuses the made-up input.
     """
     stacks = {path: module for path, module in model.named_modules() if isinstance(module, nn.ModuleList)}
     outside = [s for s in sites if not any(path.startswith(f"{stack}.") for stack in stacks for path in s.paths)]
@@ -48,21 +47,21 @@ def final_sites(model: nn.Module, sites: Sequence[NormSite]) -> list[NormSite]:
             handle.remove()
     if not found:
         raise InputError(
-            f"sites 'final': no norm stands behind the last layer of {type(model).__name__} (only pre-norm models have "
+            f"sites 'final': no norm follows the last layer of {type(model).__name__} (only pre-norm models have "
             f"one); use all or regular expressions; its norms: {name_paths(s.path for s in sites)}"
         )
     return [site for site in sites if site in found]
 
 
 def _forward_once(model: nn.Module, sites: Sequence[NormSite]) -> None:
-    backbone = getattr(model, "base_model", model)  # heads hold no stack, and some ask for special tokens
+    backbone = getattr(model, "base_model", model)  # heads have no stack, and some need special tokens
     with _eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
             backbone(**_made_up_input(backbone))
-        except Exception as error:  # a model of any kind may stand here, and refuse in any way
+        except Exception as error:  # of any class, because the model may be of any kind
             raise InputError(
                 f"sites 'final' needs one forward pass, which {type(model).__name__} refused ({error}); "
-                f"give regular expressions instead; its norms: {name_paths(s.path for s in sites)}"
+                f"use regular expressions instead; its norms: {name_paths(s.path for s in sites)}"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Put another norm into a built model, and give evidence of what was done."""
+"""Replace the norms of a built model, with a record of each."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from app.norms import Norm, NormError, NormSpec, bind_options, build_norm, norm_
 
 @dataclass(frozen=True)
 class SiteRecord:
-    """What happened at one site; the first lines of the run's evidence and the rows of norm_sites.csv.
+    """The record of one replaced norm, a row of norm_sites.csv.
 
     Attributes:
         path: module path in the model.
-        old_class: class of the norm that stood there.
-        new_norm: signature of the norm that stands there now, such as `adanorm(k=0.1,scale=1)`.
+        old_class: class of the old norm.
+        new_norm: signature of the new norm, such as `adanorm(k=0.1,scale=1)`.
         shape: trailing dimensions normalized over.
-        eps: taken over from the old norm.
-        copied: parameters whose values were carried over.
-        dropped: parameters of the old norm that the new one has no place for.
-        note: what else a reader should know; empty if nothing.
+        eps: that of the old norm.
+        copied: parameters whose values were copied.
+        dropped: parameters of the old norm that the new one does not have.
+        note: what else a reader should know; may be empty.
     """
 
     path: str
@@ -46,29 +46,29 @@ def inject_norms(
 ) -> list[SiteRecord]:
     """Replace the norms of `model` in place; see `app.backbones.sites` for what counts as one.
 
-    Shape, eps, dtype, device, train or eval mode and requires_grad are taken over; gain and bias are copied where the
-    new norm has parameters of that name and shape. No random number is drawn, no class is changed, and an instance
-    that stands at several places is replaced by one instance. A model that was injected before can be injected again.
-    The spec is left in `model.config.norm`, if the model has a config; `save_model` keeps the norms, and Hugging Face's
+    Shape, eps, dtype, device, train or eval mode and requires_grad are those of the old norm; gain and bias are copied
+    where the new norm has parameters of that name and shape. No random number is drawn, no class is changed, and an
+    instance that is shared by several paths is replaced by one instance. An injected model can be injected again. The
+    spec is written to `model.config.norm`, if the model has a config; `save_model` keeps the norms, and Hugging Face's
     `save_pretrained` does not.
 
     Args:
         model: any module; the preset `final` needs a Hugging Face one.
-        norm: a registered name, or a spec that says everything.
-        sites: all, final, or regular expressions searched in module paths; each must find a norm.
+        norm: a registered name, or a complete spec.
+        sites: all, final, or regular expressions that are searched in module paths; each must match a norm.
         options: the norm's own options, such as k and scale of adanorm.
 
     Returns:
         One record for each norm replaced, in the order of `model.named_modules()`.
 
     Raises:
-        InputError: for an unknown norm, option or site word, a model without norms, a pattern that finds none, or
-            `final` on a model that has no such norm. The model is then as it was.
-        TypeError: if a spec is given together with sites or options.
+        InputError: for an unknown norm, option or site word, a model without norms, a pattern that matches none, or
+            `final` on a model that has no such norm. The model is then unchanged.
+        TypeError: if a spec is passed together with sites or options.
     """
     if isinstance(norm, NormSpec):
         if options or sites != "all":
-            raise TypeError("a NormSpec holds sites and options already; give them there")
+            raise TypeError("a NormSpec has sites and options; set them there")
         spec = norm
     else:
         try:
@@ -77,9 +77,9 @@ def inject_norms(
             raise InputError(str(error)) from error
     found = norm_sites(model)
     if not found:
-        raise InputError(f"{type(model).__name__} has no norm that could be replaced by {spec.name}")
+        raise InputError(f"{type(model).__name__} has no norm to replace by {spec.name}; use a model with norms")
     chosen = _choose(model, found, spec.sites)
-    replaced = [_replace(model, site, spec) for site in chosen]  # all are built before the first is put in
+    replaced = [_replace(model, site, spec) for site in chosen]  # build all before replacing the first
     swap_modules(model, {site.module: new for site, (new, _) in zip(chosen, replaced, strict=True)})
     config: Any = getattr(model, "config", None)
     if hasattr(config, "model_type"):
@@ -88,7 +88,7 @@ def inject_norms(
 
 
 def registered_norm(module: Norm) -> tuple[str, dict[str, Any]]:
-    """Name and options under which the registry would build `module` again.
+    """Return the name and options with which the registry builds such a module.
 
     Raises:
         InputError: if its class is not registered.
@@ -96,16 +96,16 @@ def registered_norm(module: Norm) -> tuple[str, dict[str, Any]]:
     for name in norm_names():
         if norm_class(name) is type(module):
             return name, {option: getattr(module, option) for option in bind_options(name, {})}
-    raise InputError(f"{type(module).__name__} is no registered norm; give it a name with register_norm")
+    raise InputError(f"{type(module).__name__} is not a registered norm; register it with register_norm")
 
 
 def swap_modules(model: nn.Module, new_by_old: dict[nn.Module, Norm]) -> None:
-    """Put each new norm wherever the old instance stands, and keep fused code that reads norms' weights away."""
+    """Replace each old module by the new one at all its paths, and switch off fused code that reads norms' weights."""
     for parent in list(model.modules()):
-        for name, child in list(parent._modules.items()):  # named_children() gives a shared instance only once
+        for name, child in list(parent._modules.items()):  # named_children() yields a shared instance only once
             if child in new_by_old:
                 new = new_by_old[child]
-                new._is_hf_initialized = True  # type: ignore[assignment]  # or init_weights() sets gain and bias anew
+                new._is_hf_initialized = True  # type: ignore[assignment]  # or init_weights() would reset gain and bias
                 setattr(parent, name, new)
                 if isinstance(parent, nn.TransformerEncoderLayer):
                     parent.activation_relu_or_gelu = 0  # its fused inference path never calls the norm modules
@@ -129,7 +129,7 @@ def _choose(model: nn.Module, found: Sequence[NormSite], sites: str | Iterable[s
 
 
 def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, SiteRecord]:
-    """The new norm of a site, not yet put in, and the record of it."""
+    """Build the new norm of a site, and its record; the model is unchanged."""
     try:
         new = build_norm(spec.name, site.shape, site.eps, **spec.options)
     except NormError as error:
@@ -147,7 +147,7 @@ def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, Si
             parameter.requires_grad_(any(p.requires_grad for p in reference) if reference else True)
             continue
         parameter.requires_grad_(site.module.get_parameter(name).requires_grad)
-        # a further parameter, such as dyt's alpha, is only worth keeping under the options that it was trained with
+        # another parameter, such as dyt's alpha, is kept only under the options that it was trained with
         if source.shape == parameter.shape and (name in ("weight", "bias") or same_norm):
             with torch.no_grad():
                 parameter.copy_(source)
@@ -166,7 +166,7 @@ def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, Si
 
 
 def _nearest_parameters(model: nn.Module, path: str) -> list[nn.Parameter]:
-    """Parameters of the closest module around `path` that has any: they tell device and dtype of a norm without."""
+    """Return parameters of the closest enclosing module that has any: device and dtype for a norm without any."""
     while path:
         path = path.rpartition(".")[0]
         parameters = [p for p in model.get_submodule(path).parameters() if p.is_floating_point()]
@@ -178,12 +178,12 @@ def _nearest_parameters(model: nn.Module, path: str) -> list[nn.Parameter]:
 def _note(site: NormSite, new: Norm, old: dict[str, Tensor]) -> str:
     notes = []
     if site.kind == "rmsnorm":
-        notes.append("an RMSNorm stood here, which does not subtract the mean")
+        notes.append("replaces an RMSNorm, which does not subtract the mean")
     if site.gain_offset:
         notes.append(f"its gain was stored as gain - {site.gain_offset:g}")
     added = [name for name, _ in new.named_parameters() if name not in old]
     if added:
-        notes.append(f"starts with its own {' and '.join(added)}")
+        notes.append(f"has a new {' and '.join(added)}")
     if site.aliases:
         notes.append(f"shared with {', '.join(site.aliases)}")
     return "; ".join(notes)

@@ -1,6 +1,6 @@
 """The paper's three-layer MLP of a transition-based parser, as a Hugging Face model like all the others.
 
-Each layer is Linear, norm, ReLU, dropout: the norm stands before each activation. The number of layers and the place of
+Each layer is Linear, norm, ReLU, dropout: the norm is before each activation. The number of layers and the position of
 the norm are the paper's; width, activation (Chen and Manning, 2014, cube; ReLU trains deeper stacks) and dropout are
 ours.
 """
@@ -15,13 +15,13 @@ from transformers.modeling_outputs import BaseModelOutput
 
 @strict
 class MLPConfig(PreTrainedConfig):
-    """What an `MLP` is built from.
+    """The config of an `MLP`.
 
     Args:
-        input_size: features that come in.
-        hidden_size: features of each layer, and that the model gives out.
-        num_hidden_layers: how many layers.
-        hidden_dropout_prob: dropout behind each activation.
+        input_size: number of input features.
+        hidden_size: number of features of each layer, and of the output.
+        num_hidden_layers: number of layers.
+        hidden_dropout_prob: dropout after each activation.
         layer_norm_eps: added to the variance in every norm.
     """
 
@@ -34,20 +34,20 @@ class MLPConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
 
     def validate_architecture(self) -> None:
-        """Called by the strict dataclass once each field has its type.
+        """Check values; called by the strict dataclass once each field has its type.
 
         Raises:
-            ValueError: for values that no such net can have.
+            ValueError: for values that such a network cannot have.
         """
         for name in ("input_size", "hidden_size", "num_hidden_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         if not 0 <= self.hidden_dropout_prob < 1:
-            raise ValueError(f"hidden_dropout_prob must be from 0 to below 1, got {self.hidden_dropout_prob}")
+            raise ValueError(f"hidden_dropout_prob must be >= 0 and < 1, got {self.hidden_dropout_prob}")
 
 
 class MLPLayer(nn.Module):
-    """Linear, norm, ReLU, dropout."""
+    """A linear layer, a norm, a ReLU, dropout."""
 
     def __init__(self, input_size: int, config: MLPConfig) -> None:
         super().__init__()
@@ -57,12 +57,12 @@ class MLPLayer(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., input_size) to (..., hidden_size)."""
+        """Map (..., input_size) to (..., hidden_size)."""
         return self.dropout(self.activation(self.layernorm(self.linear(x))))
 
 
 class MLP(PreTrainedModel):
-    """Feature vectors to feature vectors; a task puts its head on `last_hidden_state`."""
+    """A network from feature vectors to feature vectors; a task puts its head on `last_hidden_state`."""
 
     config_class = MLPConfig
     base_model_prefix = "mlp"
@@ -90,7 +90,7 @@ class MLP(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """He et al. (2015), so that the net without norm starts at a sane scale as well."""
+        """Initialize as He et al. (2015), so that a network without norm starts at a sane scale too."""
         if isinstance(module, nn.Linear):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
             assert module.bias is not None

@@ -1,4 +1,4 @@
-"""Options of a Hugging Face config, checked before any work: transformers accepts every unknown one in silence."""
+"""Options of a Hugging Face config, checked before any work: transformers silently accepts unknown ones."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from app.errors.did_you_mean import did_you_mean
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-_COUNTS = re.compile("(size|heads?|dim|layers?|model|inner|embeddings)$")  # options that are numbers of something
+_COUNTS = re.compile("(size|heads?|dim|layers?|model|inner|embeddings)$")  # options that are counts
 _ACTIVATIONS = re.compile("(^|_)(act|activation|activation_function)$")
 _WRONG_TYPE = re.compile(r"Field '(\w+)' expected (\w+), got \w+ \(value: (.*?)\)")  # of a config's dataclass
 _VALUE_ERRORS = (ValueError, TypeError, KeyError, RuntimeError, ArithmeticError, AssertionError, OSError)
 
 
 def config_class(model_type: str) -> type[PreTrainedConfig]:
-    """The config class of a model type of transformers, or of ours (convnet, mlp).
+    """Return the config class of a model type of transformers, or of ours (convnet, mlp).
 
     Raises:
-        InputError: for an unknown model type, with the nearest one.
+        InputError: if the model type is unknown; the message has the nearest one.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -43,7 +43,7 @@ def config_class(model_type: str) -> type[PreTrainedConfig]:
 
 
 def option_names(cls: type[PreTrainedConfig]) -> set[str]:
-    """All options that a config class has, under all the names it knows them by."""
+    """Return all options of a config class, under all their names."""
     fields = {field.name for field in _fields(cls)}
     settable = {
         name
@@ -56,10 +56,10 @@ def option_names(cls: type[PreTrainedConfig]) -> set[str]:
 
 
 def check_options(cls: type[PreTrainedConfig], options: Mapping[str, Any]) -> None:
-    """Refuse options that the config class does not have, and values that its models would not answer in words.
+    """Refuse options that the config class does not have, and values that its models refuse without a clear message.
 
     Raises:
-        InputError: with the nearest names, or a few that the class has.
+        InputError: with the nearest name, and the options of the class.
     """
     known = option_names(cls)
     for option in options:
@@ -74,7 +74,7 @@ def check_options(cls: type[PreTrainedConfig], options: Mapping[str, Any]) -> No
 
 
 def _check_value(cls: type[PreTrainedConfig], option: str, value: Any) -> None:
-    """Refuse what transformers takes, or answers with a KeyError or a division by zero."""
+    """Refuse values that transformers accepts, or answers with a KeyError or a division by zero."""
     from transformers.activations import ACT2FN
 
     default = next((field.default for field in _fields(cls) if field.name == option), None)
@@ -82,7 +82,7 @@ def _check_value(cls: type[PreTrainedConfig], option: str, value: Any) -> None:
     if _COUNTS.search(option) and isinstance(value, int) and not isinstance(value, bool) and not can_be_none:
         least = 0 if "layer" in option else 1
         if value < least:
-            raise InputError(f"model.backbone.options.{option} is {value}; allowed: whole numbers from {least}")
+            raise InputError(f"model.backbone.options.{option} is {value}; must be >= {least}")
     if _ACTIVATIONS.search(option) and isinstance(value, str) and value not in ACT2FN:
         raise InputError(
             f"model.backbone.options.{option} is {value!r}{did_you_mean(value, ACT2FN)} allowed: {', '.join(ACT2FN)}"
@@ -92,10 +92,10 @@ def _check_value(cls: type[PreTrainedConfig], option: str, value: Any) -> None:
 def with_data_options(
     cls: type[PreTrainedConfig], options: Mapping[str, Any], data_options: Mapping[str, Any], source: str
 ) -> dict[str, Any]:
-    """Options and, under the names that the config class has, what the data dictates.
+    """Merge options with what the data dictates, as far as the config class has such options.
 
     Raises:
-        InputError: if an option says otherwise than the data.
+        InputError: if an option contradicts the data.
     """
     known = option_names(cls)
     merged = dict(options)
@@ -105,16 +105,16 @@ def with_data_options(
         for given in {name, cls.attribute_map.get(name, name)} & options.keys():
             if _listed(options[given]) != _listed(value):
                 raise InputError(
-                    f"{source}: option {given} is {options[given]!r}, but the data makes it {value!r}; leave it out"
+                    f"{source}: option {given} is {options[given]!r}, but the data dictates {value!r}; omit the option"
                 )
         merged[name] = value
     return merged
 
 
 def without_foreign_tokens(cls: type[PreTrainedConfig], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options in which each special token that nobody gave, and that lies outside the vocabulary, is None.
+    """Set each special token outside the vocabulary to None, unless the options set it.
 
-    The defaults of a config are the ids of its best-known tokenizer, gpt2's end of text being 50256.
+    The defaults of a config are the ids of its best-known tokenizer; gpt2's end of text is 50256.
     """
     defaults = {field.name: field.default for field in _fields(cls)}
     size = options.get("vocab_size", defaults.get("vocab_size"))
@@ -131,17 +131,17 @@ def without_foreign_tokens(cls: type[PreTrainedConfig], options: Mapping[str, An
 
 
 def apply_options(config: PreTrainedConfig, options: Mapping[str, Any]) -> None:
-    """Set options on a config that was read from a file."""
+    """Set options of a config that was read from a file."""
     for name, value in options.items():
         setattr(config, "_attn_implementation" if name == "attn_implementation" else name, value)
 
 
 @contextmanager
 def refused_by_transformers(source: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Answer what transformers, or torch under it, raises about values with one line that shows them.
+    """Turn what transformers, or torch within it, raises about values into one line that shows the values.
 
     Raises:
-        InputError: in place of any exception that a wrong value is known to cause.
+        InputError: instead of any exception that a wrong value is known to cause.
     """
     from huggingface_hub.errors import StrictDataclassError
 
@@ -155,23 +155,23 @@ def refused_by_transformers(source: str, options: Mapping[str, Any]) -> Iterator
         if wrong := _WRONG_TYPE.search(said):
             kind = {"int": "a whole number", "float": "a number such as 0.1"}.get(wrong[2], wrong[2])
             name = f"model.backbone.options.{wrong[1]}" if wrong[1] in options else f"{source}: {wrong[1]}"
-            raise InputError(f"{name} is {wrong[3]}; allowed: {kind}") from error
+            raise InputError(f"{name} is {wrong[3]}; must be {kind}") from error
         said = re.sub(
             r"^Class validation error for validator '\w+': ",
             "",
             f"{type(error).__name__}: {said}".replace("StrictDataclassClassValidationError: ", ""),
         )
-        raise InputError(f"{source} is refused ({said}); options: {given}; change one") from error
+        raise InputError(f"{source} is refused ({said}); options: {given}; change one of them") from error
 
 
 @functools.cache
 def _read_by_models(config_module: str) -> frozenset[str]:
-    """Names that the models beside a module of config classes read from their config, declared there or not.
+    """Return the names that the models of a module of config classes read from their config, declared or not.
 
-    DeBERTa-v2's position_buckets and norm_rel_ebd and T5's decoder_start_token_id are declared nowhere.
+    DeBERTa-v2's position_buckets and norm_rel_ebd and T5's decoder_start_token_id are not declared.
     """
     module = importlib.util.find_spec(config_module.replace(".configuration_", ".modeling_"))
-    if module is None or module.origin is None:  # a few families borrow another one's models
+    if module is None or module.origin is None:  # a few families use the models of another
         return frozenset()
     read = set()
     for node in ast.walk(ast.parse(Path(module.origin).read_text(encoding="utf-8"))):
@@ -188,7 +188,7 @@ def _read_by_models(config_module: str) -> frozenset[str]:
 
 
 def _listed(value: Any) -> Any:
-    """The value as a YAML would hold it."""
+    """Return the value as it is in a YAML."""
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -1,9 +1,9 @@
 """Which modules of a model are norms: decided by what they compute, never by a name.
 
-A class that is called something with "norm" may be a whole model (`RobertaPreLayerNormModel`), and Hugging Face writes
-a norm class of its own for half of its families. So a norm here is `nn.LayerNorm`, `nn.RMSNorm`, one of `app.norms`,
-or a leaf module with a gain of one dimension and an eps that gives, on a small fixed input, what LayerNorm or RMSNorm
-gives. GroupNorm and BatchNorm have the same attributes but other axes, and are left alone.
+A class with "norm" in its name may be a whole model (`RobertaPreLayerNormModel`), and half of Hugging Face's families
+have a norm class of their own. So a norm is `nn.LayerNorm`, `nn.RMSNorm`, one of `app.norms`, or a leaf module with a
+gain of one dimension and an eps that computes, on a small fixed input, what LayerNorm or RMSNorm computes. GroupNorm
+and BatchNorm have the same attributes but other axes, and do not count.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class NormSite:
     """One norm of a model.
 
     Attributes:
-        path: module path, the first one of a module that is shared.
-        aliases: the other paths of the same instance; empty for all but shared modules.
+        path: module path; the first one of a shared module.
+        aliases: the other paths of a shared module.
         module: the norm itself.
         kind: what it computes.
-        gain_offset: what is added to its weight to give the gain; 1 in Gemma's norms, 0 in nearly all others.
+        gain_offset: gain minus weight; 1 in Gemma's norms, 0 in nearly all others.
         shape: the trailing dimensions it normalizes over.
-        eps: what it adds to the variance or mean square.
+        eps: added to the variance or mean square.
     """
 
     path: str
@@ -47,11 +47,11 @@ class NormSite:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """All paths under which the module stands in the model."""
+        """All paths of the module in the model."""
         return (self.path, *self.aliases)
 
     def parameters(self) -> dict[str, Tensor]:
-        """The norm's parameters by name, the gain as the factor that it is applied as."""
+        """Return the norm's parameters by name; the gain includes `gain_offset`."""
         found: dict[str, Tensor] = dict(self.module.named_parameters(recurse=False))
         if self.gain_offset:
             found["weight"] = found["weight"].detach() + self.gain_offset
@@ -59,17 +59,17 @@ class NormSite:
 
 
 def norm_sites(model: nn.Module) -> list[NormSite]:
-    """All norms of a model, each instance once, in the order of `model.named_modules()`.
+    """Find all norms of a model, each instance once, in the order of `model.named_modules()`.
 
     Raises:
-        InputError: if a norm class can only be told by what it computes, and the model has no values yet (meta device).
+        InputError: if a class must be recognized by what it computes, and the model has no values (meta device).
     """
     paths: dict[int, list[str]] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         paths.setdefault(id(module), []).append(path)
     sites = []
     for path, module in model.named_modules():
-        recognized = _recognize(module) if path else None  # the root has no parent in which it could be replaced
+        recognized = _recognize(module) if path else None  # the root has no parent to replace it in
         if recognized is not None:
             first, *others = paths[id(module)]
             sites.append(NormSite(first, tuple(others), module, *recognized, _shape(module), _eps(module)))
@@ -77,12 +77,12 @@ def norm_sites(model: nn.Module) -> list[NormSite]:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module is a norm, by the rule of `norm_sites`."""
+    """Return whether a module is a norm, by the rule of `norm_sites`."""
     return _recognize(module) is not None
 
 
 def name_paths(paths: Iterable[str], limit: int = 6) -> str:
-    """Paths for a message, the middle left out where there are more than `limit`."""
+    """List paths for a message, without the middle ones if there are more than `limit`."""
     found = list(paths)
     if len(found) > limit:
         half = limit // 2
@@ -91,7 +91,7 @@ def name_paths(paths: Iterable[str], limit: int = 6) -> str:
 
 
 def _recognize(module: nn.Module) -> tuple[Kind, float] | None:
-    """Kind and gain offset of a norm, None for any other module."""
+    """Return kind and gain offset of a norm, or None for any other module."""
     if isinstance(module, Norm):
         return "app.norms", 0.0
     forward = type(module).forward
@@ -120,13 +120,15 @@ def _looks_like_a_norm(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def _probe(module: nn.Module) -> tuple[Kind, float] | None:
-    """What the module computes on a fixed input of three rows, (3, H); None if that is no norm known here."""
+    """Recognize a norm by what it computes on a fixed input of three rows, (3, H); None for anything else."""
     weight = module.weight
     assert isinstance(weight, Tensor)
     if weight.is_meta:
-        raise InputError(f"{type(module).__name__} is on the meta device; put the model on a device with values first")
+        raise InputError(f"{type(module).__name__} is on the meta device; move the model to a device with values first")
     steps = torch.arange(3 * weight.numel(), dtype=torch.float32).reshape(3, -1)
-    x = (torch.sin(steps * 1.7) * 2 + 1.5).to(weight.device, weight.dtype)  # (3, H), mean and spread are not 0 and 1
+    x = (torch.sin(steps * 1.7) * 2 + 1.5).to(
+        weight.device, weight.dtype
+    )  # (3, H), with a mean other than 0 and a deviation other than 1
     try:
         got = module(x)
     except (RuntimeError, ValueError, TypeError, IndexError):  # made for other shapes, such as channels first
@@ -141,7 +143,7 @@ def _probe(module: nn.Module) -> tuple[Kind, float] | None:
         "layernorm": centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps),
         "rmsnorm": x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps),
     }
-    rounding = 8 * max(torch.finfo(weight.dtype).eps, torch.finfo(torch.float32).eps)  # statistics are float32 at best
+    rounding = 8 * max(torch.finfo(weight.dtype).eps, torch.finfo(torch.float32).eps)  # statistics are at best float32
     for kind, y in normalized.items():
         for offset in (0.0, 1.0):
             expected = y * (gain + offset) + shift
@@ -161,7 +163,7 @@ def _shape(module: nn.Module) -> tuple[int, ...]:
 
 def _eps(module: nn.Module) -> float:
     eps = getattr(module, "eps", getattr(module, "variance_epsilon", None))
-    if eps is None:  # nn.RMSNorm's default: the machine epsilon of its input, which is float32 outside half precision
+    if eps is None:  # nn.RMSNorm's default: the machine epsilon of its input's dtype
         weight = getattr(module, "weight", None)
         eps = torch.finfo(weight.dtype if isinstance(weight, Tensor) else torch.float32).eps
     return float(eps)

@@ -1,8 +1,8 @@
-"""A model with injected norms as its own class builds it, where that is the same model.
+"""A model with injected norms as a stock transformers model, where both are the same.
 
-LayerNorm-simple is nn.LayerNorm with a gain of 1 and a bias of 0, so a BERT with it is an ordinary BERT. Whether norms
-may change places is decided by what they compute, forward and backward: DetachNorm gives LayerNorm's outputs and other
-gradients, and fine-tuned as an ordinary LayerNorm it would be something else.
+LayerNorm-simple is nn.LayerNorm with a gain of 1 and a bias of 0, so a BERT with it is a stock BERT. Whether two norms
+are interchangeable is decided by what they compute, forward and backward: DetachNorm has LayerNorm's outputs but other
+gradients, so fine-tuning would differ.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _TOLERANCE = 1e-4  # relative to the largest value; two float32 kernels of one formula differ by less than 1e-5
-_SCALES = (0.05, 1.0, 40.0)  # of made-up inputs: a norm that differs at sizes of its own differs at one of them
+_SCALES = (0.05, 1.0, 40.0)  # of made-up inputs, for norms that differ only for small or large values
 
 
 def to_stock_model(model: PreTrainedModel) -> PreTrainedModel | None:
-    """A copy of the model with its own class's norms, which plain transformers loads; outputs are equal to rounding.
+    """Copy the model with the norms of its class, as stock transformers loads it; outputs are equal up to rounding.
 
     Args:
-        model: with injected norms or without.
+        model: a model with or without injected norms.
 
     Returns:
-        The copy, in eval mode on the CPU, or None where an injected norm computes something else than the norm that
-        the model's own class builds in its place, or has a parameter that this one has no place for, or where
-        transformers has no such class (a model of ours).
+        The copy, in eval mode on the CPU. None if an injected norm computes something else than the norm of the model's
+        class, or has a parameter that this one lacks, or if transformers has no such class (a custom model).
     """
     import transformers
 
@@ -42,7 +41,7 @@ def to_stock_model(model: PreTrainedModel) -> PreTrainedModel | None:
         return None
     config = copy.deepcopy(model.config)
     if isinstance(getattr(config, "norm", None), dict):
-        del config.norm  # it marks a model that load_model is to be asked for
+        del config.norm  # it marks a model that load_model must load
     with torch.random.fork_rng(devices=[]):
         own: PreTrainedModel = type(model)(config)
     places = {path: site for site in norm_sites(own) for path in site.paths}
@@ -62,7 +61,7 @@ def to_stock_model(model: PreTrainedModel) -> PreTrainedModel | None:
 
 
 def _fill(place: NormSite, norm: Norm, dtype: torch.dtype) -> None:
-    """Give the own norm the injected one's gain and bias, 1 and 0 where it has none."""
+    """Set gain and bias of the stock norm to those of the injected one, or to 1 and 0 where it has none."""
     given = dict(norm.named_parameters())
     for name, slot in place.module.named_parameters():
         is_gain = name == "weight"
@@ -71,7 +70,7 @@ def _fill(place: NormSite, norm: Norm, dtype: torch.dtype) -> None:
 
 
 def _is_the_same(norm: Norm, place: NormSite) -> bool:
-    """Whether the own norm can compute what the injected one does, forward and backward, for any gain and bias."""
+    """Return whether both norms compute the same, forward and backward, for any gain and bias."""
     names = [name for name, _ in norm.named_parameters()]
     has_places = {"weight", "bias"} & {name for name, _ in place.module.named_parameters()}
     if not has_places.issuperset(names) or (norm.normalized_shape, norm.eps) != (place.shape, place.eps):
@@ -88,16 +87,16 @@ def _is_the_same(norm: Norm, place: NormSite) -> bool:
 
 
 def _results(norm: nn.Module, shape: Sequence[int], names: Sequence[str], scale: float) -> list[Tensor]:
-    """Output on a made-up input of three rows, and the gradients that reach the input and the parameters named."""
+    """Compute the output on a made-up input of three rows, and the gradients of the input and the named parameters."""
     x = (scale * (_made_up((3, *shape), 1.7) + 0.4)).requires_grad_()
     sources = [x, *(norm.get_parameter(name).requires_grad_() for name in names)]
     with torch.enable_grad():
         y = norm(x)
         of_x, *of_parameters = torch.autograd.grad(y, sources, _made_up(y.shape, 0.9))
-    return [y.detach(), of_x * scale, *of_parameters]  # what reaches x goes with 1 / scale
+    return [y.detach(), of_x * scale, *of_parameters]  # the gradient of x is proportional to 1 / scale
 
 
 def _made_up(shape: Sequence[int], step: float) -> Tensor:
-    """Between -1 and 1, far from regular."""
+    """Make values between -1 and 1 that are far from regular."""
     count = torch.Size(shape).numel()
     return torch.sin(torch.arange(count, dtype=torch.float32) * step).reshape(tuple(shape))

@@ -1,15 +1,14 @@
-"""Save and load models, the norms included, so that nothing reads them back as something else.
+"""Save and load models with their norms, so that nothing loads them as something else.
 
-A model without injected norms is saved as Hugging Face saves it. One with injected norms is saved so that plain
-transformers refuses it instead of building an ordinary LayerNorm in silence, in two ways:
+A model without injected norms is saved as Hugging Face saves it. One with injected norms is saved so that stock
+transformers refuses it instead of silently building a LayerNorm:
 
-- `model_type` in config.json is one that its Auto classes do not know, and says what to use instead;
-- the weights are in `norm_model.safetensors`, so that a concrete class (`BertModel.from_pretrained`), which
-  only warns of a foreign `model_type`, finds no weights and stops.
+- `model_type` in config.json is unknown to the Auto classes, and says what to use instead;
+- the weights are in `norm_model.safetensors`, so a concrete class (`BertModel.from_pretrained`), which only warns of a
+  wrong `model_type`, finds no weights and stops.
 
-config.json holds the real `base_model_type`, the spec under `norm`, and under `norm_sites` each norm that stands in
-the model: path, name, options, shape and eps. The last is what loading goes by, so that a model injected twice, or
-changed by hand, comes back as it was.
+config.json has the real `base_model_type`, the spec as `norm`, and as `norm_sites` each norm of the model: path, name,
+options, shape and eps. Loading follows `norm_sites`, so a model that was injected twice or changed by hand is restored.
 """
 
 from __future__ import annotations
@@ -39,19 +38,19 @@ WEIGHTS_FILE = "norm_model.safetensors"
 
 
 def save_model(model: PreTrainedModel, folder: str | Path) -> Path:
-    """Save weights (safetensors), config and generation config; `load_model` gives the same model back.
+    """Save weights (safetensors), config and generation config; `load_model` loads the same model.
 
-    The folder appears whole or not at all. To be called on one process only.
+    The folder is written whole or not at all. Call it on one process only.
 
     Args:
-        model: a Hugging Face model or a `ConvNet`, with or without injected norms, on any device.
-        folder: a new or empty folder; its parents are made.
+        model: a Hugging Face or custom model, with or without injected norms, on any device.
+        folder: a new or empty folder; its parents are created.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: if the folder holds files already, or a norm of the model is not registered.
+        InputError: if the folder is not empty, or a norm of the model is not registered.
     """
     sites = injected_sites(model)
     with new_folder(Path(folder)) as partial:
@@ -60,19 +59,19 @@ def save_model(model: PreTrainedModel, folder: str | Path) -> Path:
         else:
             with without_progress_bars():
                 model.save_pretrained(partial)
-            _edit_config(partial, lambda config: config.pop("norm", None))  # left from norms that are no longer there
+            _edit_config(partial, lambda config: config.pop("norm", None))  # of norms that were replaced since
     return Path(folder)
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes its name when all is written, or is gone when something fails.
+    """Yield a folder to write into, which is renamed at the end, or removed if something fails.
 
     Args:
-        folder: a new or empty folder; its parents are made.
+        folder: a new or empty folder; its parents are created.
 
     Raises:
-        InputError: if the folder holds files already.
+        InputError: if the folder is not empty.
     """
     check_is_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -87,19 +86,19 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def check_is_new(folder: Path) -> None:
-    """Raise InputError if there is a file of this name, or a folder that holds files already."""
+    """Raise InputError if there is a file of this name, or a folder that is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not empty; give a new folder for the model, or remove it first")
+        raise InputError(f"{folder} exists and is not empty; use a new folder for the model, or remove this one")
 
 
 def load_model(folder: str | Path) -> PreTrainedModel:
     """Load what `save_model` or Hugging Face's `save_pretrained` wrote: the same class, norms and weights, bit for bit.
 
-    The model comes in eval mode, on the CPU, in the dtypes it was saved in. The random state is left as it was.
+    The model is in eval mode, on the CPU, in the dtypes it was saved in. The random state does not change.
 
     Raises:
-        InputError: if the folder holds no model, names a class or norm that is unknown here, or its weights and its
-            model do not fit each other; the message names the parameters.
+        InputError: if the folder has no model, names an unknown class or norm, or its weights do not fit its model; the
+            message names the parameters.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -109,7 +108,7 @@ def load_model(folder: str | Path) -> PreTrainedModel:
 
 
 def injected_sites(model: nn.Module) -> list[dict[str, Any]]:
-    """Each norm of the registry that stands in the model, in plain types: path, name, options, shape, eps.
+    """Describe each norm of the registry in the model, in plain types: path, name, options, shape, eps.
 
     Raises:
         InputError: if one of them is not registered.
@@ -124,10 +123,10 @@ def injected_sites(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def restore_norms(model: nn.Module, sites: list[dict[str, Any]], source: str) -> None:
-    """Build each norm that `injected_sites` recorded again and put it where it stood.
+    """Rebuild each norm that `injected_sites` described, and put it at its path.
 
     Raises:
-        InputError: if the model has no such place, or the registry no such norm.
+        InputError: if the model has no such path, or the registry no such norm.
     """
     new_by_old: dict[nn.Module, Norm] = {}
     for site in sites:
@@ -141,10 +140,10 @@ def restore_norms(model: nn.Module, sites: list[dict[str, Any]], source: str) ->
 
 
 def saved_with_norms(folder: Path, config: dict[str, Any]) -> bool:
-    """Whether `save_model` wrote the folder's config.json for a model with injected norms.
+    """Return whether `save_model` wrote the folder's config.json for a model with injected norms.
 
     Raises:
-        InputError: if Hugging Face's save_pretrained wrote it for one, and left out where the norms stand.
+        InputError: if Hugging Face's save_pretrained wrote it for one, without the norms' paths.
     """
     if "norm_sites" not in config and isinstance(config.get("norm"), dict):
         raise InputError(
@@ -155,25 +154,25 @@ def saved_with_norms(folder: Path, config: dict[str, Any]) -> bool:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's config.json.
+    """Read the folder's config.json.
 
     Raises:
-        InputError: if there is none, or it is no JSON object.
+        InputError: if there is none, or it is not a JSON object.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{folder} holds no model: there is no config.json in it") from error
+        raise InputError(f"{folder} has no config.json; use the folder of a saved model") from error
     except ValueError as error:
-        raise InputError(f"{folder / 'config.json'} is no JSON ({error}); save the model again") from error
+        raise InputError(f"{folder / 'config.json'} is not JSON ({error}); save the model again") from error
     if not isinstance(config, dict):
-        raise InputError(f"{folder / 'config.json'} holds no JSON object; save the model again")
+        raise InputError(f"{folder / 'config.json'} is not a JSON object; save the model again")
     return config
 
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar for files that are on this disk."""
+    """Keep transformers from showing a progress bar for local files."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -202,7 +201,7 @@ def _write_with_norms(model: PreTrainedModel, sites: list[dict[str, Any]], folde
     _edit_config(folder, mark)
     if model.can_generate() and model.generation_config is not None:
         model.generation_config.save_pretrained(folder)
-    names: dict[int, str] = {}  # tied weights are written once
+    names: dict[int, str] = {}  # by identity: tied weights are written once
     slots = model.state_dict(keep_vars=True)
     for name, slot in slots.items():
         names.setdefault(id(slot), name)
@@ -246,7 +245,7 @@ def _load_plain(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
 
 
 def _model_class(folder: Path, config: dict[str, Any]) -> type[PreTrainedModel]:
-    """The class named in config.json: one of transformers, or one of ours."""
+    """Return the class named in config.json, of transformers or of ours."""
     import transformers
 
     from app.backbones.custom_models import CUSTOM_MODELS
@@ -254,12 +253,12 @@ def _model_class(folder: Path, config: dict[str, Any]) -> type[PreTrainedModel]:
     names = config.get("architectures") or ["nothing"]
     cls = CUSTOM_MODELS.get(names[0]) or getattr(transformers, names[0], None)
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
-        raise InputError(f"{folder}/config.json names {names[0]!r} under architectures, which is no model class here")
+        raise InputError(f"{folder}/config.json names {names[0]!r} under architectures, which is not a model class")
     return cls
 
 
 def _load_weights(model: nn.Module, folder: Path) -> None:
-    """Fill every parameter and buffer of the state dict, in the file's dtypes; tied ones are filled through any name.
+    """Set every parameter and buffer of the state dict, in the file's dtypes; tied ones through any of their names.
 
     Raises:
         InputError: if there is no readable file, or names or shapes differ between file and model.
@@ -269,7 +268,7 @@ def _load_weights(model: nn.Module, folder: Path) -> None:
 
     path = folder / WEIGHTS_FILE
     if not path.exists():
-        raise InputError(f"{folder} holds no weights: there is no {WEIGHTS_FILE} in it")
+        raise InputError(f"{folder} has no {WEIGHTS_FILE}; copy or save the model again")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -283,4 +282,4 @@ def _load_weights(model: nn.Module, folder: Path) -> None:
         if names:
             raise InputError(f"{path} does not fit {type(model).__name__}: it {fault} {name_paths(names)}")
     for name, tensor in tensors.items():
-        slots[name].data = tensor.clone()  # not the tensor itself, which is a view of the mapped file
+        slots[name].data = tensor.clone()  # a copy, because the tensor is a view of the mapped file

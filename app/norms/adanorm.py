@@ -1,4 +1,4 @@
-"""AdaNorm: in the place of gain and bias, a factor that depends on y and takes no part in backward."""
+"""AdaNorm: instead of gain and bias, a factor that depends on y and is constant in backward."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ class AdaNorm(Norm):
     k = `k`, the paper's 1/10; C = `scale`, its hyper-parameter (1 in the authors' De-En command, 2 in another of their
     scripts), not 0; mu, var = mean and population variance of x over `normalized_shape`; g = the gradient at z. Xu et
     al. 2019, section 4. The authors' code fixes k, divides by the sample deviation (H - 1) plus eps outside the root,
-    and reaches only the norm behind the last layer of each stack, for which there is `sites: final`.
+    and reaches only the norm after the last layer of each stack, for which there is `sites: final`.
 
     Raises:
-        ValueError: for a k or scale that is not finite, or a scale of 0.
+        ValueError: if k or scale is not finite, or scale is 0.
     """
 
     true_gradient = False
@@ -37,15 +37,15 @@ class AdaNorm(Norm):
 
     @classmethod
     def check_options(cls, **options: Any) -> None:
-        """Refuse a scale of 0 as well, under which every output is 0."""
+        """Refuse a scale of 0 too, with which every output would be 0."""
         super().check_options(**options)
         if options["scale"] == 0:
             raise ValueError("scale must not be 0")
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Saves x, mu and 1 / sigma, as LayerNorm does."""
+        """Compute z; x, mu and 1 / sigma are saved for backward, as by LayerNorm."""
         return ada_norm(x, self.normalized_shape, self.eps, self.k, self.scale)
 
     def gradient_at_y(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """The gradient times C (1 - k y)."""
+        """Multiply the gradient by C (1 - k y)."""
         return gradient * self.scale * (1 - self.k * F.layer_norm(x, self.normalized_shape, eps=self.eps))

@@ -1,14 +1,13 @@
-"""The norm contract, stated once: what every normalization of the registry is and promises.
+"""The contract of every normalization in the registry, stated once.
 
 A norm takes `(..., *normalized_shape)` and gives the same shape, dtype and device back. Its statistics are taken in
 float32 even for half-precision input, with the population variance (divide by H) and eps inside the root. Every
-parameter it registers is used by `forward`, so that DistributedDataParallel finds no unused one. It draws no random
-numbers, works under `torch.compile(fullgraph=True)`, gradient checkpointing, `deepcopy` and `state_dict`, and under
-autocast gives the dtype that `nn.LayerNorm` gives. Differentiated twice it is correct or says that it cannot.
+parameter that it registers is used by `forward`, so that DistributedDataParallel finds no unused one. It draws no
+random numbers, works under `torch.compile(fullgraph=True)`, gradient checkpointing, `deepcopy` and `state_dict`, and
+under autocast gives the dtype that `nn.LayerNorm` gives. Differentiated twice, it is correct or raises an error.
 
-The tests of this contract run over the registry: a new norm meets them by being registered. Those of this folder
-promise two things more: to save no more for backward than `nn.LayerNorm`, and that whoever follows may overwrite their
-output in place.
+The tests of this contract run over the registry, so a new norm is tested as soon as it is registered. Ours also
+save no more for backward than `nn.LayerNorm`, and the next module may overwrite their output in place.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from torch import Tensor, nn
 
 Shape = int | Iterable[int]
 
-# The kinds of device on which autocast takes layer_norm to float32; on CPU it leaves layer_norm alone.
+# The kinds of device on which autocast computes layer_norm in float32; on CPU it does not.
 _FLOAT32_UNDER_AUTOCAST = ("cuda", "xpu", "mps")
 
 
 class Norm(nn.Module, ABC):
-    """Base of all norms: knows its trailing shape and eps, checks its input.
+    """Base class of all norms: keeps shape and eps, and checks its input.
 
-    Subclasses write `normalize` and add their options as keyword-only arguments with a type and a default; these
-    are what `--norm.options` accepts, and each is kept in an attribute of its name. A gain is called `weight` and a
+    Subclasses define `normalize` and add their options as keyword-only arguments with a type and a default; these are
+    what `--norm.options` accepts, and each is kept in an attribute of its name. A gain is called `weight` and a
     bias `bias`, of `normalized_shape`, as in `nn.LayerNorm`, so that injection can carry both over.
 
     Args:
@@ -42,19 +41,19 @@ class Norm(nn.Module, ABC):
 
     Raises:
         ValueError: for an empty or non-positive shape, or a negative or non-finite eps.
-        TypeError: for a size that is no integer.
+        TypeError: if a size is not an integer.
     """
 
     true_gradient: ClassVar[bool] = True
-    """Backward is the derivative of forward; False where a part of forward is held constant on the way back."""
+    """Whether backward is the derivative of forward; False where a part of forward is constant in backward."""
 
     detaches_mean: ClassVar[bool | None] = None
-    """Mu is a constant in backward. None: the output is no elementwise map of y = (x - mu) / sigma, or the paper's
-    theorem does not speak of it. Otherwise the theorem gives mean and variance of the gradient that reaches x from
-    those of g, the gradient at y itself, which `gradient_at_y` computes from the gradient at the output."""
+    """Whether mu is a constant in backward; None where the output is not an elementwise map of y = (x - mu) / sigma or
+    the paper's theorem does not cover it. The theorem gives mean and variance of the gradient that reaches x from those
+    of g, the gradient at y, which `gradient_at_y` computes from the gradient at the output."""
 
     detaches_sigma: ClassVar[bool | None] = None
-    """Sigma is a constant in backward; None together with `detaches_mean`."""
+    """Whether sigma is a constant in backward; None together with `detaches_mean`."""
 
     def __init__(self, normalized_shape: Shape, eps: float = 1e-5) -> None:
         super().__init__()
@@ -69,10 +68,10 @@ class Norm(nn.Module, ABC):
 
     @classmethod
     def check_options(cls, **options: Any) -> None:
-        """Refuse values of the right type that this norm cannot take; asked as soon as a config is read.
+        """Refuse values of the right type that this norm cannot take; called as soon as a config is read.
 
         Raises:
-            ValueError: for a float that is not finite; a subclass may refuse more.
+            ValueError: if a float is not finite; a subclass may refuse more.
         """
         for name, value in options.items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -83,9 +82,9 @@ class Norm(nn.Module, ABC):
         """Compute the norm of x, (..., *normalized_shape), whose shape has been checked."""
 
     def gradient_at_y(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """The theorem's g, for a diagnostic that sees the gradient at this norm's output and its input x.
+        """Compute the theorem's g from the gradient at this norm's output and its input x.
 
-        It is the gradient itself where the output is y, or y plus a constant.
+        Where the output is y, or y plus a constant, it is the gradient itself.
         """
         return gradient
 
@@ -105,22 +104,22 @@ class Norm(nn.Module, ABC):
         return self.normalize(x)
 
     def extra_repr(self) -> str:
-        """Shape, eps and options, as `nn.LayerNorm` prints them."""
+        """Return shape, eps and options in the form of `nn.LayerNorm`."""
         options = {name: getattr(self, name) for name in option_signature(type(self))}
         parts = [f"{self.normalized_shape}", f"eps={self.eps:g}", *(f"{k}={v}" for k, v in options.items())]
         return ", ".join(parts)
 
 
 def autocast_to_float32(device_type: str, dtype: torch.dtype) -> bool:
-    """Whether autocast, as it stands now, takes layer_norm of this input to float32, and leaves its output there.
+    """Return whether autocast, if it is on, would compute layer_norm of this input in float32.
 
-    Asked by hand because autocast knows aten's own layer_norm but not a torch.autograd.Function.
+    The norms ask, because autocast knows aten's layer_norm but not a torch.autograd.Function.
     """
     is_half = dtype in (torch.float16, torch.bfloat16)
     return is_half and device_type in _FLOAT32_UNDER_AUTOCAST and torch.is_autocast_enabled(device_type)
 
 
 def option_signature(cls: type[Norm]) -> dict[str, inspect.Parameter]:
-    """The options of a norm class: the keyword-only parameters of its `__init__`, in order of definition."""
+    """Return the options of a norm class: the keyword-only parameters of its `__init__`, in order of definition."""
     parameters = inspect.signature(cls).parameters
     return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}

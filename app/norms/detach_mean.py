@@ -23,5 +23,5 @@ class DetachMean(Norm):
     detaches_sigma = False
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Saves x, mu and 1 / sigma, as LayerNorm does."""
+        """Compute y; x, mu and 1 / sigma are saved for backward, as by LayerNorm."""
         return detach_mean(x, self.normalized_shape, self.eps)

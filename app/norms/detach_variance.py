@@ -23,5 +23,5 @@ class DetachVariance(Norm):
     detaches_sigma = True
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Saves 1 / sigma alone for backward."""
+        """Compute y; only 1 / sigma is saved for backward."""
         return detach_variance(x, self.normalized_shape, self.eps)

@@ -14,7 +14,7 @@ class DetachNorm(Norm):
     y = (x - mu) / sigma,  sigma = sqrt(var + eps);  g / sigma reaches x
 
     mu, var = mean and population variance of x over `normalized_shape`, constant in backward; g = the gradient at y.
-    Xu et al. 2019, section 3: what is lost against LayerNorm-simple is the work of the two derivatives. The
+    Xu et al. 2019, section 3: its difference from LayerNorm-simple shows what the two derivatives contribute. The
     authors' code divides by the sample deviation (H - 1) plus eps, outside the root.
     """
 
@@ -23,5 +23,5 @@ class DetachNorm(Norm):
     detaches_sigma = True
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Saves 1 / sigma alone for backward."""
+        """Compute y; only 1 / sigma is saved for backward."""
         return detach_norm(x, self.normalized_shape, self.eps)

@@ -1,4 +1,4 @@
-"""DynamicTanh: a learned squashing of each element in the place of a norm."""
+"""DynamicTanh: a learned tanh of each element instead of a norm."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from app.norms.registry import register_norm
 
 @register_norm("dyt")
 class DynamicTanh(Norm):
-    """A tanh of learned slope on each element, without statistics.
+    """An elementwise tanh with a learned slope, without statistics.
 
     weight * tanh(alpha x) + bias
 
@@ -18,7 +18,7 @@ class DynamicTanh(Norm):
     accepted and not used. Zhu et al. 2025, "Transformers without Normalization", section 4.
 
     Raises:
-        ValueError: for an `alpha_init` that is not finite.
+        ValueError: if `alpha_init` is not finite.
     """
 
     def __init__(self, normalized_shape: Shape, eps: float = 1e-5, *, alpha_init: float = 0.5) -> None:
@@ -30,5 +30,5 @@ class DynamicTanh(Norm):
         self.bias = nn.Parameter(torch.zeros(self.normalized_shape))
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Saves x alone for backward."""
+        """Compute the formula; of the activations, only x is saved for backward."""
         return dynamic_tanh(x, self.alpha, self.weight, self.bias)

@@ -1,14 +1,14 @@
 """The arithmetic of the norms as torch.autograd.Functions on aten's layer norm kernels.
 
 Decisions:
-- What is saved for backward is x and two numbers a row, as in F.layer_norm, or less. An output is never saved, so that
-  whoever follows may overwrite it in place (a ReLU does), as behind F.layer_norm. Steps write over memory of their own
-  where they can: on CPU a fresh tensor costs more than the arithmetic done in it.
-- On CPU the forward kernel is vectorised only with both gain and bias, and takes down its statistics in half precision
-  unless they are float32. So `affine` hands it both, of ones and zeros where a norm has none: without them
-  layernorm_simple takes a fifth longer, and gradients in bfloat16 are wrong in the second digit. Others need neither.
-- Backward is made of differentiable operations wherever autograd asks for a graph of it, so that double backward is the
-  derivative of the plain formula with its detached parts.
+- x and two numbers per row are saved for backward, as by F.layer_norm, or less. The output is never saved, so the next
+  module may overwrite it in place, as a ReLU does after F.layer_norm. Steps write over their own memory where they can:
+  on CPU a new tensor costs more than the arithmetic on it.
+- On CPU the forward kernel is vectorised only with both gain and bias, and stores its statistics in half precision
+  unless these are float32. So `affine` passes both, as ones and zeros where a norm has none: without them
+  layernorm_simple takes a fifth longer, and gradients in bfloat16 are wrong in the second digit. GPUs need neither.
+- Backward uses differentiable operations when autograd records it, so double backward is the derivative of the plain
+  formula with its detached parts.
 - The normalized dimensions are the last `len(shape)`; per-row statistics keep them with size 1 and so broadcast.
 """
 
@@ -25,7 +25,7 @@ _FORWARD = torch.ops.aten.native_layer_norm.default
 _BACKWARD = torch.ops.aten.native_layer_norm_backward.default
 _BATCH_NORM = torch.ops.aten.native_batch_norm.default
 _BATCH_NORM_BACKWARD = torch.ops.aten.native_batch_norm_backward.default
-_WIDE = 512  # features from which on batch norm's kernel is the faster one; at 128 it is not
+_WIDE = 512  # number of features from which batch norm's kernel is faster; at 128 it is not
 
 Shape = tuple[int, ...]
 
@@ -33,7 +33,7 @@ Shape = tuple[int, ...]
 def affine(
     x: Tensor, shape: Shape, weight: Tensor | None = None, bias: Tensor | None = None
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gain and bias as aten's kernel wants them: on CPU both, in the dtype of the statistics; elsewhere as they are."""
+    """Return gain and bias as aten's kernel needs them: on CPU both, in the dtype of the statistics; else unchanged."""
     if not x.is_cpu:
         return weight, bias
     dtype = statistics_dtype(x)
@@ -42,45 +42,45 @@ def affine(
 
 
 def statistics_dtype(x: Tensor) -> torch.dtype:
-    """The dtype of mean and variance: float32, or float64 for float64."""
+    """Return the dtype of mean and variance: float32, or float64 for float64."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
 def layer_norm(x: Tensor, shape: Shape, eps: float, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """Torch's own, at its best: weight * y + bias, either of which may be absent."""
+    """Compute weight * y + bias, either of which may be absent, by torch's kernel at its fastest."""
     return F.layer_norm(x, shape, *affine(x, shape, weight, bias), eps)
 
 
 def detach_norm(x: Tensor, shape: Shape, eps: float) -> Tensor:
-    """Gives y; mu and sigma are constant in backward, so that g / sigma reaches x."""
+    """Compute y; mu and sigma are constant in backward, so g / sigma reaches x."""
     return _DetachBoth.apply(x, shape, eps)
 
 
 def detach_mean(x: Tensor, shape: Shape, eps: float) -> Tensor:
-    """Gives y; mu is constant in backward, so that (g - y mean(g y)) / sigma reaches x."""
+    """Compute y; mu is constant in backward, so (g - y mean(g y)) / sigma reaches x."""
     return _DetachMean.apply(x, shape, eps)
 
 
 def detach_variance(x: Tensor, shape: Shape, eps: float) -> Tensor:
-    """Gives y; sigma is constant in backward, so that (g - mean(g)) / sigma reaches x."""
+    """Compute y; sigma is constant in backward, so (g - mean(g)) / sigma reaches x."""
     return _DetachVariance.apply(x, shape, eps)
 
 
 def ada_norm(x: Tensor, shape: Shape, eps: float, k: float, scale: float) -> Tensor:
-    """Gives scale (1 - k y) y; the factor before the last y is constant in backward."""
+    """Compute scale (1 - k y) y; the factor before the last y is constant in backward."""
     return _AdaNorm.apply(x, shape, eps, k, scale)
 
 
 def rms_norm(x: Tensor, shape: Shape, weight: Tensor, eps: float) -> Tensor:
-    """Gives x / sqrt(mean(x^2) + eps) * weight, in x's dtype whatever weight's is."""
+    """Compute x / sqrt(mean(x^2) + eps) * weight, in x's dtype whatever weight's is."""
     if x.is_cpu:
-        return _RMSNorm.apply(x, shape, weight, eps)  # F.rms_norm has no kernel here: it takes 2 to 4 times as long
-    dtype = torch.promote_types(x.dtype, weight.dtype)  # of unequal dtypes torch warns, and leaves its fast kernel
+        return _RMSNorm.apply(x, shape, weight, eps)  # F.rms_norm has no kernel for CPUs and takes 2 to 4 times as long
+    dtype = torch.promote_types(x.dtype, weight.dtype)  # of unequal dtypes torch warns, and skips its fast kernel
     return F.rms_norm(x.to(dtype), shape, weight.to(dtype), eps).to(x.dtype)
 
 
 def dynamic_tanh(x: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Gives weight * tanh(alpha x) + bias, in x's dtype whatever the parameters' is."""
+    """Compute weight * tanh(alpha x) + bias, in x's dtype whatever the parameters' is."""
     return _DynamicTanh.apply(x, alpha, weight, bias)
 
 
@@ -162,7 +162,7 @@ class _RMSNorm(torch.autograd.Function):
         if torch.is_grad_enabled():
             dx, y = _rms_gradient(g * gain, wide, ctx.shape, ctx.eps)
             dweight = _batch_sum(g * y, ctx.shape)
-        else:  # rms norm is layer norm around 0, but that its backward does not re-centre
+        else:  # rms norm is layer norm with mean 0, but its backward does not re-centre
             zeros = torch.zeros_like(rstd)
             dx, dweight, _ = _BACKWARD(g, wide, ctx.shape, zeros, rstd, gain, None, [True, True, False])
             _undo_centring(dx, _row_sum(g * gain, ctx.shape), rstd, ctx.shape)
@@ -183,7 +183,7 @@ class _DynamicTanh(torch.autograd.Function):
         x, alpha, weight = ctx.saved_tensors
         dtype = torch.promote_types(statistics_dtype(x), weight.dtype)
         g, wide, slope, gain = g.to(dtype), x.to(dtype), alpha.to(dtype), weight.to(dtype)
-        t = torch.tanh(wide * slope)  # again: saving it beside x would save twice what LayerNorm does
+        t = torch.tanh(wide * slope)  # recomputed: saving it next to x would save twice what LayerNorm does
         product = g * t
         dweight, dbias = _batch_sum(product, weight.shape), _batch_sum(g, weight.shape)
         du = torch.addcmul(g, product, t, value=-1, out=_over(product))  # g (1 - t^2)
@@ -194,7 +194,7 @@ class _DynamicTanh(torch.autograd.Function):
 
 
 def _over(t: Tensor) -> Tensor | None:
-    """Where a step may write its result: over t, or anew if backward is being recorded or a compiler plans memory."""
+    """Return where a step may write its result: over t, or None if backward is recorded or a compiler plans memory."""
     return None if torch.is_grad_enabled() or torch.compiler.is_compiling() else t
 
 
@@ -203,20 +203,20 @@ def _dims(shape: Shape) -> list[int]:
 
 
 def _batch_sum(t: Tensor, shape: Shape) -> Tensor:
-    """The sum over all but the normalized dimensions, as the gradient of a gain or bias needs it."""
+    """Sum over all but the normalized dimensions, as the gradient of a gain or bias requires."""
     return t.reshape(-1, *shape).sum(0)
 
 
 def _row_sum(t: Tensor, shape: Shape) -> Tensor:
-    """The sum over the normalized dimensions, (..., 1); sum and a factor are faster than mean."""
+    """Sum over the normalized dimensions, (..., 1); a sum and a factor are faster than a mean."""
     return t.sum(_dims(shape), keepdim=True, dtype=statistics_dtype(t))
 
 
 def _times_ada_factor(g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd: Tensor, k: float, scale: float) -> Tensor:
-    """The gradient at y, g scale (1 - k y), with y from x again rather than saved beside it.
+    """Compute the gradient at y, g scale (1 - k y), with y recomputed from x.
 
-    On CPU, wide rows are given to the kernel of batch norm, each row a channel of running variance 1: it finds the
-    factor, slope (x - mean) + scale, in one passage over x.
+    On CPU, the kernel of batch norm computes the factor, slope (x - mean) + scale, of wide rows in one pass over x:
+    each row is a channel with running variance 1.
     """
     width = math.prod(shape)
     if not _batch_norm_is_faster(x, mean, width):
@@ -230,22 +230,22 @@ def _times_ada_factor(g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd: Te
 
 
 def _batch_norm_is_faster(x: Tensor, mean: Tensor, width: int) -> bool:
-    """Whether the kernels of batch norm take the rows of x, and in less time. They divide by a row's size."""
+    """Return whether batch norm's kernels accept the rows of x and are faster; they divide by a row's size."""
     return x.is_cpu and x.dtype == mean.dtype and width >= _WIDE and x.numel() > 0 and not torch.compiler.is_compiling()
 
 
 def _layer_norm_gradient(g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd: Tensor) -> Tensor:
-    """(g - mean(g) - y mean(g y)) / sigma by aten's kernel."""
-    ones = affine(x, shape)[0] if x.dtype != mean.dtype else None  # the CPU kernel's sign of mixed precision
+    """Compute (g - mean(g) - y mean(g y)) / sigma by aten's kernel."""
+    ones = affine(x, shape)[0] if x.dtype != mean.dtype else None  # tells the CPU kernel of mixed precision
     return _BACKWARD(g, x, shape, mean, rstd, ones, None, [True, False, False])[0]
 
 
 def _layer_norm_gradient_and_sum(
     g: Tensor, x: Tensor, shape: Shape, mean: Tensor, rstd: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same, and the sum of g over each row.
+    """Compute the same, and the sum of g over each row.
 
-    On CPU, wide rows are given to the kernel of batch norm, each row a channel: it takes both in one passage over g.
+    On CPU, the kernel of batch norm computes both for wide rows in one pass over g: each row is a channel.
     """
     width = math.prod(shape)
     if not _batch_norm_is_faster(x, mean, width):
@@ -259,12 +259,12 @@ def _layer_norm_gradient_and_sum(
 
 
 def _undo_centring(dx: Tensor, g_sum: Tensor, rstd: Tensor, shape: Shape) -> Tensor:
-    """In place: dx + mean(g) / sigma."""
+    """Add mean(g) / sigma to dx in place."""
     return dx.add_(g_sum * rstd, alpha=1 / math.prod(shape))
 
 
 def _rms_gradient(g: Tensor, x: Tensor, shape: Shape, eps: float) -> tuple[Tensor, Tensor]:
-    """(g - y mean(g y)) / rms(x) and y = x / rms(x), in operations that can be differentiated again."""
+    """Compute (g - y mean(g y)) / rms(x) and y = x / rms(x), in operations that can be differentiated again."""
     dims = _dims(shape)
     rstd = (x.square().mean(dims, keepdim=True) + eps).rsqrt()
     y = x * rstd

@@ -28,9 +28,9 @@ class LayerNorm(Norm):
         self.bias = nn.Parameter(torch.zeros(self.normalized_shape))
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Torch's own kernel."""
+        """Compute the formula by torch's kernel."""
         return layer_norm(x, self.normalized_shape, self.eps, self.weight, self.bias)
 
     def gradient_at_y(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """The gradient times weight."""
+        """Multiply the gradient by weight."""
         return gradient * self.weight

@@ -1,4 +1,4 @@
-"""LayerNorm with its bias alone."""
+"""LayerNorm with its bias only."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ class LayerNormBias(Norm):
     y + bias,  y = (x - mu) / sqrt(var + eps)
 
     mu, var = mean and population variance of x over `normalized_shape`; bias, of `normalized_shape`, is learned
-    from 0. Ours, for the claim of Xu et al. 2019, section 3, that gain and bias over-fit.
+    from 0. Ours, to test the claim of Xu et al. 2019, section 3, that gain and bias cause overfitting.
     """
 
     detaches_mean = False
@@ -26,5 +26,5 @@ class LayerNormBias(Norm):
         self.bias = nn.Parameter(torch.zeros(self.normalized_shape))
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Torch's own kernel."""
+        """Compute the formula by torch's kernel."""
         return layer_norm(x, self.normalized_shape, self.eps, bias=self.bias)

@@ -1,4 +1,4 @@
-"""LayerNorm with its gain alone."""
+"""LayerNorm with its gain only."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ class LayerNormGain(Norm):
     weight * y,  y = (x - mu) / sqrt(var + eps)
 
     mu, var = mean and population variance of x over `normalized_shape`; weight, of `normalized_shape`, is learned
-    from 1. Ours, for the claim of Xu et al. 2019, section 3, that gain and bias over-fit.
+    from 1. Ours, to test the claim of Xu et al. 2019, section 3, that gain and bias cause overfitting.
     """
 
     detaches_mean = False
@@ -26,9 +26,9 @@ class LayerNormGain(Norm):
         self.weight = nn.Parameter(torch.ones(self.normalized_shape))
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Torch's own kernel."""
+        """Compute the formula by torch's kernel."""
         return layer_norm(x, self.normalized_shape, self.eps, self.weight)
 
     def gradient_at_y(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """The gradient times weight."""
+        """Multiply the gradient by weight."""
         return gradient * self.weight

@@ -21,5 +21,5 @@ class LayerNormSimple(Norm):
     detaches_sigma = False
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Torch's own kernel."""
+        """Compute y by torch's kernel."""
         return layer_norm(x, self.normalized_shape, self.eps)

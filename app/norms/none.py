@@ -8,13 +8,13 @@ from app.norms.registry import register_norm
 
 @register_norm("none")
 class NoNorm(Norm):
-    """The identity: x itself, not a copy, as nn.Identity gives it.
+    """The identity: returns x itself, not a copy, as nn.Identity does.
 
     x;  g reaches x
 
-    `normalized_shape` is checked and `eps` accepted and not used. "w/o Norm" in the tables of Xu et al. 2019.
+    `normalized_shape` is checked; `eps` is accepted and not used. "w/o Norm" in the tables of Xu et al. 2019.
     """
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Give x itself."""
+        """Return x itself."""
         return x

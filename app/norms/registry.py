@@ -1,4 +1,4 @@
-"""Names to norm classes, with manners: wrong classes and duplicates are refused, near misses answered."""
+"""The registry from names to norm classes, with validation and "did you mean"."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ NormClass = TypeVar("NormClass", bound=type[Norm])
 
 
 class NormError(ValueError):
-    """An unknown norm, an option it does not have, or a value it cannot take; the message is for the person."""
+    """An unknown norm, an option that it does not have, or a value that it cannot take; the message is for the user."""
 
 
 def register_norm(name: str) -> Callable[[NormClass], NormClass]:
-    """Class decorator: make a `Norm` known to every command, config, test and report under `name`.
+    """Register a `Norm` under `name`, for every command, config, test and report; a class decorator.
 
     Raises:
-        TypeError: if the class is no `Norm`, has no `normalize`, takes other positional arguments than
+        TypeError: if the class is not a `Norm`, has no `normalize`, takes other positional arguments than
             `normalized_shape` and `eps`, or has an option without a type or a default of that type.
-        ValueError: if the name is taken (both classes are named) or is no lower-case identifier.
+        ValueError: if the name is taken (both classes are named) or is not a lower-case identifier.
     """
 
     def register(cls: NormClass) -> NormClass:
         _check_class(name, cls)
         if not name.isidentifier() or name != name.lower():
-            raise ValueError(f"norm {name!r}: a name is a lower-case identifier, like 'adanorm'")
+            raise ValueError(f"norm {name!r}: the name must be a lower-case identifier, such as 'adanorm'")
         if name in _REGISTRY:
-            raise ValueError(f"norm {name!r} is taken by {_where(_REGISTRY[name])}; {_where(cls)} needs another name")
+            raise ValueError(
+                f"norm {name!r} is taken by {_where(_REGISTRY[name])}; choose another name for {_where(cls)}"
+            )
         _REGISTRY[name] = cls
         return cls
 
@@ -40,15 +42,15 @@ def register_norm(name: str) -> Callable[[NormClass], NormClass]:
 
 
 def norm_names() -> list[str]:
-    """All registered names, in alphabetical order."""
+    """Return all registered names in alphabetical order."""
     return sorted(_REGISTRY)
 
 
 def norm_class(name: str) -> type[Norm]:
-    """The class registered under `name`.
+    """Return the class registered under `name`.
 
     Raises:
-        NormError: for an unknown name, with the nearest one and the list.
+        NormError: if the name is unknown; the message has the nearest name and the list.
     """
     if isinstance(name, str) and name in _REGISTRY:
         return _REGISTRY[name]
@@ -56,16 +58,16 @@ def norm_class(name: str) -> type[Norm]:
 
 
 def bind_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a norm, complete with defaults, each value converted to its type in the norm's signature.
+    """Return a norm's options, complete with defaults, each of its type in the norm's signature.
 
-    A command line brings strings, and YAML brings `1` for a float: both are converted. Nothing else is.
+    Strings, which a command line brings, and integers for floats, which YAML brings, are converted; nothing else is.
 
     Raises:
         NormError: for an unknown norm or option, a value that is not of the option's type, or one the norm refuses.
     """
     cls = norm_class(name)
     if not isinstance(options, Mapping):
-        raise NormError(f"norm {name!r}: options are names and values, such as {{k: 0.1}}; got {options!r}")
+        raise NormError(f"norm {name!r}: options must be names and values, such as {{k: 0.1}}; got {options!r}")
     signature = option_signature(cls)
     for option in options:
         if option not in signature:
@@ -78,7 +80,7 @@ def bind_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         cls.check_options(**bound)
     except ValueError as error:
-        raise NormError(f"norm {name!r}: {error}; give another value") from error
+        raise NormError(f"norm {name!r}: {error}; use another value") from error
     return bound
 
 
@@ -109,8 +111,8 @@ def _check_class(name: str, cls: Any) -> None:
     options = option_signature(cls)
     if [p for p in inspect.signature(cls).parameters if p not in options] != ["normalized_shape", "eps"]:
         raise TypeError(
-            f"norm {name!r}: {_where(cls)}.__init__ takes (normalized_shape, eps=1e-5, *, options); "
-            "what stands before the * but these two would be no option"
+            f"norm {name!r}: {_where(cls)}.__init__ must take (normalized_shape, eps=1e-5, *, options); "
+            "a parameter before the *, other than these two, would not be an option"
         )
     for option, parameter in options.items():
         kind = _KINDS.get(parameter.annotation)
@@ -128,11 +130,11 @@ def _convert(norm: str, option: str, value: Any, kind: type) -> Any:
             return kind(value)
     except (ValueError, KeyError, OverflowError):
         pass
-    raise NormError(f"norm {norm!r}: option {option} takes a value of type {kind.__name__}, got {value!r}; give one")
+    raise NormError(f"norm {norm!r}: option {option} is {value!r}; must be of type {kind.__name__}")
 
 
 def _is_of(value: Any, kind: type) -> bool:
-    """Whether a value that is no text means this type: an int stands for a float too, a bool for nothing else."""
+    """Return whether a value that is not text is of this type; an int is a float too, and a bool is nothing else."""
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)

@@ -1,4 +1,4 @@
-"""RMSNorm: no mean, no bias."""
+"""RMSNorm: normalization without mean and bias."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from app.norms.registry import register_norm
 
 @register_norm("rmsnorm")
 class RMSNorm(Norm):
-    """Normalization by the root mean square alone, as nn.RMSNorm computes it.
+    """Normalization by the root mean square, as nn.RMSNorm computes it.
 
     weight * x / sqrt(mean(x^2) + eps)
 
@@ -23,5 +23,5 @@ class RMSNorm(Norm):
         self.weight = nn.Parameter(torch.ones(self.normalized_shape))
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Torch's fused kernel where there is one, layer norm's backward kernel on CPU."""
+        """Compute the formula by torch's fused kernel; on CPU, where there is none, by layer norm's backward kernel."""
         return rms_norm(x, self.normalized_shape, self.weight, self.eps)

@@ -1,4 +1,4 @@
-"""ScaleNorm: one learned length for every vector."""
+"""ScaleNorm: one learned length for all vectors."""
 
 import math
 
@@ -12,12 +12,12 @@ from app.norms.registry import register_norm
 
 @register_norm("scalenorm")
 class ScaleNorm(Norm):
-    """Every vector is brought to one learned length.
+    """Scales every vector to one learned length.
 
     scale * x / sqrt(sum(x^2) + H eps)
 
-    sum over `normalized_shape`, of product H; scale, of shape (1,), is learned from sqrt(H). It is no gain of
-    `normalized_shape`, so injection carries no weight into it. Nguyen and Salazar 2019; their code bounds
+    sum over `normalized_shape`, of product H; scale, of shape (1,), is learned from sqrt(H). It is not a gain of
+    `normalized_shape`, so injection copies no weight into it. Nguyen and Salazar 2019; their code bounds
     the length from below by eps, where here eps is added to the mean square, as in `rmsnorm`.
     """
 
@@ -27,6 +27,6 @@ class ScaleNorm(Norm):
         self.scale = nn.Parameter(torch.full((1,), math.sqrt(self.size)))
 
     def normalize(self, x: Tensor) -> Tensor:
-        """RMS norm with the same gain everywhere."""
+        """Compute an RMS norm with the same gain for all features."""
         gain = (self.scale / math.sqrt(self.size)).expand(self.normalized_shape)
         return rms_norm(x, self.normalized_shape, gain, self.eps)

@@ -1,4 +1,4 @@
-"""What an experiment varies: which norm, with which options, at which sites of the model."""
+"""NormSpec: what an experiment varies; which norm, with which options, at which sites of the model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class NormSpec:
 
     Args:
         name: a registered norm, for example layernorm or adanorm.
-        options: the norm's own options; what is left out takes the default of its signature.
-        sites: all, final (the norm behind the last layer of each stack), or regular expressions
-            searched in the module paths of the model's norms.
+        options: the norm's own options; omitted ones take the default of its signature.
+        sites: all, final (the norm after the last layer of each stack), or regular expressions that are searched in the
+            module paths of the model's norms.
 
     Raises:
-        NormError: for an unknown name, option, value or site word, or a broken regular expression.
+        NormError: for an unknown name, option, value or site word, or an invalid regular expression.
     """
 
     name: str
@@ -60,7 +60,7 @@ class NormSpec:
         return f"{self.signature} at sites {self.sites_label}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, for config.json, checkpoints and result.json; `NormSpec(**d)` gives the spec back."""
+        """Return plain types for config.json, checkpoints and result.json; `NormSpec(**d)` is the inverse."""
         sites = self.sites if isinstance(self.sites, str) else list(self.sites)
         return {"name": self.name, "options": dict(self.options), "sites": sites}
 
@@ -76,7 +76,7 @@ def _check_sites(sites: Any) -> Sites:
     for pattern in patterns:
         try:
             if not isinstance(pattern, str):
-                raise TypeError("it is no text")
+                raise TypeError("not a string")
             re.compile(pattern)
         except (re.error, TypeError, OverflowError, RecursionError) as error:
             raise NormError(
@@ -86,7 +86,7 @@ def _check_sites(sites: Any) -> Sites:
 
 
 def _short(value: Any) -> str:
-    """As short as tells two values apart, and fit for the name of a folder."""
+    """Write a value as briefly as is unambiguous, for the name of a folder."""
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return quote(value, safe="") if isinstance(value, str) else str(value)

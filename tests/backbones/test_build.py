@@ -82,9 +82,9 @@ def test_special_tokens_that_were_given_or_are_in_the_vocabulary_stay():
 
 def test_an_option_may_repeat_what_the_data_says_but_not_contradict_it():
     build_model(BackboneConfig("bert", {**BERT, "vocab_size": 60}), data_options=DATA_OPTIONS)
-    with pytest.raises(InputError, match="option vocab_size is 61, but the data makes it 60; leave it out"):
+    with pytest.raises(InputError, match="option vocab_size is 61, but the data dictates 60; omit the option"):
         build_model(BackboneConfig("bert", {**BERT, "vocab_size": 61}), data_options=DATA_OPTIONS)
-    with pytest.raises(InputError, match="option n_embd is 32, but the data makes it 48"):
+    with pytest.raises(InputError, match="option n_embd is 32, but the data dictates 48"):
         build_model(BackboneConfig("gpt2", OPTIONS["gpt2"]), data_options={"hidden_size": 48})
 
 
@@ -113,8 +113,8 @@ def test_exactly_one_of_model_type_and_pretrained(model_type, pretrained, came):
             "'convnet' has no option 'kernel'; did you mean 'kernel_size'? allowed: num_",
         ),
         ("bert", {"hidden_size": 30, "num_attention_heads": 7}, "not a multiple of the number of attention heads (7)"),
-        ("bert", {"hidden_size": "many"}, "options.hidden_size is 'many'; allowed: a whole number"),
-        ("bert", {"num_attention_heads": 0}, "num_attention_heads is 0; allowed: whole numbers from 1"),
+        ("bert", {"hidden_size": "many"}, "options.hidden_size is 'many'; must be a whole number"),
+        ("bert", {"num_attention_heads": 0}, "num_attention_heads is 0; must be >= 1"),
         ("bert", {"hidden_act": "gelo"}, "hidden_act is 'gelo'; did you mean 'gelu'?"),
         ("xlnet", {"d_model": 30, "n_head": 7}, "'d_model % n_head' (2) should be equal to 0"),
         ("convnet", {"kernel_size": 4}, "kernel_size must be odd and positive, got 4"),
@@ -155,7 +155,7 @@ def test_methods_that_models_call_on_their_config_are_no_options():
 
 @pytest.mark.parametrize("auto_class", ["BertModel", "AutoModelForDreaming", "AutoTokenizer"])
 def test_an_unknown_head_is_refused(auto_class):
-    with pytest.raises(InputError, match=f"'{auto_class}' is no Auto class"):
+    with pytest.raises(InputError, match=f"'{auto_class}' is not an Auto class"):
         _build(auto_class=auto_class)
 
 
@@ -183,7 +183,7 @@ def test_pretrained_weights_come_from_the_folder_and_the_norm_goes_in_behind(tmp
     ("options", "data_options", "message"),
     [
         ({"hiden_size": 3}, {}, "has no option 'hiden_size'; did you mean 'hidden_size'?"),
-        ({"vocab_size": 9}, {"vocab_size": 60}, "option vocab_size is 9, but the data makes it 60"),
+        ({"vocab_size": 9}, {"vocab_size": 60}, "option vocab_size is 9, but the data dictates 60"),
         ({}, {"vocab_size": 61}, "embeddings.word_embeddings.weight is (60, 32) there and (61, 32) in the"),
     ],
 )
@@ -218,7 +218,7 @@ def test_a_model_saved_with_norms_or_its_backbone_can_be_trained_further(saved_w
     fresh = found.keys() - expected.keys()
     assert fresh == (set() if cls is BertForMaskedLM else {"pooler.dense.weight", "pooler.dense.bias"})
     assert [record.message for record in caplog.records] == [
-        f"pretrained {pretrained.pretrained!r} has no weights for {', '.join(sorted(fresh))}: these are fresh"
+        f"pretrained {pretrained.pretrained!r} has no weights for {', '.join(sorted(fresh))}: initialized at random"
     ] * bool(fresh)
 
 

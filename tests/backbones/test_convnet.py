@@ -67,7 +67,7 @@ def test_convolutions_start_at_the_scale_that_keeps_the_variance():
 
 
 def test_it_has_no_final_norm():
-    with pytest.raises(InputError, match="'final': no norm stands behind the last layer of ConvNet"):
+    with pytest.raises(InputError, match="'final': no norm follows the last layer of ConvNet"):
         inject_norms(_convnet().model, "layernorm_simple", sites="final")
 
 

@@ -15,7 +15,7 @@ def test_final_reaches_what_the_models_code_says(family):
     model = tiny(family).train()
     before, state = values(model), torch.get_rng_state()
     if family not in FINAL:
-        with pytest.raises(InputError, match=r"'final': no norm stands behind the last layer .* norms: \w+\."):
+        with pytest.raises(InputError, match=r"'final': no norm follows the last layer .* norms: \w+\."):
             inject_norms(model, "layernorm_simple", sites="final")
         assert not any(isinstance(module, Norm) for module in model.modules())
         return

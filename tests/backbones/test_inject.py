@@ -65,7 +65,7 @@ def test_layernorm_in_place_of_layernorm_changes_no_output(family):
         torch.testing.assert_close(new, old, rtol=1e-5, atol=1e-6)
     has_bias = family != "modernbert"
     assert {r.copied for r in records} == {("weight", "bias") if has_bias else ("weight",)}
-    assert {r.note for r in records} == {"" if has_bias else "starts with its own bias"}
+    assert {r.note for r in records} == {"" if has_bias else "has a new bias"}
     assert {r.dropped for r in records} == {()}
 
 
@@ -83,7 +83,7 @@ def test_rmsnorm_in_place_of_rmsnorm_changes_no_output(family):
 def test_layernorm_in_place_of_rmsnorm_is_allowed_and_noted(family):
     model = tiny(family)
     record = inject_norms(model, "layernorm", sites="final")[0]
-    assert record.note == "an RMSNorm stood here, which does not subtract the mean; starts with its own bias"
+    assert record.note == "replaces an RMSNorm, which does not subtract the mean; has a new bias"
     x = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(model.get_submodule(record.path)(x), F.layer_norm(x, (32,), eps=record.eps))
 
@@ -132,7 +132,7 @@ def test_a_spec_says_everything():
     spec = NormSpec("layernorm_simple", sites=("ln_1$",))
     assert [r.path for r in inject_norms(model, spec)] == ["h.0.ln_1", "h.1.ln_1"]
     assert NormSpec(**model.config.norm) == spec
-    with pytest.raises(TypeError, match="holds sites and options already"):
+    with pytest.raises(TypeError, match="has sites and options"):
         inject_norms(model, spec, sites="final")
 
 
@@ -171,7 +171,7 @@ def test_a_norm_without_parameters_takes_dtype_from_its_surroundings():
     inject_norms(model, "layernorm_simple")
     (record,) = inject_norms(model, "layernorm")
     assert model[1].weight.dtype == torch.bfloat16 and model[1].weight.requires_grad
-    assert (record.copied, record.dropped, record.note) == ((), (), "starts with its own weight and bias")
+    assert (record.copied, record.dropped, record.note) == ((), (), "has a new weight and bias")
 
 
 def test_what_the_new_norm_has_no_place_for_is_recorded():

@@ -53,7 +53,7 @@ def test_weights_start_at_the_scale_that_keeps_the_variance():
 
 
 def test_it_has_no_final_norm():
-    with pytest.raises(InputError, match="'final': no norm stands behind the last layer of MLP"):
+    with pytest.raises(InputError, match="'final': no norm follows the last layer of MLP"):
         inject_norms(_mlp().model, "layernorm_simple", sites="final")
 
 
@@ -68,9 +68,9 @@ def test_it_comes_back_from_a_folder(norm, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"hidden_size": 0}, "hidden_size is 0; allowed: whole numbers from 1"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers must be 1 or more"),
-        ({"hidden_dropout_prob": 1.0}, "hidden_dropout_prob must be from 0 to below 1, got 1.0"),
+        ({"hidden_size": 0}, "hidden_size is 0; must be >= 1"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers must be >= 1"),
+        ({"hidden_dropout_prob": 1.0}, "hidden_dropout_prob must be >= 0 and < 1, got 1.0"),
         ({"hiden_size": 8}, "did you mean 'hidden_size'"),
     ],
 )

@@ -196,7 +196,7 @@ def test_a_norm_outside_the_registry_is_refused(tmp_path):
 
     model = tiny("bert")
     model.embeddings.LayerNorm = Homemade(32)
-    with pytest.raises(InputError, match="Homemade is no registered norm"):
+    with pytest.raises(InputError, match="Homemade is not a registered norm"):
         save_model(model, tmp_path / "saved")
     assert list(tmp_path.iterdir()) == []
 
@@ -230,16 +230,16 @@ def _change_config(folder, change):
             "it has another shape of pooler.dense.bias",
         ),
         (lambda f: (f / "norm_model.safetensors").write_bytes(b"short"), "cannot be read"),
-        (lambda f: (f / "norm_model.safetensors").unlink(), "holds no weights"),
-        (lambda f: (f / "config.json").unlink(), "holds no model: there is no config.json"),
-        (lambda f: (f / "config.json").write_text("{"), "is no JSON"),
-        (lambda f: (f / "config.json").write_text("[]"), "holds no JSON object"),
+        (lambda f: (f / "norm_model.safetensors").unlink(), "has no norm_model.safetensors; copy or save"),
+        (lambda f: (f / "config.json").unlink(), "has no config.json; use the folder"),
+        (lambda f: (f / "config.json").write_text("{"), "is not JSON"),
+        (lambda f: (f / "config.json").write_text("[]"), "is not a JSON object"),
         (lambda f: _change_config(f, lambda c: c.update(architectures=["Bort"])), "names 'Bort' under architectures"),
         (lambda f: _change_config(f, lambda c: c.pop("architectures")), "names 'nothing' under architectures"),
         (lambda f: _change_config(f, lambda c: c.update(base_model_type="bort")), "model_type 'bort' is unknown"),
         (
             lambda f: _change_config(f, lambda c: c.update(hidden_size="x")),
-            "config.json: hidden_size is 'x'; allowed",
+            "config.json: hidden_size is 'x'; must be a whole number",
         ),
         (lambda f: _change_config(f, lambda c: c["norm_sites"][0].update(name="mynorm")), "unknown norm 'mynorm'"),
         (lambda f: _change_config(f, lambda c: c["norm_sites"][0].update(path="a.b")), "norm_sites, {'eps'"),
@@ -254,7 +254,7 @@ def test_a_damaged_folder_is_refused(saved, damage, message):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match="there is no config.json in it"):
+    with pytest.raises(InputError, match="has no config.json; use the folder of a saved model"):
         load_model(tmp_path / "nowhere")
 
 

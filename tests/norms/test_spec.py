@@ -73,9 +73,9 @@ def test_sites_that_cannot_be_meant_are_refused(sites: Any, answer: str) -> None
     [
         ({"name": "adanrom"}, "did you mean 'adanorm'"),
         ({"name": "adanorm", "options": {"scael": 1}}, "did you mean 'scale'"),
-        ({"name": "adanorm", "options": {"k": "much"}}, "option k takes a value of type float"),
+        ({"name": "adanorm", "options": {"k": "much"}}, "option k is 'much'; must be of type float"),
         ({"name": "adanorm", "options": {"k": "nan"}}, "k must be finite"),
-        ({"name": "adanorm", "options": "k"}, "options are names and values"),
+        ({"name": "adanorm", "options": "k"}, "options must be names and values"),
     ],
 )
 def test_norm_and_options_are_checked(arguments: dict[str, Any], answer: str) -> None:
