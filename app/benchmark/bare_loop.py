@@ -28,12 +28,11 @@ class BareLoop(Callback):
     (shares of a last block's time by fit), and `first_step_s` (from the command to the first update).
 
     Args:
-        updates: of a block, or as many as an epoch has room for; of the default, one measures the norms, as every
-            fifty do.
-        blocks: pairs of blocks that are timed.
-        warmup: updates before the first.
-        launched_at: when the command was given, as time.time() says it.
-        bare: without it fit alone is timed, and a pair holds nan; for several processes, which must not train apart.
+        updates: updates per block, limited by the length of an epoch; one in fifty measures the norms.
+        blocks: timed pairs of blocks.
+        warmup: updates before the first block.
+        launched_at: time.time() when the command was started.
+        bare: False times fit only, and pairs hold nan; for several processes, which must not train apart.
     """
 
     def __init__(
@@ -51,14 +50,14 @@ class BareLoop(Callback):
         self._profiler: PhaseProfiler | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fit blocks into an epoch."""
+        """Limit blocks to the length of an epoch."""
         most = int(trainer.num_training_batches) // trainer.accumulate_grad_batches
         if most < 2:
-            raise InputError("an epoch has a single update, and no block has room in it; give smaller batches")
+            raise InputError("an epoch has a single update, too few for a block; use smaller batches or more data")
         self.updates = min(self.updates, max(1, most - 2))  # one begins before a block, and one follows it
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """After a block, the bare loop's turn: here, and not at the block's end, nobody is watching the norms."""
+        """Run the bare loop after a block; here, unlike at the block's end, no hook measures the norms."""
         if self._first_step_s is None:
             self._first_step_s = time.time() - self.launched_at
         if self._by_fit is None:
@@ -71,7 +70,7 @@ class BareLoop(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Begin a block between two updates, and end it after as many as it has."""
+        """Begin a block between two updates, and end it after its number of updates."""
         if trainer.global_step < self.warmup:
             return
         if self._began is None:
@@ -88,7 +87,7 @@ class BareLoop(Callback):
         self._by_fit = _now(pl_module) - self._began
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A block with a validation in it would be no block of updates: it begins anew."""
+        """Restart the block, which would otherwise include a validation."""
         self._began = None
 
     def _begin(self, trainer: Trainer) -> None:
@@ -113,12 +112,12 @@ class BareLoop(Callback):
 
 
 def bare_loop(trainer: Trainer, task: Any, batches: list[Any]) -> float:
-    """Train on the batches as one would by hand, and give back the seconds that it took.
+    """Train on the batches in a plain loop, and return the seconds.
 
     Args:
-        trainer: whose optimizer, schedule, clipping, accumulation and precision are used, and nothing else.
+        trainer: only its optimizer, schedule, clipping, accumulation and precision are used.
         task: the model with its loss.
-        batches: on its device.
+        batches: batches on its device.
     """
     optimizer, schedule = trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,7 +1,6 @@
-"""What is timed beside the registered norms: torch's own layer norm, plain formulas, the authors' code, a copy.
+"""What the norms are timed against: torch's layer norm, plain formulas, the authors' code, a copy.
 
-All are modules over the last dimension that need no input of their own; what holds for a norm's options holds here with
-their defaults.
+All are modules over the last dimension; options have their defaults.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ _K, _EPS = 0.1, 1e-5
 
 
 class Plain(nn.Module):
-    """A formula as one writes it down, left to autograd."""
+    """A formula as it is written on paper, with gradients by autograd."""
 
     def __init__(self, formula: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.formula = formula
 
     def forward(self, x: Tensor) -> Tensor:
-        """The formula of x, (..., H)."""
+        """Apply the formula to x, (..., H)."""
         return self.formula(x)
 
 
 def baselines(size: int, device: str) -> dict[str, nn.Module]:
-    """All that are compared, the reference first, by name.
+    """Return all modules to compare, by name, with the reference first.
 
     Args:
         size: H, the last dimension.
-        device: that they lie on; some need a GPU and are left out elsewhere.
+        device: cpu or cuda; some modules exist on a GPU only.
     """
     found: dict[str, nn.Module] = {REFERENCE: nn.LayerNorm(size, eps=_EPS)}
     found |= {name: build_norm(name, size) for name in norm_names()}
@@ -51,22 +50,22 @@ def _standardized(x: Tensor) -> Tensor:
 
 
 def plain_adanorm(x: Tensor) -> Tensor:
-    """(1 - k y) y, the factor constant in backward. Xu et al. 2019, section 4."""
+    """Compute (1 - k y) y, the factor constant in backward. Xu et al. 2019, section 4."""
     y = _standardized(x)
     return (1 - _K * y).detach() * y
 
 
 def plain_detachnorm(x: Tensor) -> Tensor:
-    """Y, mu and sigma constant in backward. Xu et al. 2019, section 3."""
+    """Compute y, with mu and sigma constant in backward. Xu et al. 2019, section 3."""
     mu = x.mean(-1, keepdim=True)
     sigma = ((x - mu).square().mean(-1, keepdim=True) + _EPS).sqrt()
     return (x - mu.detach()) / sigma.detach()
 
 
 def authors_adanorm(x: Tensor) -> Tensor:
-    """AdaNorm as the authors' public code has it: sample deviation, eps outside the root, factor detached.
+    """Compute AdaNorm as the authors' code: sample deviation, eps outside the root, factor detached.
 
-    lancopku/AdaNorm, commit 546faea, in our words.
+    The code is lancopku/AdaNorm, commit 546faea, rewritten.
     """
     centred = x - x.mean(-1, keepdim=True)
     y = centred / (x.std(-1, keepdim=True) + _EPS)
@@ -74,7 +73,7 @@ def authors_adanorm(x: Tensor) -> Tensor:
 
 
 def authors_detachnorm(x: Tensor) -> Tensor:
-    """DetachNorm in the same manner: sample deviation, eps outside the root, both statistics detached."""
+    """Compute DetachNorm likewise: sample deviation, eps outside the root, both statistics detached."""
     mu, sigma = x.mean(-1, keepdim=True).detach(), x.std(-1, keepdim=True).detach()
     return (x - mu) / (sigma + _EPS)
 
@@ -100,7 +99,7 @@ class _Copy(torch.autograd.Function):
 
 
 def _of_a_gpu(size: int) -> dict[str, nn.Module]:
-    """Kernels of other projects, where they are installed; not run by us, who have no GPU."""
+    """Return kernels of other projects, if they are installed; untested."""
     found: dict[str, nn.Module] = {}
     if importlib.util.find_spec("liger_kernel") is not None:
         from liger_kernel.transformers.layer_norm import LigerLayerNorm

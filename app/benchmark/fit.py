@@ -1,4 +1,4 @@
-"""Runs `train.py fit` as a person would, with a callback that times it, and reads what it wrote."""
+"""Runs `train.py fit` as a user would, with a callback that times it, and reads what it wrote."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _QUIET = ("--test_after_fit=false", "--trainer.limit_val_batches=1", "--checkpoi
 
 @dataclass(frozen=True)
 class FitFigures:
-    """What a timed run says.
+    """The measurements of a timed run.
 
     Args:
-        updates: of a block.
-        updates_s: updates a second by fit.
-        tokens_s: tokens (of images: examples) a second by fit.
-        ratio: updates a second by fit over those of the bare loop, block by block; nan without one.
+        updates: updates per block.
+        updates_s: updates per second by fit.
+        tokens_s: tokens (of images: examples) per second by fit.
+        ratio: updates per second by fit over those of the bare loop, block by block; nan without a bare loop.
         phases: shares of fit's time.
-        first_step_s: from the command to the first update.
-        peak_gib: of resident memory, of the process that wrote it.
+        first_step_s: seconds from the command to the first update.
+        peak_gib: peak resident memory of the process that wrote the result.
     """
 
     updates: int
@@ -55,18 +55,18 @@ class FitFigures:
 def time_fit(
     config: str, arguments: Sequence[str], blocks: int, updates: int, bare: bool = True, threads: int | None = None
 ) -> FitFigures:
-    """Time a config's fit, beside the bare loop.
+    """Time a config's fit and the bare loop.
 
     Args:
-        config: its path.
-        arguments: of train.py beside it.
-        blocks: that are timed.
-        updates: of a block.
-        bare: whether the bare loop has its turns.
-        threads: of each process; torch's own choice by default, all cores.
+        config: path of the config.
+        arguments: further arguments of train.py.
+        blocks: timed blocks.
+        updates: updates per block.
+        bare: also time the bare loop.
+        threads: threads of each process; torch's default is all cores.
 
     Raises:
-        InputError: if the run fails, with its last words; also if it ends before all blocks.
+        InputError: if the run fails, with its last line, or ends before all blocks.
     """
     values = {"updates": updates, "blocks": blocks, "launched_at": time.time(), "bare": str(bare).lower()}
     long = "--trainer.max_epochs=1000"  # the callback ends the run
@@ -74,14 +74,12 @@ def time_fit(
         run_fit(config, [*arguments, long], "app.benchmark.bare_loop.BareLoop", values, Path(root), threads)
         found, cost = read(Path(root), bare_loop.FILE_NAME), read(Path(root), "result.json")
     if found is None or cost is None:
-        raise InputError(
-            f"{config}: the run ended before {blocks + 1} blocks of updates; what ends it is to be left out"
-        )
+        raise InputError(f"{config}: the run ended before {blocks + 1} blocks of updates; omit the flags that end it")
     return figures(found, cost["cost"])
 
 
 def figures(found: dict[str, Any], cost: dict[str, Any]) -> FitFigures:
-    """From the content of bare_loop.json and the cost of result.json."""
+    """Compute the measurements from bare_loop.json and the cost of result.json."""
     ratios = [bare / fit for fit, bare in found["pairs"]]
     return FitFigures(
         updates=found["updates"],
@@ -102,10 +100,10 @@ def run_fit(
     root: Path,
     threads: int | None = None,
 ) -> None:
-    """Run fit with a callback of this room, whose arguments are `values`, into a run root.
+    """Run fit with a callback of the benchmark, whose arguments are `values`, into a run root.
 
     Raises:
-        InputError: if it fails, with its last words.
+        InputError: if it fails, with its last line.
     """
     command = [sys.executable, str(TRAIN), "fit", "--config", config, f"--run_root={root}", *_QUIET, *arguments]
     command += [f"--trainer.callbacks+={callback}"]
@@ -120,7 +118,7 @@ def run_fit(
 
 
 def read(root: Path, name: str) -> dict[str, Any] | None:
-    """The one file of a name that a run has left under a run root, if there is one."""
+    """Read the one file of this name under a run root; None if there is none."""
     paths = list(root.rglob(name))
     if not paths:
         return None

@@ -31,31 +31,31 @@ class TrainerEpoch(Callback):
         self._began = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The clock of fit starts."""
+        """Start the clock of fit."""
         self._began = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """At the end of the epoch, before its validation, the other's turn."""
+        """Run Hugging Face's Trainer at the end of the epoch, before its validation."""
         if not trainer.is_last_batch:
             return
         by_fit = time.perf_counter() - self._began
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, DropoutMasks):
-                callback.give_back()  # the other draws as it does anywhere
+                callback.give_back()  # Trainer uses torch's kernel
         by_trainer = train_an_epoch(pl_module, trainer.datamodule.splits["train"], batch)  # type: ignore[attr-defined]
         text = json.dumps({"fit": by_fit, "trainer": by_trainer}) + "\n"
         (Path(trainer.default_root_dir) / FILE_NAME).write_text(text, encoding="utf-8")
 
 
 def train_an_epoch(task: LightningModule, split: Any, batch: Any) -> float:
-    """Seconds that Hugging Face's Trainer takes for an epoch with its defaults.
+    """Train an epoch by Hugging Face's Trainer with its defaults, and return the seconds.
 
     Args:
         task: the model, a Classification.
         split: its training examples, `ids` and `labels`.
-        batch: any batch of them, the pattern of others.
+        batch: any batch of them, a template for others.
     """
     from transformers import Trainer as HuggingFaceTrainer
     from transformers import TrainingArguments
@@ -83,7 +83,7 @@ def train_an_epoch(task: LightningModule, split: Any, batch: Any) -> float:
 
 
 class _WithLoss(nn.Module):
-    """The task as Trainer wants a model: tensors by name in, loss and logits out."""
+    """The task in the form that Trainer expects: tensors by name in, loss and logits out."""
 
     def __init__(self, task: LightningModule, batch: Any) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Translation beside JoeyNMT: the same pairs as the same token ids, the same sizes, updates of as many tokens.
+"""Translation against JoeyNMT: the same pairs as the same token ids, the same sizes, updates of as many tokens.
 
-JoeyNMT wants older libraries than we do, so it runs in an environment of its own, on files that fit has written for it:
-every token is a word there, t and its id.
+JoeyNMT needs older libraries, so it runs in an environment of its own, on files that fit writes for it, in which every
+token is a word, t and its id.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from app.errors import InputError
 CONFIG = "configs/translation/multi30k_en_de.yaml"
 INSTALL = 'pip install joeynmt==2.3.0 "numpy<2" "protobuf<3.21" "setuptools<80" yapf importlib_metadata'
 FILE_NAME = "joeynmt.json"
-_DEV_PAIRS = 50  # JoeyNMT wants some, and is never asked to validate
+_DEV_PAIRS = 50  # JoeyNMT needs some, and never validates here
 _LOGGED = 10  # updates between two lines of its log, the first of which are the warm-up of both
 _RATE = re.compile(r"Tokens per Sec:\s*([\d.]+)")
 
 
 class TargetTokens(Callback):
-    """Times updates of fit, in target tokens a second, after writing what JoeyNMT needs to train on the same.
+    """Times updates of fit, in target tokens per second, after writing JoeyNMT's files.
 
     Args:
         folder: for JoeyNMT's data and config.yaml.
-        updates: that are timed.
+        updates: timed updates.
         warmup: updates before them.
     """
 
@@ -47,7 +47,7 @@ class TargetTokens(Callback):
         self._tokens, self._began = 0, 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the files."""
+        """Write JoeyNMT's files."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         for part, name, most in (("train", "train", None), ("val", "dev", _DEV_PAIRS)):
             split = data.splits[part]
@@ -64,7 +64,7 @@ class TargetTokens(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count tokens; the warm-up's do not count."""
+        """Count tokens after the warm-up."""
         if trainer.global_step == self.warmup:
             self._began = time.perf_counter()
         elif trainer.global_step > self.warmup:
@@ -76,14 +76,14 @@ class TargetTokens(Callback):
 
 
 def joeynmt_settings(folder: Path, config: Any, batch_tokens: int, smoothing: float, updates: int) -> dict[str, Any]:
-    """JoeyNMT's config.yaml for a model of an mBART's sizes.
+    """Return JoeyNMT's config.yaml for a model with the sizes of an mBART.
 
     Args:
-        folder: of its data.
-        config: of the Hugging Face model.
-        batch_tokens: of the longer side, padding included.
-        smoothing: of labels.
-        updates: after which it ends.
+        folder: folder of its data.
+        config: config of the Hugging Face model.
+        batch_tokens: tokens of the longer side, padding included.
+        smoothing: label smoothing.
+        updates: updates until it ends.
     """
     side = {"max_length": config.max_position_embeddings, "level": "word", "voc_file": str(folder / "vocabulary.txt")}
 
@@ -141,16 +141,16 @@ def against_joeynmt(python: str, arguments: Sequence[str], updates: int, repeats
     Args:
         python: interpreter of an environment that has JoeyNMT.
         arguments: of train.py, such as --data.source FOLDER.
-        updates: that are timed each time.
+        updates: timed updates of each run.
         repeats: pairs of runs.
 
     Raises:
-        InputError: for an interpreter without JoeyNMT, and what fit does not accept.
+        InputError: for an interpreter without JoeyNMT, or what fit refuses.
     """
     try:
         found = subprocess.run([python, "-c", "import joeynmt"], capture_output=True, text=True).returncode
     except OSError as error:
-        raise InputError(f"--python {python}: {error.strerror}; give the interpreter of an environment") from error
+        raise InputError(f"--python {python}: {error.strerror}; pass the interpreter of an environment") from error
     if found:
         raise InputError(f"--python {python} has no JoeyNMT; in an environment of its own: {INSTALL}")
     if os.sep in python:
@@ -164,7 +164,7 @@ def against_joeynmt(python: str, arguments: Sequence[str], updates: int, repeats
             run_fit(CONFIG, flags, "app.benchmark.joeynmt.TargetTokens", values, folder / "runs")
             timed = read(folder / "runs", FILE_NAME)
             if timed is None:
-                raise InputError("the run ended before all updates; what ends it is to be left out")
+                raise InputError("the run ended before all updates; omit the flags that end it")
             ours.append(timed["tokens_s"])
             theirs.append(_rate(python, folder, updates))
     ratio = spread([our / their for our, their in zip(ours, theirs, strict=True)])
@@ -174,7 +174,7 @@ def against_joeynmt(python: str, arguments: Sequence[str], updates: int, repeats
 
 def _rate(python: str, folder: Path, updates: int) -> float:
     command = [python, "-m", "joeynmt", "train", str(folder / "config.yaml"), "--skip-test"]
-    print("JoeyNMT on the same", file=sys.stderr, flush=True)
+    print("running JoeyNMT on the same data", file=sys.stderr, flush=True)
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     rates = [float(rate) for rate in _RATE.findall(done.stdout + done.stderr)]
     if done.returncode or len(rates) != 1 + updates // _LOGGED:

@@ -1,7 +1,7 @@
-"""How fast each norm is, forward and backward, as a ratio to torch's layer norm in the same round.
+"""How fast each norm is, forward and backward, relative to torch's layer norm in the same round.
 
-A round gives every contender one turn, the order moved on by one from round to round, and each turn is divided by the
-reference's of that round: a machine that slows down slows both. The figure is the median of the rounds' ratios.
+Every module has a turn in each round, in an order that rotates, and each turn is divided by the reference's turn of the
+same round: a machine that slows down slows both. The result is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from app.benchmark.baselines import REFERENCE, baselines
 from app.benchmark.tables import Row, Spread, spread
 
 SHAPES = ((32, 64, 128), (32, 128, 512), (16, 256, 768), (8, 512, 1024))
-_TURN_S = 2e-3  # shorter turns would time the clock
+_TURN_S = 2e-3  # with shorter turns, the clock itself would be measured
 _COMPILED = " (compiled)"
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
 
 
 def compare(turns: Mapping[str, Callable[[], object]], reference: str, rounds: int) -> dict[str, Spread]:
-    """Time callables in turns, and give each one's ratio to the reference.
+    """Time callables in turns, and return each one's ratio to the reference.
 
     Args:
-        turns: by name.
+        turns: callables by name.
         reference: one of the names.
-        rounds: that are timed, after one that is not.
+        rounds: timed rounds, after one that is not timed.
     """
     names = list(turns)
     repeats = _repeats(turns[reference])
@@ -59,9 +59,9 @@ def _repeats(turn: Callable[[], object]) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what is freed: whether it gives pages back and fetches them again is up to chance.
+    """Make glibc keep freed memory, because whether it returns pages and fetches them again is up to chance.
 
-    By that chance the same contender takes up to three times as long. Elsewhere this does nothing.
+    By that chance the same module takes up to three times as long. With another libc this does nothing.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -70,11 +70,11 @@ def keep_freed_memory() -> None:
 
 
 def forward_backward(module: nn.Module, call: Callable[[Tensor], Tensor], x: Tensor, g: Tensor) -> Callable[[], object]:
-    """Forward and backward of x, gradients of the parameters included.
+    """Return a callable that runs forward and backward, with gradients of x and the parameters.
 
     Args:
-        module: whose parameters are meant.
-        call: it, or what it was compiled into.
+        module: the module with the parameters.
+        call: the module itself, or compiled.
         x: the input, a leaf with a gradient.
         g: the gradient at the output.
     """
@@ -90,7 +90,7 @@ def forward_backward(module: nn.Module, call: Callable[[Tensor], Tensor], x: Ten
 
 
 def saved_bytes(module: nn.Module, x: Tensor) -> int:
-    """What forward keeps for backward: bytes of all storages, each counted once, parameters left out."""
+    """Count the bytes that forward keeps for backward: each storage once, without parameters."""
     own = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
     sizes: dict[int, int] = {}
 
@@ -100,7 +100,7 @@ def saved_bytes(module: nn.Module, x: Tensor) -> int:
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    kept = []  # so that no storage is freed and its address given to another
+    kept = []  # or a storage could be freed and its address reused
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or note(tensor), lambda t: t):
         output = module(x)
     assert output.shape == x.shape

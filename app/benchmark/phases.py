@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, by Lightning's own marks around what it calls."""
+"""Where the time of a training step goes, by the profiler calls that Lightning makes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _OF_ACTION = (
 
 
 class PhaseProfiler(Profiler):
-    """Adds up the time that each action takes less the actions within it, by phase.
+    """Adds up, by phase, the time of each action minus that of the actions within it.
 
-    `loop` is what is left: the work of Lightning's loops themselves. What hooks of modules do within forward and
-    backward counts as these.
+    `loop` is the rest: Lightning's loops themselves. Hooks of modules count as part of forward and backward.
     """
 
     def __init__(self) -> None:
@@ -30,31 +29,31 @@ class PhaseProfiler(Profiler):
         self._since = time.perf_counter()
 
     def start(self, action_name: str) -> None:
-        """An action begins, within the one that is open."""
+        """Begin an action within the one that is open."""
         self._turn()
         self._open.append(action_name)
 
     def stop(self, action_name: str) -> None:
-        """It ends. One that was begun before this profiler was there is left out."""
+        """End it; an action that began before this profiler existed is skipped."""
         self._turn()
         if self._open and self._open[-1] == action_name:
             self._open.pop()
 
     def shares(self) -> dict[str, float]:
-        """The share of each phase in the time since this profiler was made; they add up to 1."""
+        """Return the share of each phase in the time since this profiler was made; they add up to 1."""
         self._turn()
         total = sum(self.seconds.values())
         return {phase: seconds / total for phase, seconds in self.seconds.items()}
 
     def _turn(self) -> None:
-        """Give the time since the last turn to the phase of the innermost open action."""
+        """Add the time since the last turn to the phase of the innermost open action."""
         now = time.perf_counter()
         self.seconds[phase_of(self._open[-1]) if self._open else "loop"] += now - self._since
         self._since = now
 
 
 def phase_of(action: str) -> str:
-    """The phase that an action of Lightning's belongs to."""
+    """Return the phase that an action of Lightning belongs to."""
     if action.startswith("[Callback]"):
         return "callbacks"
     return next((phase for pattern, phase in _OF_ACTION if pattern.search(action)), "loop")

@@ -1,8 +1,7 @@
-"""How fast a trained run answers: words a second of `predict`, its start and end taken off."""
+"""How fast a trained run predicts: words per second, without start and end."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -13,8 +12,9 @@ from pathlib import Path
 from app.benchmark.fit import TRAIN
 from app.benchmark.tables import Row, spread
 from app.errors import InputError
+from app.runs.result import read_result
 
-_FEW = 3  # lines, whose prediction takes as long as start and end do
+_FEW = 3  # lines, whose prediction takes as long as start and end
 
 
 def time_predict(run: Path, source: Path, arguments: Sequence[str], repeats: int) -> Iterator[Row]:
@@ -22,31 +22,38 @@ def time_predict(run: Path, source: Path, arguments: Sequence[str], repeats: int
 
     Args:
         run: folder of a finished run.
-        source: a text, one record a line; empty lines are left out.
-        arguments: of train.py predict beside it.
-        repeats: pairs of calls, of the whole file and of its first lines.
+        source: a text file with one record per line; empty lines are skipped.
+        arguments: further arguments of train.py predict.
+        repeats: pairs of calls, on the whole file and on its first lines.
 
     Raises:
-        InputError: for a folder that is no run's, a text that is too short, and what predict refuses.
+        InputError: for a folder that is not of a finished run, a text that is too short, or what predict refuses.
     """
-    if not (run / "result.json").is_file():
-        raise InputError(f"{run} is no folder of a finished run: it has no result.json; give one that a fit has left")
+    result = read_result(run)
+    if result is None:
+        raise InputError(f"{run} is not the folder of a finished run: it has no result.json; use one that fit has left")
     try:
         lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--input {source}: cannot be read as text; give a file of one record a line") from error
+        raise InputError(
+            f"--input {source}: cannot be read as text; use a text file with one record per line"
+        ) from error
     if len(lines) <= 2 * _FEW:
-        raise InputError(f"--input {source} has {len(lines)} lines; give more than {2 * _FEW}")
-    signature = json.loads((run / "result.json").read_text(encoding="utf-8"))["signature"]
+        raise InputError(f"--input {source} has {len(lines)} lines; must have more than {2 * _FEW}")
     words = sum(len(line.split()) for line in lines[_FEW:])
     rates, around = [], []
     for _ in range(repeats):
         whole, few = (_seconds(run, part, arguments) for part in (lines, lines[:_FEW]))
         if whole <= few:
-            raise InputError(f"--input {source} is answered within the start of predict; give a longer text")
+            raise InputError(f"--input {source} takes no longer than the start of predict; use a longer text")
         rates.append(words / (whole - few))
         around.append(few)
-    cells = {"run": signature, "words/s": spread(rates), "words": words, "start and end s": spread(around).median}
+    cells = {
+        "run": result["signature"],
+        "words/s": spread(rates),
+        "words": words,
+        "start and end s": spread(around).median,
+    }
     yield Row("predict", cells | {"runs": repeats})
 
 

@@ -1,4 +1,4 @@
-"""Attachment scores of dependency trees, as counts."""
+"""Counts for the attachment scores of dependency trees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Attachments(NamedTuple):
-    """What is right in a batch of trees; padding is right nowhere.
+    """What a parser got right in a batch of trees; False at padding.
 
     Attributes:
         heads: (B, W) bool, words with the right head.
@@ -27,14 +27,14 @@ class Attachments(NamedTuple):
 def attachments(
     heads: Tensor, relations: Tensor, right_heads: Tensor, right_relations: Tensor, is_word: Tensor
 ) -> Attachments:
-    """Compare trees, word by word; all arguments are (B, W)."""
+    """Compare trees word by word; all arguments are (B, W)."""
     same = (heads == right_heads) & is_word
     labelled = same & (relations == right_relations)
     return Attachments(same, labelled, (same | ~is_word).all(1), (labelled | ~is_word).all(1))
 
 
 def heads_of_next(lengths: Tensor, width: int) -> Tensor:
-    """The baseline: each word is attached to the next one, the last to the root; (B, W) heads.
+    """Return the heads of a baseline, (B, W): each word is attached to the next one, the last to the root.
 
     Args:
         lengths: (B,) words of each sentence.

@@ -10,9 +10,9 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 
 class Ratio(Metric):
-    """sum of numerators / sum of denominators, over batches and processes.
+    """The sum of numerators over the sum of denominators, of all batches and processes.
 
-    The sums are float64 and int64, so that no batch size and no number of processes shows in the score.
+    The sums are float64 and int64, so the score does not depend on the batch size or the number of processes.
     """
 
     full_state_update = False
@@ -30,15 +30,15 @@ class Ratio(Metric):
         self.denominator += denominator
 
     def total(self) -> tuple[float, int]:
-        """Both sums over all processes; to be called on all of them."""
+        """Return both sums over all processes; call it on all of them."""
         with self.sync_context(dist_sync_fn=gather_all_tensors, should_sync=jit_distributed_available()):
             return float(self.numerator), int(self.denominator)
 
     def restore(self, numerator: float, denominator: int) -> None:
-        """Go on from sums that were taken before."""
+        """Resume from earlier sums."""
         self.reset()
         self.update(torch.tensor(numerator, dtype=torch.float64), denominator)
 
     def compute(self) -> Tensor:
-        """The quotient, () float64; nan when nothing was counted."""
+        """Return the quotient, () float64; nan if nothing was counted."""
         return self.numerator / self.denominator

@@ -1,4 +1,4 @@
-"""BLEU and chrF of a whole set of translations, by sacrebleu itself, over all processes."""
+"""BLEU and chrF of a whole set of translations over all processes, by sacrebleu."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sacrebleu.metrics import BLEU, CHRF
 
 @dataclass(frozen=True, order=True)
 class Translated:
-    """One example: its position in the set and its three texts."""
+    """A translated example: its position in the set and its three texts."""
 
     position: int
     source: str
@@ -23,8 +23,7 @@ class Translated:
 class TranslationScores:
     """Collects translations and scores them together: neither BLEU nor chrF is a mean over sentences.
 
-    Texts are plain, as a person writes them; sacrebleu tokenises them its own way (13a, or by a code of the language).
-    Scores are from 0 to 100.
+    Texts are plain; sacrebleu tokenizes them (13a, or by the language). Scores are from 0 to 100.
     """
 
     def __init__(self) -> None:
@@ -35,7 +34,7 @@ class TranslationScores:
         self._own.extend(examples)
 
     def collect(self) -> list[Translated]:
-        """The examples of all processes in the order of the set, and none kept; to be called on all of them."""
+        """Return the examples of all processes in the order of the set, and forget them; call it on all processes."""
         own, self._own = self._own, []
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             shares: list[list[Translated]] = [[] for _ in range(torch.distributed.get_world_size())]
@@ -45,7 +44,7 @@ class TranslationScores:
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) -> tuple[float, str]:
-    """BLEU of sacrebleu, and its signature.
+    """Compute BLEU, and return it with sacrebleu's signature.
 
     Args:
         hypotheses: N plain texts.
@@ -53,23 +52,23 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) ->
         language: code of their language, such as de or pt_BR; sacrebleu has tokenizers of their own for zh, ja and ko.
 
     Raises:
-        RuntimeError: for ja or ko without the package that cuts them into words, saying which.
+        RuntimeError: for ja or ko if the package that segments them is missing; the message names it.
     """
     return _scored(BLEU(trg_lang=_without_region(language)), hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
-    """The same of chrF2; arguments as for `bleu`."""
+    """Compute chrF2, and return it with sacrebleu's signature; arguments as for `bleu`."""
     return _scored(CHRF(), hypotheses, references)
 
 
 def tokenized_bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) -> tuple[float, str]:
-    """BLEU over Moses' tokens, what the paper's time reported; not to be compared with `bleu`.
+    """Compute BLEU over Moses' tokens, as papers of that time did; not comparable with `bleu`.
 
     Returns:
-        The score, and sacrebleu's signature with the tokenizer in front of it.
+        The score, and sacrebleu's signature after the tokenizer.
     """
-    from sacremoses import MosesTokenizer  # here, because only the test needs it
+    from sacremoses import MosesTokenizer  # here, because only the test split is scored by it
 
     language = _without_region(language)
     tokenizer = MosesTokenizer(lang=language)
@@ -82,7 +81,7 @@ def tokenized_bleu(hypotheses: Sequence[str], references: Sequence[str], languag
 
 
 def _without_region(language: str) -> str:
-    """The code that sacrebleu and Moses know: zh of zh_CN."""
+    """Return the code that sacrebleu and Moses know: zh for zh_CN."""
     return re.split("[-_@]", language)[0].lower()
 
 

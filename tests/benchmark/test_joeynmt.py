@@ -52,7 +52,7 @@ def test_both_train_on_the_same_tokens_with_the_same_sizes(interpreter, tiny_pai
 def test_an_interpreter_without_joeynmt_is_told_what_to_install(capsys, tmp_path):
     for python, words in (
         (sys.executable, "has no JoeyNMT; in an environment of its own: pip install joeynmt==2.3.0"),
-        (str(Path(tmp_path) / "none"), "No such file or directory; give the interpreter of an environment"),
+        (str(Path(tmp_path) / "none"), "No such file or directory; pass the interpreter of an environment"),
     ):
         assert main(["joeynmt", "--python", python]) == 2
         assert words in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_scaling_and_processes_change_one_thing_a_line(monkeypatch):
 def test_bad_input_gets_a_line(tiny_texts, capsys):
     tiny = [*CASES["classification"].arguments(tiny_texts), "--repeats", "0", "--configs", QUICK]
     for flags, words in (
-        (["--trainer.limit_train_batches", "1"], "an epoch has a single update, and no block has room in it"),
+        (["--trainer.limit_train_batches", "1"], "an epoch has a single update, too few for a block"),
         (["--norm", "adanrm"], "did you mean"),
     ):
         assert main(["training", *flags, *tiny]) == 2
