@@ -116,23 +116,13 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 def _scores(event: Event | None) -> dict[str, Any] | None:
     if event is None:
         return None
-    parts = {
-        part: {key.removeprefix(f"{part}/"): value for key, value in event.items() if key.startswith(f"{part}/")}
-        for part in ("val", "train_probe")
+    scores = {
+        split: {key.removeprefix(f"{split}/"): value for key, value in event.items() if key.startswith(f"{split}/")}
+        for split in ("val", "train_probe")
     }
-    return {"epoch": event["epoch"], "step": event["step"], **parts}
+    return {"epoch": event["epoch"], "step": event["step"], **scores}
 
 
 def _peak_rss_bytes() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
-
-
-def _scores(event: Event | None) -> dict[str, Any] | None:
-    if event is None:
-        return None
-    parts = {
-        part: {key.removeprefix(f"{part}/"): value for key, value in event.items() if key.startswith(f"{part}/")}
-        for part in ("val", "train_probe")
-    }
-    return {"epoch": event["epoch"], "step": event["step"], **parts}
