@@ -15,8 +15,11 @@ from app.tasks.optimization import OptimizerConfig
 from app.tasks.parsing.biaffine import BiaffineConfig
 from app.tasks.parsing.word_features import FeatureConfig
 
-BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-BACKBONES = {"mlp": ("mlp", {"hidden_size": 16}), "biaffine": ("bert", BERT)}
+BERT = {
+    "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+    "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+}  # fmt: skip
+BACKBONES = {"mlp": ("mlp", {"hidden_size": 16, "hidden_dropout_prob": 0.0}), "biaffine": ("bert", BERT)}
 ENTRIES = {"words": 20, "tags": 8, "characters": 12}
 FEATURES = {"words": 6, "tags": 4, "characters": 5}
 LABELS = ("det", "nsubj", "root")
@@ -66,6 +69,7 @@ def batch(trees=TREES, relations=None):
 @PARSERS
 @pytest.mark.parametrize("norm", ["layernorm", "none"])
 def test_it_learns_its_trees(parser, norm):
+    # no dropout anywhere: its masks would come from the global generator, and so from the tests that ran before
     model = task(parser, norm, biaffine=BiaffineConfig(dropout=0))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(150):
@@ -75,7 +79,7 @@ def test_it_learns_its_trees(parser, norm):
         optimizer.step()
     with torch.no_grad():
         counts = model.eval().evaluate(batch(), "test")
-    assert counts["loss"][0] / 7 < 0.2
+    assert counts["loss"][0] / 7 < 0.01
     assert {name: (int(right), of) for name, (right, of) in counts.items() if name != "loss"} == {
         "uas": (7, 7), "las": (7, 7), "match": (3, 3), "uas_of_next": (5, 7), "uas_without_punct": (5, 5),
         "las_without_punct": (5, 5), "uas_of_next_without_punct": (3, 5),
@@ -116,6 +120,7 @@ def test_biaffine_nats_are_those_of_heads_and_relations():
 
 def test_biaffine_scores_are_the_bilinear_form():
     model = task("biaffine").eval()
+    torch.manual_seed(0)
     torch.nn.init.normal_(model.parser.arc.weight)
     torch.nn.init.normal_(model.parser.relation.weight)
     parser, given = model.parser, batch()
@@ -123,7 +128,7 @@ def test_biaffine_scores_are_the_bilinear_form():
     dependent, head = parser.arc_dependent(words)[0, 1], parser.arc_head(words)[0, 3]
     weight = parser.arc.weight  # (size, size + 1)
     expected = dependent @ weight[:, :-1].T @ head + weight[:, -1] @ head
-    torch.testing.assert_close(parser._arcs(words, given)[0, 0, 3], expected)
+    torch.testing.assert_close(parser._arcs(words, given)[0, 0, 3], expected, rtol=1e-4, atol=1e-4)
     form = parser.relation.weight.view(3, 65, 65)
     one = torch.ones(1)
     dependent, head = (
