@@ -52,16 +52,18 @@ class TrainLoss(NamedTuple):
 class Task(LightningModule):
     """Base of all tasks.
 
+    A task's own `__init__` has its own arguments alone and passes the others, which are these, on as `**kwargs`.
+
     Args:
         backbone: the Hugging Face model, or one of ours.
         optimizer: optimizer and schedule.
         norm: the norm that replaces the model's own; train.py gives it --norm.
         data_spec: what the data dictates; train.py takes it from the datamodule.
         seed: seeds the initial weights; train.py gives it --seed_everything.
-        auto_class: which of transformers' Auto classes builds the backbone.
     """
 
     name: ClassVar[str]  # first part of the run folder
+    auto_class: ClassVar[str] = "AutoModel"  # which of transformers' Auto classes builds the backbone
     batch_types: ClassVar[tuple[type[Batch], ...]]  # kinds of batches that it learns from
     primary: ClassVar[MetricInfo]  # chooses the best checkpoint
     metrics: ClassVar[tuple[MetricInfo, ...]]  # what lines and plots show of an evaluation, the loss first
@@ -70,18 +72,19 @@ class Task(LightningModule):
     output_fields: ClassVar[
         tuple[str, ...]
     ] = ()  # of a prediction's json line, by default; without any, the plain answer
-    smooths_labels: bool = False  # whether the training objective is another loss than the one that is compared
+    label_smoothing: float = 0.0  # share of the target that is spread over all classes in training
 
     def __init__(
         self,
         backbone: BackboneConfig,
         optimizer: OptimizerConfig,
         norm: NormSpec,
-        data_spec: DataSpec | None,
-        seed: int,
-        auto_class: str,
+        data_spec: DataSpec | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"model.label_smoothing is {self.label_smoothing}; must be >= 0 and < 1")
         assert data_spec is not None, "a task needs the spec of its data"
         if data_spec.batch not in (None, *self.batch_types):
             takes = " or ".join(kind.__name__ for kind in self.batch_types)
@@ -104,7 +107,7 @@ class Task(LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # a function of the seed alone: no other code may draw before the weights do
             self.model, self.sites, self.norms_total = build_model(
-                backbone, norm, data_options=data_spec.model_options, auto_class=auto_class
+                backbone, norm, data_options=data_spec.model_options, auto_class=self.auto_class
             )
             self.build_head()
             self._freeze_unread()
@@ -166,7 +169,7 @@ class Task(LightningModule):
         if batch.is_dummy:
             objective, nats, units = objective * 0.0, nats * 0.0, 0  # with a gradient, of zero: DDP waits for it
         self.train_counters["loss"].update(nats, units)  # type: ignore[operator]
-        if self.smooths_labels:
+        if self.label_smoothing:
             self.train_counters["smoothed_loss"].update(objective, units)  # type: ignore[operator]
         return objective * (self.trainer.world_size * self.trainer.accumulate_grad_batches / batch.loss_denominator)
 

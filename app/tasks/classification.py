@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from app.backbones import BackboneConfig
-from app.batches import DataSpec, ImageBatch, TextBatch
+from app.batches import ImageBatch, TextBatch
 from app.errors import InputError
 from app.metrics.info import ACCURACY, LOSS
-from app.norms import NormSpec
 from app.tasks.base import Counts, Task, TrainLoss
 from app.tasks.losses import smoothed_cross_entropy, summed_nats
-from app.tasks.optimization import OptimizerConfig
 from app.tasks.prediction import Prediction
 
 
@@ -22,14 +19,9 @@ class Classification(Task):
     """One class for each example.
 
     Args:
-        backbone: the Hugging Face model, or our convnet.
-        optimizer: optimizer and schedule.
         pooling: mean over real positions, or the first position ([CLS]).
         classifier_dropout: dropout on the pooled vector.
         label_smoothing: share of the target spread over all classes in training; never in evaluation.
-        norm: the norm that replaces the model's own; train.py gives it --norm.
-        data_spec: what the data dictates; train.py takes it from the datamodule.
-        seed: seeds the initial weights; train.py gives it --seed_everything.
     """
 
     name = "classification"
@@ -41,23 +33,17 @@ class Classification(Task):
 
     def __init__(
         self,
-        backbone: BackboneConfig,
-        optimizer: OptimizerConfig,
-        norm: NormSpec,
-        data_spec: DataSpec | None = None,
         pooling: Literal["mean", "first"] = "mean",
         classifier_dropout: float = 0.1,
         label_smoothing: float = 0.0,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        for key, value in (("classifier_dropout", classifier_dropout), ("label_smoothing", label_smoothing)):
-            if not 0 <= value < 1:
-                raise InputError(f"model.{key} is {value}; allowed: numbers from 0 to below 1")
+        if not 0 <= classifier_dropout < 1:
+            raise InputError(f"model.classifier_dropout is {classifier_dropout}; must be >= 0 and < 1")
         self.pooling = pooling
         self.classifier_dropout = classifier_dropout
         self.label_smoothing = label_smoothing
-        self.smooths_labels = label_smoothing > 0
-        super().__init__(backbone, optimizer, norm, data_spec, seed, auto_class="AutoModel")
+        super().__init__(**kwargs)
 
     def build_head(self) -> None:
         """Dropout and the linear layer over the classes."""

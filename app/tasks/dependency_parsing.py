@@ -11,9 +11,7 @@ from app.batches import DataSpec, ParsingBatch
 from app.errors import InputError
 from app.metrics import attachments, heads_of_next
 from app.metrics.info import LAS, LOSS, UAS
-from app.norms import NormSpec
 from app.tasks.base import Counts, Task, TrainLoss
-from app.tasks.optimization import OptimizerConfig
 from app.tasks.parsing.biaffine import BiaffineConfig, BiaffineParser, Parsed
 from app.tasks.parsing.transition_parser import TransitionConfig, TransitionParser, state_size
 from app.tasks.parsing.word_features import FeatureConfig
@@ -30,14 +28,11 @@ class DependencyParsing(Task):
 
     Args:
         backbone: model_type mlp for the parser mlp, an encoder of Hugging Face for biaffine.
-        optimizer: optimizer and schedule.
         parser: mlp (the paper's: arc-standard transitions, static oracle, greedy) or biaffine (maximum spanning tree).
         features: what of a word is read; biaffine adds it to the subwords that its encoder reads.
         transition: sizes of the parser mlp.
         biaffine: sizes of the parser biaffine.
-        norm: the norm that replaces the model's own; train.py gives it --norm.
         data_spec: what the data dictates; train.py takes it from the datamodule.
-        seed: seeds the initial weights; train.py gives it --seed_everything.
 
     Raises:
         InputError: for a parser and a backbone that do not belong together, or features that the data does not have.
@@ -50,14 +45,12 @@ class DependencyParsing(Task):
     def __init__(
         self,
         backbone: BackboneConfig,
-        optimizer: OptimizerConfig,
-        norm: NormSpec,
         data_spec: DataSpec | None = None,
         parser: Literal["mlp", "biaffine"] = "biaffine",
         features: FeatureConfig | None = None,
         transition: TransitionConfig | None = None,
         biaffine: BiaffineConfig | None = None,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
         assert data_spec is not None, "a task needs the spec of its data"
         if (parser == "mlp") != (backbone.model_type == "mlp"):
@@ -82,7 +75,7 @@ class DependencyParsing(Task):
         if parser == "mlp":
             size = state_size(self.transition, self.features, len(data_spec.labels))
             data_spec = dataclasses.replace(data_spec, model_options={"input_size": size})
-        super().__init__(backbone, optimizer, norm, data_spec, seed, auto_class="AutoModel")
+        super().__init__(backbone=backbone, data_spec=data_spec, **kwargs)
 
     def build_head(self) -> None:
         """The scorers."""

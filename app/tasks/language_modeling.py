@@ -7,17 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from app.backbones import BackboneConfig
 from app.backbones.options import refused_by_transformers
-from app.batches import ByteBatch, DataSpec
+from app.batches import ByteBatch
 from app.errors import InputError
 from app.metrics.info import BITS_PER_BYTE, LOSS
-from app.norms import NormSpec
 from app.tasks.base import SPLITS, Counts, Task, TrainLoss
 from app.tasks.generation.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
 from app.tasks.generation.stream_memory import StreamMemory
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
-from app.tasks.optimization import OptimizerConfig
 from app.tasks.prediction import Prediction
 
 
@@ -27,20 +24,18 @@ class LanguageModeling(Task):
     Scores: `loss` (nats per byte), `bpc` (bits per byte, the paper's bits per character), `perplexity` (e to the loss);
     the test also has `bpc_of_gzip` and `bpc_of_bzip2`, what these compressors need for the same bytes.
 
+    The backbone is a causal model: xlnet with `attn_type: uni` and a `mem_len` (the paper's Transformer-XL: relative
+    attention, a memory of the segments before), or gpt2 and its like (independent windows).
+
     Args:
-        backbone: a causal model: xlnet with `attn_type: uni` and a `mem_len` (the paper's Transformer-XL: relative
-            attention, a memory of the segments before), or gpt2 and its like (independent windows).
-        optimizer: optimizer and schedule.
         sampling: how predict continues a prompt.
-        norm: the norm that replaces the model's own; train.py gives it --norm.
-        data_spec: what the data dictates; train.py takes it from the datamodule.
-        seed: seeds the initial weights; train.py gives it --seed_everything.
 
     Raises:
         InputError: for streams of data and a model without memory, or a model that looks ahead.
     """
 
     name = "language_modeling"
+    auto_class = "AutoModelForCausalLM"
     batch_types = (ByteBatch,)
     primary = BITS_PER_BYTE
     metrics = (LOSS, BITS_PER_BYTE)
@@ -48,17 +43,9 @@ class LanguageModeling(Task):
     output_fields = ("prompt", "continuation")
     twin_axes = True
 
-    def __init__(
-        self,
-        backbone: BackboneConfig,
-        optimizer: OptimizerConfig,
-        norm: NormSpec,
-        data_spec: DataSpec | None = None,
-        sampling: SamplingConfig | None = None,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, sampling: SamplingConfig | None = None, **kwargs: Any) -> None:
         self.sampling = sampling or SamplingConfig()
-        super().__init__(backbone, optimizer, norm, data_spec, seed, auto_class="AutoModelForCausalLM")
+        super().__init__(**kwargs)
         self.memories = {part: StreamMemory() for part in ("train", *SPLITS)}
 
     def build_head(self) -> None:

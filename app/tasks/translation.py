@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.backbones import BackboneConfig
-from app.batches import DataSpec, TranslationBatch
+from app.batches import TranslationBatch
 from app.errors import InputError
 from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu
 from app.metrics.info import BLEU, LOSS
-from app.norms import NormSpec
 from app.tasks.base import SPLITS, Counts, Task, TrainLoss
 from app.tasks.generation.beam_search import DecodingConfig, start_token, translate
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
-from app.tasks.optimization import OptimizerConfig
 from app.tasks.prediction import Prediction
 
 
 class Translation(Task):
     """A sentence for a sentence.
 
+    The backbone is a Hugging Face encoder-decoder: mbart (pre-norm), bart and marian (post-norm), t5.
+
     Scores: `loss` (nats per target token, the end mark among them), `perplexity` (e to that), and on the share of the
     examples that is translated `bleu` and `chrf` of plain text; in the test also `bleu_tokenized` (Moses' tokens, as
     the paper's time reported) and `bleu_of_copy` (of the sources themselves, taken for translations).
 
     Args:
-        backbone: a Hugging Face encoder-decoder: mbart (pre-norm), bart and marian (post-norm), t5.
-        optimizer: optimizer and schedule.
         label_smoothing: share of the target spread over the vocabulary in training; never in evaluation.
         decoding: search of test and predict.
         val_decoding: search of validation, there to be quick: greedy by default. With fraction 0 validation translates
             nothing, and the loss, not BLEU, chooses the best checkpoint.
-        norm: the norm that replaces the model's own; train.py gives it --norm.
-        data_spec: what the data dictates; train.py takes it from the datamodule.
-        seed: seeds the initial weights; train.py gives it --seed_everything.
     """
 
     name = "translation"
+    auto_class = "AutoModelForSeq2SeqLM"
     batch_types = (TranslationBatch,)
     primary = BLEU
     metrics = (LOSS, BLEU)
@@ -45,31 +42,23 @@ class Translation(Task):
 
     def __init__(
         self,
-        backbone: BackboneConfig,
-        optimizer: OptimizerConfig,
-        norm: NormSpec,
-        data_spec: DataSpec | None = None,
         label_smoothing: float = 0.1,
         decoding: DecodingConfig | None = None,
         val_decoding: DecodingConfig | None = None,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        if not 0 <= label_smoothing < 1:
-            raise InputError(f"model.label_smoothing is {label_smoothing}; allowed: numbers from 0 to below 1")
         self.label_smoothing = label_smoothing
-        self.smooths_labels = label_smoothing > 0
         self.decoding = decoding or DecodingConfig()
         self.val_decoding = val_decoding or DecodingConfig(beams=1)
         if self.val_decoding.fraction == 0:
             self.primary, self.metrics = LOSS, (LOSS,)
-        if data_spec is not None:
-            _check_language(data_spec.target_language)
-        super().__init__(backbone, optimizer, norm, data_spec, seed, auto_class="AutoModelForSeq2SeqLM")
+        super().__init__(**kwargs)
         self.translations = {part: TranslationScores() for part in SPLITS}
         self.start = start_token(self.model)
 
     def build_head(self) -> None:
         """Nothing: the output layer is the backbone's own, tied to its embeddings unless its options say otherwise."""
+        _check_language(self.data_spec.target_language)
 
     def forward(self, batch: TranslationBatch) -> Tensor:
         """Logits of each target position, given the source and the target before it: (B, T, V)."""

@@ -17,8 +17,9 @@ def task():
     }  # fmt: skip
     data_spec = DataSpec({"vocab_size": 30, "pad_token_id": 0}, ("a", "b"))
     model = Classification(
-        BackboneConfig("bert", options), OptimizerConfig(), NormSpec("adanorm"), data_spec, classifier_dropout=0.0
-    )
+        backbone=BackboneConfig("bert", options), optimizer=OptimizerConfig(), norm=NormSpec("adanorm"),
+        data_spec=data_spec, classifier_dropout=0.0,
+    )  # fmt: skip
     return model.double()
 
 

@@ -21,7 +21,8 @@ OPTIONS = {
 def task(norm="layernorm", seed=0, vocabulary="", **options):
     data_spec = DataSpec({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"), vocabulary=vocabulary)
     backbone = BackboneConfig("bert", OPTIONS)
-    return Classification(backbone, OptimizerConfig(), NormSpec(norm), data_spec, seed=seed, **options)
+    settings = {"backbone": backbone, "optimizer": OptimizerConfig(), "norm": NormSpec(norm), "data_spec": data_spec}
+    return Classification(**settings, seed=seed, **options)
 
 
 def batch(rows, labels, width=None):

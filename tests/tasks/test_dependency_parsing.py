@@ -34,8 +34,8 @@ PARSERS = pytest.mark.parametrize("parser", BACKBONES)
 def task(parser, norm="layernorm", data_spec=DATA_SPEC, features=FEATURES, seed=0, **settings):
     model_type, options = BACKBONES[parser]
     return DependencyParsing(
-        BackboneConfig(model_type, options), OptimizerConfig(), NormSpec(norm), data_spec, parser,
-        FeatureConfig(**features), seed=seed, **settings,
+        backbone=BackboneConfig(model_type, options), optimizer=OptimizerConfig(), norm=NormSpec(norm),
+        data_spec=data_spec, parser=parser, features=FeatureConfig(**features), seed=seed, **settings,
     )  # fmt: skip
 
 
@@ -210,8 +210,8 @@ ENCODERS = {
 @pytest.mark.parametrize("model_type", ENCODERS)
 def test_biaffine_takes_any_encoder_and_leaves_nothing_without_a_gradient(model_type):
     model = DependencyParsing(
-        BackboneConfig(model_type, ENCODERS[model_type]), OptimizerConfig(), NormSpec("layernorm"), DATA_SPEC,
-        features=FeatureConfig(**FEATURES),
+        backbone=BackboneConfig(model_type, ENCODERS[model_type]), optimizer=OptimizerConfig(),
+        norm=NormSpec("layernorm"), data_spec=DATA_SPEC, features=FeatureConfig(**FEATURES),
     )  # fmt: skip
     model.train_loss(batch()).objective.backward()
     assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
@@ -248,4 +248,7 @@ def test_what_does_not_fit_together_is_refused(wrong):
     backbone = BackboneConfig(model_type, {} if model_type == "mlp" else changes.get("sizes", BERT))
     with pytest.raises(InputError, match=words):
         features = FeatureConfig(**changes.get("features", FEATURES))
-        DependencyParsing(backbone, OptimizerConfig(), NormSpec("layernorm"), data_spec, parser, features)
+        DependencyParsing(
+            backbone=backbone, optimizer=OptimizerConfig(), norm=NormSpec("layernorm"), data_spec=data_spec,
+            parser=parser, features=features,
+        )  # fmt: skip

@@ -23,7 +23,9 @@ def task(family="xlnet", norm="layernorm", seed=0, streams=None, options=None):
     streams = family == "xlnet" if streams is None else streams
     data_spec = DataSpec({"vocab_size": 256}, has_streams=streams, baselines=BASELINES)
     backbone = BackboneConfig(family, {**FAMILIES[family], **(options or {})})
-    model = LanguageModeling(backbone, OptimizerConfig(), NormSpec(norm), data_spec, seed=seed)
+    model = LanguageModeling(
+        backbone=backbone, optimizer=OptimizerConfig(), norm=NormSpec(norm), data_spec=data_spec, seed=seed
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)  # so that what is seen shows clearly
@@ -121,11 +123,11 @@ def test_a_model_that_looks_ahead_is_refused():
     with pytest.raises(InputError, match="'xlnet', as it is set up, looks at the bytes.*attn_type uni"):
         task(options={"attn_type": "bi"})
     bert = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
-    data_spec = DataSpec({"vocab_size": 256})
+    others = {"optimizer": OptimizerConfig(), "norm": NormSpec("adanorm"), "data_spec": DataSpec({"vocab_size": 256})}
     causal, looking_ahead = (BackboneConfig("bert", {**bert, "is_decoder": decoder}) for decoder in (True, False))
-    assert LanguageModeling(causal, OptimizerConfig(), NormSpec("adanorm"), data_spec)
+    assert LanguageModeling(backbone=causal, **others)
     with pytest.raises(InputError, match="'bert'.*looks at the bytes"):
-        LanguageModeling(looking_ahead, OptimizerConfig(), NormSpec("adanorm"), data_spec)
+        LanguageModeling(backbone=looking_ahead, **others)
 
 
 def test_streams_need_a_memory():
