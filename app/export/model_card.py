@@ -8,11 +8,7 @@ from typing import Any
 import yaml
 
 from app.backbones.storage import injected_sites
-from app.datamodules import ByteData, ImageClassificationData, TranslationData
 from app.export.run import Run
-from app.export.usage import usage
-from app.tasks import Classification
-from app.tasks.generation.sampling import has_memory
 
 
 def model_card(run: Run, folder: Path, is_stock: bool) -> str:
@@ -31,7 +27,7 @@ def model_card(run: Run, folder: Path, is_stock: bool) -> str:
         _what(run),
         "## Use",
         *_how_to_load(run, is_stock),
-        f"```python\n{usage(run, folder, is_stock)}```",
+        f"```python\n{run.task.usage_example(str(folder), is_stock, run.data)}```",
         *_notes(run, is_stock),
         "## Scores",
         *_scores(run),
@@ -54,8 +50,8 @@ def _what(run: Run) -> str:
 def _metadata(run: Run) -> dict[str, Any]:
     """What Hugging Face's pages read; a licence is not known here, so none is named."""
     metadata: dict[str, Any] = {"library_name": "transformers"}
-    if isinstance(run.data, TranslationData):
-        metadata["language"] = list(run.data.languages)
+    if languages := getattr(run.data, "languages", None):
+        metadata["language"] = list(languages)
     metadata["tags"] = ["norm-workbench", run.task.name, run.task.norm.name, run.task.model.config.model_type]
     metadata["metrics"] = [metric.name for metric in run.task.metrics if metric.name != "loss"] or ["loss"]
     return metadata
@@ -77,29 +73,9 @@ def _how_to_load(run: Run, is_stock: bool) -> list[str]:
 
 
 def _notes(run: Run, is_stock: bool) -> list[str]:
-    notes = []
-    if isinstance(run.data, ByteData):
-        notes.append("There is no tokenizer: ids are the bytes of utf-8, 0 to 255.")
-        if has_memory(run.task.model):
-            notes.append(
-                "`generate` is of no use: XLNet's reads a query stream that only its own pretraining trains. The lines "
-                "above carry the memory along, as the run did."
-            )
-    if isinstance(run.task, Classification):
-        notes.append(
-            "The classes stand in config.json as `id2label`; the linear layer over the pooled vector lies in "
-            "head.safetensors."
-        )
-    if isinstance(run.data, ImageClassificationData):
-        notes.append("Pixels are standardised by mean and standard deviation of the training part, as above.")
-    if isinstance(run.data, TranslationData):
-        notes.append(
-            "generation_config.json holds the search of the run's test (beams, length penalty, the end at the limit)."
-        )
-        if run.data.detokenize:
-            notes.append("Sources are plain text; the corpus was published tokenised, and was made plain.")
+    notes = run.task.card_notes(run.data)
     if not is_stock and getattr(run.data, "tokenizer", None) is not None:
-        notes.append("AutoTokenizer says that it does not know this `model_type`; its ids are right all the same.")
+        notes.append("AutoTokenizer warns that it does not know this `model_type`; its ids are right all the same.")
     return [" ".join(notes)] if notes else []
 
 

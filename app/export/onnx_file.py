@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from app.errors import InputError
-from app.export.forward_pass import ForwardPass, forward_pass
 from app.export.run import Run
 from app.runs.atomic_write import atomic_write
+from app.tasks.exporting import ForwardPass
 
 _TOLERANCE = 1e-4
 _OPSET = 20
@@ -52,7 +52,7 @@ def write_onnx(run: Run, path: Path) -> list[str]:
     Raises:
         InputError: where torch cannot export the model, or the file computes something else than the model.
     """
-    whole = forward_pass(run)
+    whole = run.task.float().forward_pass().eval()
     worst = write_forward_pass(whole, path)
     inputs, outputs = ", ".join(whole.inputs), ", ".join(whole.output_names)
     compared = f"with torch by onnxruntime: the largest difference of an output is {worst}"
@@ -80,7 +80,7 @@ def _export(whole: ForwardPass, path: Path) -> None:
         with warnings.catch_warnings(), torch.no_grad(), _quiet():
             warnings.simplefilter("ignore")  # of torch and onnxscript about each other
             torch.onnx.export(
-                whole.module,
+                whole,
                 tuple(whole.inputs.values()),
                 str(path),
                 dynamo=True,
@@ -126,7 +126,7 @@ def _compare(whole: ForwardPass, path: Path) -> float:
     worst = 0.0
     for inputs in (whole.inputs, whole.other_inputs):
         with torch.no_grad():
-            expected = whole.module(*inputs.values())
+            expected = whole(*inputs.values())
         got = session.run(None, {name: value.numpy() for name, value in inputs.items() if name in read})
         for name, ours, theirs in zip(whole.output_names, expected, got, strict=True):
             difference = _difference(ours.numpy(), theirs)

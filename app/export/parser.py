@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from app.backbones import load_model
 from app.batches import DataSpec
-from app.datamodules import ParsingData
 from app.datamodules.batching.batch_plan import PlanItem
 from app.datamodules.parsing.conllu import Sentence
 from app.datamodules.parsing.encoding import TreebankEncoder
@@ -22,8 +20,8 @@ from app.datamodules.parsing.split import ParsingSplit
 from app.datamodules.parsing.vocabularies import Reading, TreebankVocabularies
 from app.datamodules.tokenizers.tokenizer import TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
-from app.tasks import DependencyParsing
-from app.tasks.dependency_parsing import predicted_trees
+from app.tasks.base import HEAD_FILE
+from app.tasks.dependency_parsing import PARSER_FILE, build_parser, predicted_trees
 from app.tasks.parsing.biaffine import BiaffineConfig, BiaffineParser
 from app.tasks.parsing.transition_parser import TransitionConfig, TransitionParser
 from app.tasks.parsing.word_features import FeatureConfig
@@ -31,23 +29,7 @@ from app.tasks.parsing.word_features import FeatureConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PARSER_FILE, HEAD_FILE = "parser.json", "head.safetensors"
 _TOGETHER = 32  # sentences that are parsed at a time
-
-
-def parser_state(task: DependencyParsing, data: ParsingData) -> dict[str, Any]:
-    """What `load_parser` needs beside weights and tokenizer, in plain types."""
-    sizes = task.transition if task.parser_kind == "mlp" else task.biaffine
-    return {
-        "parser": task.parser_kind,
-        "sizes": dataclasses.asdict(sizes),
-        "features": dataclasses.asdict(task.features),
-        "max_length": data.max_length,
-        "language": data.language,
-        "has_subwords": data.tokenizer is not None,
-        "reading": dataclasses.asdict(data.reading),
-        "vocabularies": data.vocabularies.to_dict(),
-    }
 
 
 def load_parser(folder: str | Path) -> SavedParser:
@@ -79,14 +61,9 @@ def load_parser(folder: str | Path) -> SavedParser:
             root_labels=vocabularies.root_relations,
         )
         features = FeatureConfig(**state["features"])
-        head: TransitionParser | BiaffineParser
+        sizes = (TransitionConfig if state["parser"] == "mlp" else BiaffineConfig)(**state["sizes"])
         with torch.random.fork_rng(devices=[]):
-            if state["parser"] == "mlp":
-                head = TransitionParser(
-                    TransitionConfig(**state["sizes"]), features, data_spec, model.config.hidden_size
-                )
-            else:
-                head = BiaffineParser(BiaffineConfig(**state["sizes"]), features, data_spec, model)
+            head = build_parser(sizes, features, data_spec, model)
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{folder / PARSER_FILE} is not what app.export writes ({error!r}); export the run again"

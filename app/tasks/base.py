@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from app.batches import Batch, DataSpec
 from app.errors import InputError
 from app.metrics import MetricInfo, Ratio, declare_metric
 from app.norms import NormSpec
+from app.tasks.exporting import ForwardPass, loading_lines
 from app.tasks.optimization import OptimizerConfig, build_optimizer
 from app.tasks.prediction import Prediction
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 Counts = dict[str, tuple[Tensor, int]]  # metric name -> (numerator, denominator) of one batch
 SPLITS = ("val", "train_probe", "test")
+HEAD_FILE = "head.safetensors"  # of an exported folder
 TRAIN_METRICS = ("loss", "smoothed_loss")
 _TRAIN_TOTALS = "train_totals"  # key of a checkpoint
 _UNREAD = ("pooler", "mask_emb", "seg_embed", "r_s_bias")  # no task reads a pooler, or XLNet's permutations and pairs
@@ -140,6 +143,43 @@ class Task(LightningModule):
     @abstractmethod
     def predict_step(self, batch: Any, batch_idx: int) -> list[Prediction]:
         """A prediction for each record of a batch."""
+
+    def forward_pass(self) -> ForwardPass:
+        """What `python -m app.export RUN --to onnx` writes.
+
+        Raises:
+            InputError: if the task does not define it.
+        """
+        name = type(self).__name__
+        raise InputError(
+            f"{name} cannot be exported to ONNX: it defines no forward_pass; define {name}.forward_pass, or export a "
+            "folder"
+        )
+
+    def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
+        """Python for the model card that gives what `train.py predict` gives; by default it only loads the backbone.
+
+        Args:
+            folder: the exported folder.
+            is_stock: whether stock transformers loads the model.
+            data: the datamodule of the run.
+        """
+        return loading_lines(self.auto_class, folder, is_stock)
+
+    def card_notes(self, data: Any) -> list[str]:
+        """Sentences of the model card about what a user has to know; none by default."""
+        return []
+
+    def describe(self, model: PreTrainedModel, data: Any) -> None:
+        """Write into an exported model's configs what they can say of the task; nothing by default."""
+
+    def save_head(self, folder: Path, data: Any) -> None:
+        """Write the parameters of the task that are not the backbone's, if it has any, as head.safetensors."""
+        from safetensors.torch import save_file
+
+        head = {name: p.detach().contiguous() for name, p in self.named_parameters() if not name.startswith("model.")}
+        if head:
+            save_file(head, folder / HEAD_FILE, metadata={"format": "pt"})
 
     @property
     def site_rows(self) -> list[dict[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,12 @@ from app.batches import ImageBatch, TextBatch
 from app.errors import InputError
 from app.metrics.info import ACCURACY, LOSS
 from app.tasks.base import Counts, Task, TrainLoss
+from app.tasks.exporting import ForwardPass, example_ids, example_mask, loading_lines
 from app.tasks.losses import smoothed_cross_entropy, summed_nats
 from app.tasks.prediction import Prediction
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Classification(Task):
@@ -91,3 +95,81 @@ class Classification(Task):
             read = {"text": batch.texts[place]} if isinstance(batch, TextBatch) else {"position": index}
             predictions.append(Prediction(index, {**read, "label": label, "probabilities": shares}, label))
         return predictions
+
+    def forward_pass(self) -> ForwardPass:
+        """Ids and their mask, or pixels, to logits."""
+        options = self.data_spec.model_options
+        if self._reads_images:
+            shape = (options["num_channels"], options["image_size"], options["image_size"])
+
+            def images(rows: int) -> dict[str, Tensor]:
+                return {"pixel_values": torch.randn(rows, *shape, generator=torch.Generator().manual_seed(0))}
+
+            return ForwardPass(self, _logits_of_images, images(2), images(1), {"pixel_values": ("batch",)}, ("logits",))
+
+        def texts(rows: int, tokens: int) -> dict[str, Tensor]:
+            ids = example_ids(rows, tokens, options["vocab_size"])
+            return {"input_ids": ids, "attention_mask": example_mask(rows, tokens)}
+
+        dims = dict.fromkeys(("input_ids", "attention_mask"), ("batch", "tokens"))
+        return ForwardPass(self, _logits_of_texts, texts(2, 7), texts(1, 12), dims, ("logits",))
+
+    def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
+        """The probabilities of the classes for an image or some texts."""
+        load = loading_lines(self.auto_class, folder, is_stock, tokenizer=not self._reads_images, head=True)
+        first = self.pooling == "first"
+        classify = 'probabilities = (pooled @ head["classifier.weight"].T + head["classifier.bias"]).softmax(-1)'
+        if self._reads_images:
+            mean, std = data.mean_and_std
+            channels_first = "images.unsqueeze(1)" if len(data.shape) == 2 else "images.permute(0, 3, 1, 2)"
+            return f"""\
+{load}
+images = torch.zeros(1, {", ".join(map(str, data.shape))}, dtype=torch.uint8)  # yours, 0 to 255
+pixels = (({channels_first} / 255 - {mean!r}) / {std!r}).to(model.dtype)
+with torch.no_grad():
+    hidden = model(pixel_values=pixels).last_hidden_state  # (images, positions, features)
+pooled = {"hidden[:, 0]" if first else "hidden.mean(1)"}
+{classify}
+for row in probabilities:
+    print(model.config.id2label[int(row.argmax())], row.tolist())
+"""
+        return f"""\
+{load}
+texts = ["a warm and clever film", "a dull and tired mess"]  # yours
+inputs = tokenizer(texts, truncation=True, max_length={data.max_length}, padding=True, return_tensors="pt")
+ids, mask = inputs["input_ids"], inputs["attention_mask"]
+with torch.no_grad():
+    hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state  # (texts, tokens, features)
+mask = mask.unsqueeze(-1)
+pooled = {"hidden[:, 0]" if first else "(hidden * mask).sum(1) / mask.sum(1)"}
+{classify}
+for text, row in zip(texts, probabilities):
+    print(text, model.config.id2label[int(row.argmax())], row.tolist())
+"""
+
+    def card_notes(self, data: Any) -> list[str]:
+        """Where classes and head are, and how pixels are scaled."""
+        notes = [
+            "The classes are in config.json (`id2label`), the linear layer over the pooled vector in head.safetensors."
+        ]
+        if self._reads_images:
+            notes.append("Pixels are standardised by the mean and standard deviation of the training split, as above.")
+        return notes
+
+    def describe(self, model: PreTrainedModel, data: Any) -> None:
+        """Name the classes, and the pooling."""
+        model.config.id2label = dict(enumerate(self.data_spec.labels))
+        model.config.label2id = {label: number for number, label in enumerate(self.data_spec.labels)}
+        model.config.norm_workbench["pooling"] = self.pooling
+
+    @property
+    def _reads_images(self) -> bool:
+        return self.model.main_input_name == "pixel_values"
+
+
+def _logits_of_images(task: Classification, pixels: Tensor) -> tuple[Tensor]:
+    return (task(ImageBatch(pixels, 1, False, pixels, pixels)),)
+
+
+def _logits_of_texts(task: Classification, ids: Tensor, mask: Tensor) -> tuple[Tensor]:
+    return (task(TextBatch(ids, 1, False, ids, mask, ids, 1)),)

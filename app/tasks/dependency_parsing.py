@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from app.backbones import BackboneConfig
 from app.batches import DataSpec, ParsingBatch
@@ -12,10 +14,27 @@ from app.errors import InputError
 from app.metrics import attachments, heads_of_next
 from app.metrics.info import LAS, LOSS, UAS
 from app.tasks.base import Counts, Task, TrainLoss
+from app.tasks.exporting import ForwardPass
 from app.tasks.parsing.biaffine import BiaffineConfig, BiaffineParser, Parsed
+from app.tasks.parsing.forward_pass import biaffine_pass, transition_pass
 from app.tasks.parsing.transition_parser import TransitionConfig, TransitionParser, state_size
 from app.tasks.parsing.word_features import FeatureConfig
 from app.tasks.prediction import Prediction
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PARSER_FILE = "parser.json"  # of an exported folder
+_USAGE = """\
+from pathlib import Path
+
+from app.export import load_parser
+
+parser = load_parser({folder!r})
+Path("sentences.txt").write_text("The red dog sees a house.\\n")  # or a .conllu file, whose tags are read
+for sentence in parser.parse("sentences.txt"):
+    print(sentence)
+"""
 
 
 class DependencyParsing(Task):
@@ -60,7 +79,7 @@ class DependencyParsing(Task):
             )
         self.parser_kind = parser
         self.features = features or FeatureConfig()
-        self.transition, self.biaffine = transition or TransitionConfig(), biaffine or BiaffineConfig()
+        self.sizes = (transition or TransitionConfig()) if parser == "mlp" else (biaffine or BiaffineConfig())
         labelled = bool(data_spec.labels)
         self.primary = LAS if labelled else UAS
         self.metrics = (LOSS, UAS, LAS) if labelled else (LOSS, UAS)
@@ -72,20 +91,14 @@ class DependencyParsing(Task):
             "match",
             *(f"uas_of_next{group}" for group in groups),
         )
-        if parser == "mlp":
-            size = state_size(self.transition, self.features, len(data_spec.labels))
+        if isinstance(self.sizes, TransitionConfig):
+            size = state_size(self.sizes, self.features, len(data_spec.labels))
             data_spec = dataclasses.replace(data_spec, model_options={"input_size": size})
         super().__init__(backbone=backbone, data_spec=data_spec, **kwargs)
 
     def build_head(self) -> None:
         """The scorers."""
-        self.parser: TransitionParser | BiaffineParser
-        if self.parser_kind == "mlp":
-            self.parser = TransitionParser(
-                self.transition, self.features, self.data_spec, self.model.config.hidden_size
-            )
-        else:
-            self.parser = BiaffineParser(self.biaffine, self.features, self.data_spec, self.model)
+        self.parser = build_parser(self.sizes, self.features, self.data_spec, self.model)
 
     def train_loss(self, batch: ParsingBatch) -> TrainLoss:
         """Cross-entropy of the decisions that make the right tree, summed; its unit is a word."""
@@ -111,13 +124,46 @@ class DependencyParsing(Task):
         return counts
 
     def _identity(self) -> dict[str, Any]:
-        sizes = self.transition if self.parser_kind == "mlp" else self.biaffine
-        return {**super()._identity(), "parser": f"{self.parser_kind} {self.features} {sizes}"}
+        return {**super()._identity(), "parser": f"{self.parser_kind} {self.features} {self.sizes}"}
 
     def predict_step(self, batch: ParsingBatch, batch_idx: int) -> list[Prediction]:
         """The tree of each sentence; its relations are None where none were learned."""
         parsed = self.parser.parse(self.model, batch, with_loss=False)
         return predicted_trees(parsed, batch, self.data_spec.labels)
+
+    def forward_pass(self) -> ForwardPass:
+        """Words to scores: of arcs and relations, or of the transitions at some states."""
+        if isinstance(self.parser, BiaffineParser):
+            return biaffine_pass(self.model, self.parser, self.features, self.data_spec)
+        return transition_pass(self.model, self.parser, self.features, self.data_spec)
+
+    def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
+        """The trees of some sentences."""
+        return _USAGE.format(folder=folder)
+
+    def save_head(self, folder: Path, data: Any) -> None:
+        """Also what `app.export.load_parser` needs besides weights and tokenizer."""
+        super().save_head(folder, data)
+        state = {
+            "parser": self.parser_kind,
+            "sizes": dataclasses.asdict(self.sizes),
+            "features": dataclasses.asdict(self.features),
+            "max_length": data.max_length,
+            "language": data.language,
+            "has_subwords": data.tokenizer is not None,
+            "reading": dataclasses.asdict(data.reading),
+            "vocabularies": data.vocabularies.to_dict(),
+        }
+        (folder / PARSER_FILE).write_text(json.dumps(state, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def build_parser(
+    sizes: TransitionConfig | BiaffineConfig, features: FeatureConfig, data_spec: DataSpec, model: PreTrainedModel
+) -> TransitionParser | BiaffineParser:
+    """The scorers over a backbone, with fresh weights; the kind of parser follows from its sizes."""
+    if isinstance(sizes, TransitionConfig):
+        return TransitionParser(sizes, features, data_spec, model.config.hidden_size)
+    return BiaffineParser(sizes, features, data_spec, model)
 
 
 def predicted_trees(parsed: Parsed, batch: ParsingBatch, relations: Sequence[str]) -> list[Prediction]:

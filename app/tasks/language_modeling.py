@@ -12,6 +12,7 @@ from app.batches import ByteBatch
 from app.errors import InputError
 from app.metrics.info import BITS_PER_BYTE, LOSS
 from app.tasks.base import SPLITS, Counts, Task, TrainLoss
+from app.tasks.exporting import ForwardPass, example_ids, loading_lines
 from app.tasks.generation.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
 from app.tasks.generation.stream_memory import StreamMemory
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
@@ -102,6 +103,51 @@ class LanguageModeling(Task):
             continuation = _text(bytes(added))
             predictions.append(Prediction(index, {"prompt": _text(prompt), "continuation": continuation}, continuation))
         return predictions
+
+    def forward_pass(self) -> ForwardPass:
+        """A window of bytes to logits of the byte after each, without a memory."""
+        options = self.no_cache
+
+        def compute(model: Any, ids: Tensor) -> tuple[Tensor]:
+            return (model(input_ids=ids, **options).logits,)
+
+        inputs, others = ({"input_ids": example_ids(rows, tokens, 256)} for rows, tokens in ((2, 7), (1, 12)))
+        return ForwardPass(self.model, compute, inputs, others, {"input_ids": ("batch", "tokens")}, ("logits",))
+
+    def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
+        """The likeliest continuation of a prompt."""
+        begin = f"""\
+{loading_lines(self.auto_class, folder, is_stock)}
+prompt, length = "The ", 40
+ids = torch.tensor([[10, *prompt.encode()]])  # ids are bytes; every text begins after a line break
+"""
+        if not has_memory(self.model):
+            return f"""{begin}\
+with torch.no_grad():
+    found = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=length)
+print(bytes(found[0, 1:].tolist()).decode("utf-8", "replace"))
+"""
+        return f"""{begin}\
+added, memory = [], None
+with torch.no_grad():
+    while len(added) < length:
+        for segment in ids.split(model.config.mem_len, dim=1):
+            output = model(input_ids=segment, mems=memory, use_mems=True)
+            memory = output.mems
+        added.append(int(output.logits[0, -1].argmax()))
+        ids = torch.tensor([added[-1:]])
+print(prompt + bytes(added).decode("utf-8", "replace"))
+"""
+
+    def card_notes(self, data: Any) -> list[str]:
+        """That there is no tokenizer, and what XLNet's generate does."""
+        notes = ["There is no tokenizer: ids are the bytes of UTF-8, 0 to 255."]
+        if has_memory(self.model):
+            notes.append(
+                "Do not use `generate`: XLNet's reads a query stream that only its own pretraining trains. The lines "
+                "above carry the memory along, as the run did."
+            )
+        return notes
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Also the memory of the training streams, of all processes, unless weights alone are saved."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,9 +12,13 @@ from app.errors import InputError
 from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu
 from app.metrics.info import BLEU, LOSS
 from app.tasks.base import SPLITS, Counts, Task, TrainLoss
-from app.tasks.generation.beam_search import DecodingConfig, start_token, translate
+from app.tasks.exporting import ForwardPass, example_ids, example_mask, loading_lines
+from app.tasks.generation.beam_search import DecodingConfig, generation_config, start_token, translate
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
 from app.tasks.prediction import Prediction
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Translation(Task):
@@ -126,11 +130,65 @@ class Translation(Task):
             for index, source, text in zip(batch.index.tolist(), batch.sources, texts, strict=True)
         ]
 
+    def forward_pass(self) -> ForwardPass:
+        """Source and target tokens to logits of the next target token."""
+        size = self.data_spec.model_options["vocab_size"]
+
+        def inputs(rows: int, source: int, target: int) -> dict[str, Tensor]:
+            return {
+                "input_ids": example_ids(rows, source, size),
+                "attention_mask": example_mask(rows, source),
+                "decoder_input_ids": example_ids(rows, target, size),
+            }
+
+        dims = dict.fromkeys(("input_ids", "attention_mask"), ("batch", "tokens"))
+        dims["decoder_input_ids"] = ("batch", "target_tokens")
+        return ForwardPass(self.model, _next_logits, inputs(2, 7, 5), inputs(1, 12, 9), dims, ("logits",))
+
+    def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
+        """The translation of a sentence."""
+        how = self.decoding
+        limit = f"int({how.max_ratio!r} * ids.shape[1]) + {how.max_extra}"
+        if self._positions is not None:
+            limit = f"min({limit}, {self._positions - 1})"
+        return f"""\
+{loading_lines(self.auto_class, folder, is_stock, tokenizer=True)}
+for text in ["The red house sees the old tree."]:  # yours, one at a time: each has a limit of its own
+    inputs = tokenizer(text, truncation=True, max_length={data.max_length}, return_tensors="pt")
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    with torch.no_grad():
+        found = model.generate(ids, attention_mask=mask, max_new_tokens={limit})
+    print(" ".join(tokenizer.decode(found[0], skip_special_tokens=True).split()))
+"""
+
+    def card_notes(self, data: Any) -> list[str]:
+        """How it searches, and what its sources look like."""
+        notes = ["generation_config.json has the search of the run's test: beams, length penalty, length limit."]
+        if data.detokenize:
+            notes.append("Sources are plain text: the published corpus is tokenised and was detokenised.")
+        return notes
+
+    def describe(self, model: PreTrainedModel, data: Any) -> None:
+        """Write the search of test and predict into generation_config.json."""
+        longest = int(data.max_length * self.decoding.max_ratio) + self.decoding.max_extra
+        if self._positions is not None:
+            longest = min(longest, self._positions - 1)
+        model.generation_config = generation_config(model, self.decoding, longest)
+        model.generation_config.forced_eos_token_id = model.config.eos_token_id  # as our search ends what is too long
+
+    @property
+    def _positions(self) -> int | None:
+        return getattr(self.model.config, "max_position_embeddings", None)
+
     def _translate(self, batch: TranslationBatch, rows: list[int], how: DecodingConfig) -> list[str]:
         assert self.data_spec.decode is not None, "translations are text"
         mask = batch.attention_mask[rows]
         width = int(mask.sum(1).max())  # without the padding that other rows needed
         return self.data_spec.decode(translate(self.model, batch.input_ids[rows, :width], mask[:, :width], how))
+
+
+def _next_logits(model: PreTrainedModel, ids: Tensor, mask: Tensor, decoder_ids: Tensor) -> tuple[Tensor]:
+    return (model(input_ids=ids, attention_mask=mask, decoder_input_ids=decoder_ids, use_cache=False).logits,)
 
 
 def _check_language(language: str) -> None:

@@ -4,16 +4,21 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 import yaml
 from safetensors.torch import load_file
+from torch import nn
 
 from app.backbones import load_model
+from app.batches import TextBatch
 from app.cli.main import main as train_py
 from app.export.__main__ import main
+from app.metrics.info import ACCURACY, LOSS
+from app.tasks import Task
 from tests.conftest import ROOT, only_run, read_result
 from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
@@ -163,6 +168,46 @@ def test_which_weights_may_be_said(adanorm_run, tmp_path):
     assert torch.equal(heads["best"], best["classifier.weight"])
 
 
+class OwnTask(Task):
+    """A classifier that someone wrote without a thought of exports."""
+
+    name = "classification"
+    batch_types = (TextBatch,)
+    primary = ACCURACY
+    metrics = (LOSS, ACCURACY)
+    ratio_metrics = ("loss", "accuracy")
+
+    def __init__(self, pooling: str, classifier_dropout: float, label_smoothing: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def build_head(self):
+        self.classifier = nn.Linear(self.model.config.hidden_size, len(self.data_spec.labels))
+
+    def train_loss(self, batch):
+        raise NotImplementedError
+
+    def evaluate(self, batch, part="val"):
+        raise NotImplementedError
+
+    def predict_step(self, batch, batch_idx):
+        raise NotImplementedError
+
+
+def test_a_users_own_task_is_exported_as_a_folder_and_refused_as_onnx(adanorm_run, tmp_path, capsys):
+    run, folder = tmp_path / "run", tmp_path / "exported"
+    shutil.copytree(adanorm_run, run)
+    config = (run / "config.yaml").read_text()
+    assert config.count("app.tasks.Classification") == 1
+    (run / "config.yaml").write_text(config.replace("app.tasks.Classification", f"{__name__}.OwnTask"))
+    assert main([str(run), "--to", str(folder)]) == 0
+    assert said_by_the_card(folder, capsys) == ""  # its lines load the backbone and print nothing
+    assert load_file(folder / "head.safetensors").keys() == {"classifier.weight", "classifier.bias"}
+    assert main([str(run), "--to", "onnx"]) == 2
+    answer = one_answer(capsys)
+    assert "OwnTask cannot be exported to ONNX: it defines no forward_pass" in answer and "export a folder" in answer
+    assert not (run / "model.onnx").exists()
+
+
 def _without(name):
     return lambda run: (run / name).unlink()
 
@@ -177,7 +222,7 @@ WRONG = {
         ["best.ckpt is not a valid checkpoint"],
     ),
     "an account of another version": (
-        lambda run: (run / "result.json").write_text('{"schema": 1}'), [], ["result.json is of schema 1", "allowed: 2"],
+        lambda run: (run / "result.json").write_text('{"schema": 1}'), [], ["result.json has schema 1", "expected 2"],
     ),
     "a checkpoint that is not there": (None, ["--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt", "no file"]),
     "two ways to say which weights": (

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from app.errors import InputError
 from app.export import onnx_file
 from app.export.__main__ import main
-from app.export.forward_pass import ForwardPass
 from app.norms import build_norm, norm_names
+from app.tasks.exporting import ForwardPass
 from tests.errors.test_input_error import one_answer
 from tests.export.test_folder import fit
 
@@ -37,7 +37,7 @@ def _rows(rows: int, tokens: int) -> dict[str, Tensor]:
 
 def test_every_norm_of_the_registry_can_be_exported(tmp_path):
     whole = ForwardPass(
-        EveryNorm().eval(), _rows(2, 3), _rows(4, 7), {"x": {0: "batch", 1: "tokens"}}, tuple(norm_names())
+        EveryNorm().eval(), EveryNorm.forward, _rows(2, 3), _rows(4, 7), {"x": ("batch", "tokens")}, tuple(norm_names())
     )
     assert float(onnx_file.write_forward_pass(whole, tmp_path / "norms.onnx")) < 1e-5
     session = onnxruntime.InferenceSession(tmp_path / "norms.onnx", providers=["CPUExecutionProvider"])
@@ -102,7 +102,7 @@ class Wrong(nn.Module):
     ("how", "message"), [("values decide", "torch cannot export this model to ONNX"), ("differs", "y differ from")]
 )
 def test_nothing_is_left_of_what_cannot_be_exported(how, message, tmp_path):
-    whole = ForwardPass(Wrong(how), _rows(2, 3), _rows(4, 7), {"x": {0: "batch", 1: "tokens"}}, ("y",))
+    whole = ForwardPass(Wrong(how), Wrong.forward, _rows(2, 3), _rows(4, 7), {"x": ("batch", "tokens")}, ("y",))
     with pytest.raises(InputError, match=message) as caught:
         onnx_file.write_forward_pass(whole, tmp_path / "x.onnx")
     assert "\n" not in str(caught.value)
