@@ -1,4 +1,4 @@
-"""A finished run as files that others use: a Hugging Face folder, or ONNX."""
+"""Exports a finished run as a Hugging Face folder or an ONNX file."""
 
 from app.export.parser import load_parser
 

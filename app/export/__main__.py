@@ -21,7 +21,7 @@ EXIT_INPUT = 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Export a run; the exit status is 0, 2 for bad input, 130 for Ctrl-C."""
+    """Export a run and return the exit status: 0, 2 for bad input, 130 for Ctrl-C."""
     arguments, debug = take_debug(arguments)
     configure_logging("test")
     try:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         message = explain(error)
         if message is None:
-            raise  # a defect of ours, which its traceback helps to find
+            raise  # a bug of ours, for which the traceback is needed
         print_answer(message, error, debug)
         return EXIT_INPUT
     return 0
@@ -40,25 +40,25 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = StrictArgumentParser(
-        prog="python -m app.export", description="A finished run as a Hugging Face folder, or in the ONNX format."
+        prog="python -m app.export", description="Export a finished run as a Hugging Face folder or as an ONNX file."
     )
-    parser.add_argument(DEBUG, action="store_true", help="show the traceback behind an error's one-line answer")
-    parser.add_argument("run", type=Path, help="folder of the run, as train.py fit has left it")
+    parser.add_argument(DEBUG, action="store_true", help="also show the traceback of an error")
+    parser.add_argument("run", type=Path, help="run folder, which train.py fit printed at its end")
     parser.add_argument(
-        "--to", required=True, help="new folder; or onnx for RUN/model.onnx, or a file that ends in .onnx"
+        "--to", required=True, help="a new folder; or onnx for RUN/model.onnx; or a new file that ends in .onnx"
     )
-    parser.add_argument("--ckpt_path", help="best (default), last, or the path of a checkpoint")
+    parser.add_argument("--ckpt_path", help="best (the default), last, or the path of a checkpoint")
     parser.add_argument(
-        "--average_checkpoints", type=int, help="take the mean of the weights of the last so many validations"
+        "--average_checkpoints", type=int, metavar="N", help="export the mean of the weights of the last N validations"
     )
     return parser
 
 
 def _export(known: argparse.Namespace) -> None:
     if known.ckpt_path is not None and known.average_checkpoints is not None:
-        raise InputError("--ckpt_path and --average_checkpoints both say which weights to take; leave one of them out")
+        raise InputError("--ckpt_path and --average_checkpoints both choose the weights; pass only one of them")
     if known.average_checkpoints is not None and known.average_checkpoints < 1:
-        raise InputError(f"--average_checkpoints is {known.average_checkpoints}; allowed: whole numbers from 1")
+        raise InputError(f"--average_checkpoints is {known.average_checkpoints}; must be >= 1")
     to = known.run / "model.onnx" if known.to == "onnx" else Path(known.to)
     is_onnx = to.suffix == ".onnx"
     (check_target if is_onnx else check_is_new)(to)  # before anything is read or built
@@ -67,7 +67,7 @@ def _export(known: argparse.Namespace) -> None:
         lines = write_onnx(run, to) if is_onnx else write_folder(run, to)
     except OSError as error:
         raise InputError(
-            f"--to {known.to}: cannot be written ({error.strerror or error}); give another place"
+            f"--to {known.to}: cannot be written ({error.strerror or error}); choose another place"
         ) from error
     print("\n".join(lines))
 

@@ -1,4 +1,4 @@
-"""A run as a Hugging Face folder: weights, config, tokenizer, the task's own head, and a card that says what it is."""
+"""Exports a run as a Hugging Face folder: weights, config, tokenizer, the task's own head, and a model card."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ CARD, SETTINGS, RESULT = "README.md", "run.yaml", "result.json"
 
 
 def write_folder(run: Run, folder: Path) -> list[str]:
-    """Write it, whole or not at all.
+    """Write the folder, completely or not at all.
 
     Args:
-        run: to export.
-        folder: a new or empty one.
+        run: the run to export.
+        folder: a new or empty folder.
 
     Returns:
-        What to tell the person: lines.
+        Lines for the user.
 
     Raises:
-        InputError: if the folder holds files already.
+        InputError: if the folder has files already.
     """
     task = run.task
-    ordinary = to_stock_model(task.model)
-    model = task.model if ordinary is None else ordinary
+    stock = to_stock_model(task.model)
+    model = task.model if stock is None else stock
     _describe(model, run)
     with new_folder(folder) as partial:
         save_model(model, partial)
@@ -40,9 +40,9 @@ def write_folder(run: Run, folder: Path) -> list[str]:
         task.save_head(partial, run.data)
         shutil.copyfile(run.folder / "config.yaml", partial / SETTINGS)
         shutil.copyfile(run.folder / "result.json", partial / RESULT)
-        card = model_card(run, folder, is_stock=ordinary is not None)
+        card = model_card(run, folder, is_stock=stock is not None)
         (partial / CARD).write_text(card, encoding="utf-8")
-    how = "app.backbones.load_model alone" if ordinary is None else "plain transformers, and app.backbones.load_model"
+    how = "app.backbones.load_model only" if stock is None else "stock transformers, and app.backbones.load_model"
     return [
         f"exported    {run.result['signature']}, {run.weights}",
         f"to          {folder}/: {', '.join(sorted(path.name for path in folder.iterdir()))}",

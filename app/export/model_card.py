@@ -1,4 +1,4 @@
-"""README.md of an exported folder, in the form of Hugging Face's model cards: what the model is, and how it is used."""
+"""The model card, README.md of an exported folder in Hugging Face's form: what the model is, and how to use it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from app.export.run import Run
 
 
 def model_card(run: Run, folder: Path, is_stock: bool) -> str:
-    """The whole card.
+    """Write the whole card.
 
     Args:
-        run: that is exported.
-        folder: where the card will lie.
-        is_stock: whether plain transformers loads the model.
+        run: the exported run.
+        folder: the exported folder.
+        is_stock: whether stock transformers loads the model.
     """
     signature = run.result["signature"]
     parts = [
@@ -48,7 +48,7 @@ def _what(run: Run) -> str:
 
 
 def _metadata(run: Run) -> dict[str, Any]:
-    """What Hugging Face's pages read; a licence is not known here, so none is named."""
+    """Return what Hugging Face's pages read; the licence is not known here, so none is named."""
     metadata: dict[str, Any] = {"library_name": "transformers"}
     if languages := getattr(run.data, "languages", None):
         metadata["language"] = list(languages)
@@ -61,14 +61,14 @@ def _how_to_load(run: Run, is_stock: bool) -> list[str]:
     name = type(run.task.model).__name__
     if is_stock:
         return [
-            f"Plain transformers loads it: this is an ordinary `{name}`, whose norms compute exactly "
+            f"Stock transformers loads the model: it is a standard `{name}`, whose norms compute exactly "
             f"what `{run.task.norm.name}` computed in the run (gain 1 and bias 0 where it has none). Outputs are equal "
-            "but for rounding."
+            "up to rounding."
         ]
     return [
-        f"`app.backbones.load_model` of Norm workbench loads it (run the lines where `app` can be imported). It is a "
-        f"`{name}` with norms that transformers does not have, so plain `from_pretrained` refuses it rather than load "
-        "something else."
+        f"`app.backbones.load_model` of Norm workbench loads the model (run the lines where `app` can be imported). It "
+        f"is a `{name}` with norms that transformers does not have, so `from_pretrained` refuses it instead of loading "
+        "a different model."
     ]
 
 
@@ -81,24 +81,24 @@ def _notes(run: Run, is_stock: bool) -> list[str]:
 
 def _scores(run: Run) -> list[str]:
     if not run.scores:
-        return ["The run has no scores of these weights."]
+        return ["These weights were not scored in the run."]
     names = list(dict.fromkeys(name for scores in run.scores.values() for name in scores))
     rows = [
-        [part, *(f"{scores[name]:.4f}" if name in scores else "" for name in names)]
-        for part, scores in run.scores.items()
+        [split, *(f"{scores[name]:.4f}" if name in scores else "" for name in names)]
+        for split, scores in run.scores.items()
     ]
     lines = [["", *names], ["---"] * (len(names) + 1), *rows]
     parts = ["\n".join(f"| {' | '.join(line)} |" for line in lines)]
     parts += [f"{metric}: `{signature}`" for metric, signature in run.result["score_signatures"].items()]
     gap = run.result["gap"]
     if gap["best"]:
-        at = {"at the best epoch": gap["best"], "at the last": gap["final"]}
+        at = {"at the best epoch": gap["best"], "at the last epoch": gap["final"]}
         told = "; ".join(
             f"{when} {', '.join(f'{m.name} {of[m.name]:.4f}' for m in run.task.metrics if m.name in of)}"
             for when, of in at.items()
             if of
         )
-        parts.append(f"Gap between train probe and validation, of the run: {told}.")
+        parts.append(f"Gap between train probe and validation: {told}.")
     return parts
 
 
@@ -107,8 +107,8 @@ def _norm(run: Run) -> list[str]:
     where = norm.sites if isinstance(norm.sites, str) else ", ".join(f"`{pattern}`" for pattern in norm.sites)
     paths = ", ".join(f"`{site['path']}`" for site in injected_sites(run.task.model))
     return [
-        f"`{norm.signature}` at sites {where}: {result['replaced']} of the {result['total']} norms of the model. "
-        f"config.json has them under `norm_workbench`: {paths}."
+        f"`{norm.signature}` at sites {where} replaces {result['replaced']} of the model's {result['total']} norms. "
+        f"They are listed in config.json under `norm_workbench`: {paths}."
     ]
 
 
@@ -117,10 +117,10 @@ def _origin(run: Run) -> list[str]:
     result = run.result
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return [
-        f"Data: {data.name}, from `{data.source}` (other parts, if there are any, stand in run.yaml).",
-        f"Paired with runs of data {result['data_fingerprint']}, batch plan {result['plan_fingerprint']}, initial "
-        f"weights {result['weights_fingerprint']}: they saw the same batches from the same start.",
+        f"Data: {data.name}, from `{data.source}` (other splits, if there are any, are in run.yaml).",
+        f"Paired with runs that have data {result['data_fingerprint']}, batch plan {result['plan_fingerprint']}, "
+        f"initial weights {result['weights_fingerprint']}: the same batches, from the same start.",
         f"Versions: {versions}.",
-        "The run can be made again, in Norm workbench, by its settings, run.yaml; its full account is result.json.",
+        "run.yaml has the settings that repeat the run in Norm workbench, result.json its complete results.",
         "```bash\npython train.py fit --config run.yaml\n```",
     ]

@@ -1,4 +1,4 @@
-"""A run's forward pass in the ONNX format, compared with torch as soon as it is written."""
+"""Exports a run's forward pass as an ONNX file, and compares its outputs with torch's."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _NEEDED, _CHECKER = ("onnx", "onnxscript"), "onnxruntime"
 
 
 def check_target(path: Path) -> None:
-    """Refuse what cannot be written.
+    """Check that a file can be written.
 
     Raises:
-        InputError: for a file that is there, a folder that is not, or a package that is missing.
+        InputError: if the file exists, its folder does not, or a package is missing.
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -34,23 +34,23 @@ def check_target(path: Path) -> None:
             f"--to onnx needs {' and '.join(missing)}: pip install {' '.join(_NEEDED)} (and {_CHECKER}, to compare)"
         )
     if path.exists():
-        raise InputError(f"{path} exists; give another file, or remove it first")
+        raise InputError(f"{path} exists; choose another file, or remove it first")
     if not path.parent.is_dir():
-        raise InputError(f"--to {path}: there is no folder {path.parent}; make it first")
+        raise InputError(f"--to {path}: there is no folder {path.parent}; create it first")
 
 
 def write_onnx(run: Run, path: Path) -> list[str]:
-    """Write the file, whole or not at all, and compare its outputs with torch's, where onnxruntime is installed.
+    """Write the file, completely or not at all, and compare its outputs with torch's if onnxruntime is installed.
 
     Args:
-        run: to export.
-        path: of a new file.
+        run: the run to export.
+        path: a new file.
 
     Returns:
-        What to tell the person: lines.
+        Lines for the user.
 
     Raises:
-        InputError: where torch cannot export the model, or the file computes something else than the model.
+        InputError: if torch cannot export the model, or the file does not compute what the model does.
     """
     whole = run.task.float().forward_pass().eval()
     worst = write_forward_pass(whole, path)
@@ -64,7 +64,7 @@ def write_onnx(run: Run, path: Path) -> list[str]:
 
 
 def write_forward_pass(whole: ForwardPass, path: Path) -> str | None:
-    """Write and compare; returns the largest difference of an output, None where onnxruntime is missing.
+    """Write and compare; return the largest difference of an output, or None if onnxruntime is missing.
 
     Raises:
         InputError: as `write_onnx`.
@@ -78,7 +78,7 @@ def write_forward_pass(whole: ForwardPass, path: Path) -> str | None:
 def _export(whole: ForwardPass, path: Path) -> None:
     try:
         with warnings.catch_warnings(), torch.no_grad(), _quiet():
-            warnings.simplefilter("ignore")  # of torch and onnxscript about each other
+            warnings.simplefilter("ignore")  # torch and onnxscript warn about each other
             torch.onnx.export(
                 whole,
                 tuple(whole.inputs.values()),
@@ -103,7 +103,7 @@ def _export(whole: ForwardPass, path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch's exporter, and what it is made of, from telling of their steps."""
+    """Silence the progress messages of torch's exporter and of the packages that it uses."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -116,13 +116,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _compare(whole: ForwardPass, path: Path) -> float:
-    """The largest difference of an output, also on inputs of other sizes than those that the file was made with."""
+    """Return the largest difference of an output, also for inputs with other sizes than the export had."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone
     session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    read = {put.name for put in session.get_inputs()}  # what a model does not read is no input of the file
+    read = {put.name for put in session.get_inputs()}  # an input that the model does not read is not in the file
     worst = 0.0
     for inputs in (whole.inputs, whole.other_inputs):
         with torch.no_grad():
@@ -133,8 +133,8 @@ def _compare(whole: ForwardPass, path: Path) -> float:
             worst = max(worst, difference)
             if not difference <= _TOLERANCE:
                 raise InputError(
-                    f"onnxruntime's {name} differ from torch's by {difference:.1e}, above {_TOLERANCE:.0e}: nothing "
-                    "was written; give a run whose model torch exports as it is"
+                    f"onnxruntime's {name} differ from torch's by {difference:.1e}, above {_TOLERANCE:.0e}, so nothing "
+                    "was written: torch exports this model wrongly; export a folder"
                 )
     return worst
 

@@ -1,4 +1,4 @@
-"""An exported parser, read back: sentences in, trees out, without the treebank that it was trained on."""
+"""Loads an exported parser, which parses without the treebank that it was trained on."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _TOGETHER = 32  # sentences that are parsed at a time
 
 
 def load_parser(folder: str | Path) -> SavedParser:
-    """The parser in a folder that `python -m app.export` wrote.
+    """Load the parser from a folder that `python -m app.export` wrote.
 
     Raises:
-        InputError: if the folder holds none, or one that does not fit together.
+        InputError: if the folder has none, or its files do not fit together.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -46,7 +46,7 @@ def load_parser(folder: str | Path) -> SavedParser:
         state = json.loads((folder / PARSER_FILE).read_text(encoding="utf-8"))
         tensors = load_file(folder / HEAD_FILE)
     except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{folder} holds no exported parser ({error}); give a folder that app.export wrote") from error
+        raise InputError(f"{folder} is not an exported parser ({error}); use a folder that app.export wrote") from error
     try:
         tokenizer = None
         if state["has_subwords"]:
@@ -82,8 +82,8 @@ class SavedParser:
         model: the backbone.
         head: the scorers.
         encoder: vocabularies and relations.
-        max_length: most tokens of a sentence.
-        language: code of the language that text is cut into words by.
+        max_length: maximum number of tokens of a sentence.
+        language: code of the language whose rules split text into words.
     """
 
     def __init__(
@@ -98,14 +98,14 @@ class SavedParser:
         self.max_length, self.language = max_length, language
 
     def parse(self, source: str | Path, form: Literal["auto", "conllu", "text"] = "auto") -> Iterator[str]:
-        """Each sentence with its tree, in CoNLL-U.
+        """Yield each sentence with its tree, in CoNLL-U.
 
         Args:
-            source: a file of CoNLL-U (.conllu, .conll), or of text with a sentence a line.
-            form: conllu or text, whatever the file is called.
+            source: a file in CoNLL-U (.conllu, .conll), or a text file with one sentence per line.
+            form: conllu or text, whatever the file's name; auto goes by the name.
 
         Raises:
-            InputError: for a file or line that cannot be read, or a sentence of too many tokens.
+            InputError: if a file or line cannot be read, or a sentence has too many tokens.
         """
         for sentences in sentences_to_parse(str(source), form, self.language, _TOGETHER):
             yield from self._parse(sentences)

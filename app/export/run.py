@@ -1,4 +1,4 @@
-"""A run read back from its folder: the task with its weights, its data, and what is known of these weights."""
+"""Reads a run from its folder: the task with its weights, its data, and the scores of these weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.runs.folder import find_checkpoint, weights_to_average
 from app.runs.result import read_result
 from app.tasks import Task
 
-# How and where it was trained does not matter: it is read on this machine, in one process, in the weights' own dtype.
+# how and where it was trained does not matter: it is read on this machine, in one process, in the weights' own dtype
 _HERE = (
     "accelerator=cpu", "devices=1", "num_nodes=1", "strategy=auto", "precision=null", "plugins=null", "logger=null",
     "fast_dev_run=false",
@@ -29,13 +29,13 @@ class Run:
     """A finished run.
 
     Args:
-        folder: of the run.
-        task: with its weights, in eval mode, on the CPU.
+        folder: the run folder.
+        task: the task with its weights, in eval mode, on the CPU.
         data: its datamodule.
         result: content of result.json.
-        weights: which they are, in words.
-        scores: of these very weights, by part (valid, train probe, test); parts that nobody scored are missing.
-        step: updates that made the weights, None for a mean.
+        weights: which weights they are, in words.
+        scores: scores of these weights by split (valid, train probe, test); splits that were not scored are missing.
+        step: number of updates before these weights; None for a mean.
     """
 
     folder: Path
@@ -48,17 +48,16 @@ class Run:
 
 
 def read_run(folder: Path, which: str | None, average: int | None) -> Run:
-    """Read a run's folder, and build its task as train.py does.
+    """Read a run folder, and build its task as train.py does.
 
     Args:
-        folder: that a fit has left.
+        folder: a run folder that fit wrote.
         which: best, last, or the path of a checkpoint; None for what train.py test takes: the best, or a mean.
-        average: take the mean of the weights of the last so many validations; None for as many as the run's own
-            settings say, unless `which` is given.
+        average: take the mean of the weights of the last `average` validations; None for the number in the run's own
+            settings, unless `which` is given.
 
     Raises:
-        InputError: for a folder that is no finished run's, weights that are not there or do not fit, or data that
-            cannot be had any more.
+        InputError: if the folder is not of a finished run, weights are missing or do not fit, or the data is gone.
     """
     result = _result(folder)
     read = _read_settings(folder)
@@ -83,10 +82,10 @@ def read_run(folder: Path, which: str | None, average: int | None) -> Run:
 
 
 class _Reader(CLI):
-    """`train.py predict`, which needs no training data, up to the point where it would load weights."""
+    """Runs `train.py predict`, which needs no training data, up to the point where it would load weights."""
 
     def predict(self, *_: Any, **__: Any) -> None:
-        """Nothing: task and datamodule are built."""
+        """Do nothing: task and datamodule have been built."""
 
 
 def _read_settings(folder: Path) -> _Reader:
@@ -97,9 +96,7 @@ def _read_settings(folder: Path) -> _Reader:
 
 def _result(folder: Path) -> dict[str, Any]:
     if not (folder / "config.yaml").is_file():
-        raise InputError(
-            f"{folder} is no run folder: there is no config.yaml in it; give one that train.py fit has left"
-        )
+        raise InputError(f"{folder} is not a run folder (it has no config.yaml); use one that train.py fit wrote")
     result = read_result(folder)
     if result is None:
         raise InputError(
@@ -110,13 +107,12 @@ def _result(folder: Path) -> dict[str, Any]:
 
 
 def _scores(result: dict[str, Any], step: int | None, label: str) -> dict[str, dict[str, float]]:
-    """The scores that the run recorded of these weights."""
-    scores: dict[str, dict[str, float]] = {}
+    """Return the scores that the run recorded for these weights."""
+    scores: dict[str, Any] = {}
     best = result["best"] or {}
     for recorded in (best, result["final"] or {}):
         if step is not None and recorded.get("step") == step and not scores:
             scores = {"valid": recorded["val"], "train probe": recorded["train_probe"]}
     is_tested = result["tested"] == label or (result["tested"] == "best checkpoint" and best.get("step") == step)
-    return {
-        part: numbers for part, numbers in {**scores, "test": result["test"] if is_tested else None}.items() if numbers
-    }
+    scores["test"] = result["test"] if is_tested else None
+    return {split: numbers for split, numbers in scores.items() if numbers}

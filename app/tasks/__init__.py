@@ -1,4 +1,4 @@
-"""Batch to loss and predictions: one LightningModule a task."""
+"""Tasks, one LightningModule each: from batches to losses, scores and predictions."""
 
 from app.tasks.base import Task
 from app.tasks.classification import Classification

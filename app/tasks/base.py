@@ -1,8 +1,8 @@
-"""What all tasks share: how a loss is weighted, how scores are kept, how the optimizer is built.
+"""The base of all tasks: how a loss is weighted, how scores are kept, how the optimizer is built.
 
-A task says what a batch costs and what is counted on it. The rest follows:
-- The loss of a part of an update is its sum of nats divided by the loss units of the whole update, over all processes
-  and accumulated batches, so that any way of cutting a batch gives the update of the whole batch.
+A task defines the loss of a batch and what is counted on it. The rest follows:
+- The loss of a batch is its sum of nats divided by the loss units of the whole update, over all processes and
+  accumulated batches, so that an update does not depend on how its examples are cut into batches.
 - Scores are sums of counts, divided once. They are kept as Python floats in `scores`, at full precision.
 """
 
@@ -39,12 +39,13 @@ _UNREAD = ("pooler", "mask_emb", "seg_embed", "r_s_bias")  # no task reads a poo
 
 
 class TrainLoss(NamedTuple):
-    """Loss of a training batch, summed over its loss units.
+    """The loss of a training batch, summed over its loss units.
 
     Attributes:
-        objective: scalar that is minimised: with label smoothing, where there is some.
-        nats: scalar without it; what train/loss is made of, and all that runs are compared by. Needs no gradient.
-        units: loss units that both are sums over.
+        objective: scalar that is minimised, with label smoothing if there is any.
+        nats: scalar without label smoothing, from which train/loss is computed and runs are compared. Needs no
+            gradient.
+        units: number of loss units in both sums.
     """
 
     objective: Tensor
@@ -58,23 +59,22 @@ class Task(LightningModule):
     A task's own `__init__` has its own arguments alone and passes the others, which are these, on as `**kwargs`.
 
     Args:
-        backbone: the Hugging Face model, or one of ours.
+        backbone: the Hugging Face model, or one of this project's own.
         optimizer: optimizer and schedule.
-        norm: the norm that replaces the model's own; train.py gives it --norm.
+        norm: the norm that replaces the model's own; train.py sets it to --norm.
         data_spec: what the data dictates; train.py takes it from the datamodule.
-        seed: seeds the initial weights; train.py gives it --seed_everything.
+        seed: seed of the initial weights; train.py sets it to --seed_everything.
     """
 
     name: ClassVar[str]  # first part of the run folder
     auto_class: ClassVar[str] = "AutoModel"  # which of transformers' Auto classes builds the backbone
-    batch_types: ClassVar[tuple[type[Batch], ...]]  # kinds of batches that it learns from
+    batch_types: ClassVar[tuple[type[Batch], ...]]  # the kinds of batches that it is trained on
     primary: ClassVar[MetricInfo]  # chooses the best checkpoint
     metrics: ClassVar[tuple[MetricInfo, ...]]  # what lines and plots show of an evaluation, the loss first
     ratio_metrics: ClassVar[tuple[str, ...]]  # what `evaluate` counts
     twin_axes: ClassVar[bool] = False  # train left, validation right, as the paper draws them
-    output_fields: ClassVar[
-        tuple[str, ...]
-    ] = ()  # of a prediction's json line, by default; without any, the plain answer
+    # of a prediction's JSON line by default; where there are none, predictions are plain lines
+    output_fields: ClassVar[tuple[str, ...]] = ()
     label_smoothing: float = 0.0  # share of the target that is spread over all classes in training
 
     def __init__(
@@ -92,8 +92,8 @@ class Task(LightningModule):
         if data_spec.batch not in (None, *self.batch_types):
             takes = " or ".join(kind.__name__ for kind in self.batch_types)
             raise InputError(
-                f"model is app.tasks.{type(self).__name__}, which learns from {takes}, and data gives "
-                f"{data_spec.batch.__name__}; take model and data out of one config"  # type: ignore[union-attr]
+                f"model is app.tasks.{type(self).__name__}, which is trained on {takes}, and data yields "
+                f"{data_spec.batch.__name__}; take model and data from the same config"  # type: ignore[union-attr]
             )
         for metric in (self.primary, *self.metrics):
             declare_metric(metric)
@@ -102,13 +102,13 @@ class Task(LightningModule):
         self.optimizer_config = optimizer
         self.model_options = {"model_type": backbone.model_type, **data_spec.model_options, **backbone.options}
         self.total_steps: int | None = None  # updates of the whole run, for schedules that end; set before fit
-        self.scores: dict[str, float] = {}  # of the last evaluation, e.g. {"val/loss": 0.5}
-        self.score_signatures: dict[str, str] = {}  # how a score was made, where a library says it: {"bleu": ...}
-        self.test_texts: dict[str, list[str]] = {}  # what a test leaves beside scores: {"hypothesis": lines}
+        self.scores: dict[str, float] = {}  # of the latest evaluation, e.g. {"val/loss": 0.5}
+        self.score_signatures: dict[str, str] = {}  # how a library computed a score, e.g. sacrebleu's for "bleu"
+        self.test_texts: dict[str, list[str]] = {}  # texts of a test, e.g. {"hypothesis": lines}
         self.sites: list[SiteRecord]
         self.model: PreTrainedModel
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # a function of the seed alone: no other code may draw before the weights do
+            torch.manual_seed(seed)  # weights depend on the seed alone: no other code may draw before them
             self.model, self.sites, self.norms_total = build_model(
                 backbone, norm, data_options=data_spec.model_options, auto_class=self.auto_class
             )
@@ -118,31 +118,31 @@ class Task(LightningModule):
         self.initial_weights = self._digest_outside_norms()
         self.train_counters = nn.ModuleDict({metric: Ratio() for metric in TRAIN_METRICS})
         self.counters = nn.ModuleDict(
-            {part: nn.ModuleDict({metric: Ratio() for metric in self.ratio_metrics}) for part in SPLITS}
+            {split: nn.ModuleDict({metric: Ratio() for metric in self.ratio_metrics}) for split in SPLITS}
         )
 
     @abstractmethod
     def build_head(self) -> None:
-        """Create the task's own modules; called under the run's seed, after the backbone was built."""
+        """Create the task's own modules; called under the run's seed, after the backbone has been built."""
 
     @abstractmethod
     def train_loss(self, batch: Batch) -> TrainLoss:
-        """The training loss of a batch."""
+        """Compute the training loss of a batch."""
 
     @abstractmethod
-    def evaluate(self, batch: Batch, part: str = "val") -> Counts:
-        """Counts of each of `ratio_metrics` on a batch of a part, without dropout and label smoothing."""
+    def evaluate(self, batch: Batch, split: str = "val") -> Counts:
+        """Count each of `ratio_metrics` on a batch of a split, without dropout and label smoothing."""
 
-    def observe(self, batch: Batch, part: str) -> None:
-        """Keep what scores need that are no ratios, such as the translations of a batch; nothing by default."""
+    def observe(self, batch: Batch, split: str) -> None:
+        """Keep what scores other than ratios need, such as the translations of a batch; nothing by default."""
 
-    def derive(self, part: str, scores: dict[str, float]) -> dict[str, float]:
-        """Scores that are no ratios, from those that are and what `observe` kept; called on all processes."""
+    def derive(self, split: str, scores: dict[str, float]) -> dict[str, float]:
+        """Compute the other scores from the ratios and from what `observe` kept; called on all processes."""
         return {}
 
     @abstractmethod
     def predict_step(self, batch: Any, batch_idx: int) -> list[Prediction]:
-        """A prediction for each record of a batch."""
+        """Predict each record of a batch."""
 
     def forward_pass(self) -> ForwardPass:
         """What `python -m app.export RUN --to onnx` writes.
@@ -204,10 +204,13 @@ class Task(LightningModule):
         return f"norms replaced: {len(self.sites)} of {self.norms_total} ({self.norm.sites_label})"
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of this part of the update; undoes Lightning's division by accumulation and DDP's by processes."""
+        """Return the batch's share of the update's loss; undoes the divisions by Lightning and DDP.
+
+        Lightning divides by the number of accumulated batches, DDP by the number of processes.
+        """
         objective, nats, units = self.train_loss(batch)
         if batch.is_dummy:
-            objective, nats, units = objective * 0.0, nats * 0.0, 0  # with a gradient, of zero: DDP waits for it
+            objective, nats, units = objective * 0.0, nats * 0.0, 0  # keeps a gradient, of zero: DDP waits for it
         self.train_counters["loss"].update(nats, units)  # type: ignore[operator]
         if self.label_smoothing:
             self.train_counters["smoothed_loss"].update(objective, units)  # type: ignore[operator]
@@ -222,12 +225,12 @@ class Task(LightningModule):
         self._count(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
-        """Divide the counts of the validation set and the train probe."""
+        """Compute the scores of the validation set and the train probe."""
         self.scores = {**self._divide("val"), **self._divide("train_probe")}
         self.log_dict(self.scores, logger=False, rank_zero_only=False)
 
     def on_test_epoch_end(self) -> None:
-        """Divide the counts of the test set."""
+        """Compute the scores of the test set."""
         self.scores = self._divide("test")
         self.log_dict(self.scores, logger=False, rank_zero_only=False)
 
@@ -239,8 +242,8 @@ class Task(LightningModule):
         return self._divide_all("train", self.train_counters)
 
     def configure_optimizers(self) -> Any:
-        """Optimizer and schedule of the config."""
-        # a fused optimizer undoes the scaling of gradients too late for clipping; MixedPrecision refuses it always
+        """Build the optimizer and the schedule of the config."""
+        # a fused optimizer unscales gradients too late for clipping; MixedPrecision always refuses it
         precision = self.trainer.precision_plugin
         fused = not isinstance(precision, MixedPrecision) and getattr(precision, "scaler", None) is None
         optimizer, scheduler = build_optimizer(self, self.optimizer_config, self.total_steps, fused)
@@ -260,11 +263,11 @@ class Task(LightningModule):
         """
         for what, now in self._identity().items():
             then = checkpoint.get("task", {}).get(what)
-            # checkpoints of classification did not tell their vocabulary at first
+            # early checkpoints of classification do not have their vocabulary
             is_unknown = what == "vocabulary" and not then
             if then != now and not is_unknown:
                 raise InputError(
-                    f"the checkpoint is of {what} {then}, this run has {now}; give the settings it was made with"
+                    f"the checkpoint is of {what} {then}, this run has {now}; use the settings it was trained with"
                 )
 
         # the sum over all processes is continued in one of them
@@ -283,13 +286,13 @@ class Task(LightningModule):
         }
 
     def _freeze_unread(self) -> None:
-        """DDP wants no trainable parameter without a gradient."""
+        """Freeze what no task reads: DDP does not allow trainable parameters without a gradient."""
         for name, parameter in self.model.named_parameters():
             if not set(_UNREAD).isdisjoint(name.split(".")):
                 parameter.requires_grad_(False)
 
     def _digest_outside_norms(self) -> str:
-        """Of all parameters but the norms' own: equal for runs of one seed, whatever their norm."""
+        """Hash all parameters except those of norms: equal for runs with the same seed, whatever their norm."""
         of_norms = {id(p) for site in norm_sites(self) for p in site.module.parameters()}
         digest = hashlib.sha256()
         for name, parameter in self.named_parameters():
@@ -297,35 +300,35 @@ class Task(LightningModule):
                 digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def _count(self, batch: Batch, part: str) -> None:
-        for metric, (numerator, denominator) in self.evaluate(batch, part).items():
-            if batch.is_dummy:  # counted as nothing, not left out: all processes must come to divide
+    def _count(self, batch: Batch, split: str) -> None:
+        for metric, (numerator, denominator) in self.evaluate(batch, split).items():
+            if batch.is_dummy:  # counted as nothing, not skipped: all processes have to take part in the division
                 numerator, denominator = torch.zeros_like(numerator), 0
-            self.counters[part][metric].update(numerator, denominator)  # type: ignore[index]
+            self.counters[split][metric].update(numerator, denominator)  # type: ignore[index]
         if not batch.is_dummy:
-            self.observe(batch, part)
+            self.observe(batch, split)
 
-    def _divide(self, part: str) -> dict[str, float]:
-        scores = self._divide_all(part, self.counters[part])
+    def _divide(self, split: str) -> dict[str, float]:
+        scores = self._divide_all(split, self.counters[split])
         if not scores:
             return {}
-        derived = self.derive(part, {key.removeprefix(f"{part}/"): score for key, score in scores.items()})
-        return {**scores, **{f"{part}/{metric}": score for metric, score in derived.items()}}
+        derived = self.derive(split, {key.removeprefix(f"{split}/"): score for key, score in scores.items()})
+        return {**scores, **{f"{split}/{metric}": score for metric, score in derived.items()}}
 
     @staticmethod
-    def _divide_all(part: str, counters: Any) -> dict[str, float]:
+    def _divide_all(split: str, counters: Any) -> dict[str, float]:
         scores = {}
         for metric, ratio in counters.items():
             if ratio.update_called:
-                scores[f"{part}/{metric}"] = float(ratio.compute())
+                scores[f"{split}/{metric}"] = float(ratio.compute())
             ratio.reset()
         return scores
 
     def _check_length(self) -> None:
-        """Refuse a model with fewer positions than the data has tokens; torch would only say that an index is off."""
+        """Refuse a model with fewer positions than the data has tokens: torch would only report a wrong index."""
         positions = getattr(self.model.config, "max_position_embeddings", None)
         longest = self.data_spec.max_length
-        if positions is not None and longest is not None and 0 < positions < longest:  # XLNet says -1 for any
+        if positions is not None and longest is not None and 0 < positions < longest:  # -1 is any number, in XLNet
             raise InputError(
                 f"data.max_length is {longest}, and the model is too short for it: its max_position_embeddings is "
                 f"{positions}; raise model.backbone.options.max_position_embeddings or lower data.max_length"

@@ -1,4 +1,4 @@
-"""Text and image classification: an encoder, one vector an example, a linear layer over it."""
+"""Classification of texts and images: an encoder, a pooled vector for each example, a linear layer."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Classification(Task):
-    """One class for each example.
+    """Chooses one class for each example.
 
     Args:
         pooling: mean over real positions, or the first position ([CLS]).
         classifier_dropout: dropout on the pooled vector.
-        label_smoothing: share of the target spread over all classes in training; never in evaluation.
+        label_smoothing: share of the target that is spread over all classes in training; not in evaluation.
     """
 
     name = "classification"
@@ -50,18 +50,18 @@ class Classification(Task):
         super().__init__(**kwargs)
 
     def build_head(self) -> None:
-        """Dropout and the linear layer over the classes."""
+        """Create the dropout and the linear layer that scores the classes."""
         takes, given = self.model.main_input_name, "pixel_values" if self.data_spec.batch is ImageBatch else "input_ids"
         if self.data_spec.batch is not None and takes != given:
             raise InputError(
-                f"model_type {self.model.config.model_type!r} takes {takes}, and the data gives {given}; take a model "
-                "of texts for texts, such as bert, and one of images for images, such as vit"
+                f"model_type {self.model.config.model_type!r} takes {takes}, and the data has {given}; use a text "
+                "model such as bert for texts, and an image model such as vit for images"
             )
         self.dropout = nn.Dropout(self.classifier_dropout)
         self.classifier = nn.Linear(self.model.config.hidden_size, len(self.data_spec.labels))
 
     def forward(self, batch: TextBatch | ImageBatch) -> Tensor:
-        """Logits, (B, classes)."""
+        """Compute the logits of the classes, (B, classes)."""
         hidden = self.model(**batch.model_inputs()).last_hidden_state  # (B, T, H)
         if self.pooling == "first":
             pooled = hidden[:, 0]
@@ -73,11 +73,11 @@ class Classification(Task):
         return self.classifier(self.dropout(pooled))
 
     def train_loss(self, batch: TextBatch | ImageBatch) -> TrainLoss:
-        """Cross-entropy with label smoothing, summed over examples."""
+        """Compute the cross-entropy with label smoothing, summed over examples."""
         return TrainLoss(*smoothed_cross_entropy(self(batch), batch.labels, self.label_smoothing), len(batch.labels))
 
-    def evaluate(self, batch: TextBatch | ImageBatch, part: str = "val") -> Counts:
-        """Nats and correct predictions."""
+    def evaluate(self, batch: TextBatch | ImageBatch, split: str = "val") -> Counts:
+        """Count nats and correct predictions."""
         logits = self(batch)
         examples = len(batch.labels)
         return {
@@ -86,7 +86,7 @@ class Classification(Task):
         }
 
     def predict_step(self, batch: TextBatch | ImageBatch, batch_idx: int) -> list[Prediction]:
-        """The likeliest class of each example, and the probabilities of all."""
+        """Predict the most likely class of each example, with the probabilities of all."""
         probabilities = torch.softmax(self(batch).double(), dim=-1).tolist()
         predictions = []
         for place, (index, row) in enumerate(zip(batch.index.tolist(), probabilities, strict=True)):

@@ -1,4 +1,4 @@
-"""Dependency parsing: an MLP that chooses transitions, or biaffine attention over an encoder."""
+"""Dependency parsing: a transition parser with an MLP, or biaffine attention over an encoder."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ for sentence in parser.parse("sentences.txt"):
 
 
 class DependencyParsing(Task):
-    """A head, and where the data has them a relation, for each word.
+    """Predicts the head of each word and, if the data has relations, its relation.
 
-    Scores: `loss` (nats per word: of the transitions that build a sentence, or of heads and relations), `uas` and `las`
+    Scores: `loss` (nats per word: of the transitions that build a tree, or of heads and relations), `uas` and `las`
     (words with the right head, with the right head and relation, punctuation included), both also without some words,
     such as `uas_without_punct`, and `match` (sentences where everything is right). Without relations in the data there
-    is no `las`. The test also has `uas_of_next`: of attaching each word to the next one.
+    is no `las`. The test also has `uas_of_next`, the score of attaching each word to the next one.
 
     Args:
-        backbone: model_type mlp for the parser mlp, an encoder of Hugging Face for biaffine.
+        backbone: model_type mlp for the parser mlp, a Hugging Face encoder for biaffine.
         parser: mlp (the paper's: arc-standard transitions, static oracle, greedy) or biaffine (maximum spanning tree).
-        features: what of a word is read; biaffine adds it to the subwords that its encoder reads.
+        features: what the parser reads of a word; biaffine adds it to the subwords that its encoder reads.
         transition: sizes of the parser mlp.
         biaffine: sizes of the parser biaffine.
         data_spec: what the data dictates; train.py takes it from the datamodule.
 
     Raises:
-        InputError: for a parser and a backbone that do not belong together, or features that the data does not have.
+        InputError: if parser and backbone do not fit together, or the data does not have the features.
     """
 
     name = "parsing"
@@ -74,8 +74,8 @@ class DependencyParsing(Task):
         assert data_spec is not None, "a task needs the spec of its data"
         if (parser == "mlp") != (backbone.model_type == "mlp"):
             raise InputError(
-                f"model.parser is {parser} and the backbone {backbone.model_type or backbone.pretrained}; allowed: mlp "
-                "with model_type mlp, biaffine with an encoder of Hugging Face"
+                f"model.parser is {parser} and the backbone {backbone.model_type or backbone.pretrained}; use mlp "
+                "with model_type mlp, and biaffine with a Hugging Face encoder"
             )
         self.parser_kind = parser
         self.features = features or FeatureConfig()
@@ -97,22 +97,22 @@ class DependencyParsing(Task):
         super().__init__(backbone=backbone, data_spec=data_spec, **kwargs)
 
     def build_head(self) -> None:
-        """The scorers."""
+        """Create the scorers."""
         self.parser = build_parser(self.sizes, self.features, self.data_spec, self.model)
 
     def train_loss(self, batch: ParsingBatch) -> TrainLoss:
-        """Cross-entropy of the decisions that make the right tree, summed; its unit is a word."""
+        """Compute the cross-entropy of the decisions that make the right tree, summed; the loss unit is a word."""
         return TrainLoss(*self.parser.train_loss(self.model, batch), batch.real_words)
 
-    def evaluate(self, batch: ParsingBatch, part: str = "val") -> Counts:
-        """Nats, and what is right in the best trees."""
+    def evaluate(self, batch: ParsingBatch, split: str = "val") -> Counts:
+        """Count nats, and what is right in the best trees."""
         parsed = self.parser.parse(self.model, batch)
         right = attachments(parsed.heads, parsed.relations, batch.heads, batch.relations, batch.is_word)
         counts: Counts = {"loss": (parsed.nats, batch.real_words)}
         trees = right.labelled_trees if "las" in self.attached else right.trees
         counts["match"] = (trees.sum(), len(batch.index))
         found = {"uas": right.heads, "las": right.labelled}
-        if part == "test":
+        if split == "test":
             found["uas_of_next"] = heads_of_next(batch.lengths, batch.heads.shape[1]) == batch.heads
         for score, correct in found.items():
             if score not in (*self.attached, "uas_of_next"):
@@ -127,7 +127,7 @@ class DependencyParsing(Task):
         return {**super()._identity(), "parser": f"{self.parser_kind} {self.features} {self.sizes}"}
 
     def predict_step(self, batch: ParsingBatch, batch_idx: int) -> list[Prediction]:
-        """The tree of each sentence; its relations are None where none were learned."""
+        """Predict the tree of each sentence; relations are None where none were learned."""
         parsed = self.parser.parse(self.model, batch, with_loss=False)
         return predicted_trees(parsed, batch, self.data_spec.labels)
 
@@ -167,12 +167,12 @@ def build_parser(
 
 
 def predicted_trees(parsed: Parsed, batch: ParsingBatch, relations: Sequence[str]) -> list[Prediction]:
-    """The sentences of a batch with their trees.
+    """Return the sentences of a batch with their predicted trees.
 
     Args:
-        parsed: their trees.
-        batch: with the sentences' words and writers.
-        relations: names of the relations; without any, those of the input are left out: they are of another tree.
+        parsed: the trees.
+        batch: the sentences' words and writers.
+        relations: names of the relations; if there are none, those of the input are dropped: they are of another tree.
     """
     predictions = []
     for row, (index, forms, write) in enumerate(zip(batch.index.tolist(), batch.forms, batch.writers, strict=True)):

@@ -1,4 +1,4 @@
-"""Language modelling on bytes: the next byte, with a memory carried along contiguous streams or within a window."""
+"""Byte-level language modelling, with a memory carried along contiguous streams or within independent windows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from app.tasks.prediction import Prediction
 
 
 class LanguageModeling(Task):
-    """A distribution over the next byte at every position.
+    """Predicts the next byte at every position.
 
     Scores: `loss` (nats per byte), `bpc` (bits per byte, the paper's bits per character), `perplexity` (e to the loss);
-    the test also has `bpc_of_gzip` and `bpc_of_bzip2`, what these compressors need for the same bytes.
+    the test also has `bpc_of_gzip` and `bpc_of_bzip2`, the bits per byte of these compressors on the same text.
 
     The backbone is a causal model: xlnet with `attn_type: uni` and a `mem_len` (the paper's Transformer-XL: relative
     attention, a memory of the segments before), or gpt2 and its like (independent windows).
@@ -32,7 +32,7 @@ class LanguageModeling(Task):
         sampling: how predict continues a prompt.
 
     Raises:
-        InputError: for streams of data and a model without memory, or a model that looks ahead.
+        InputError: if the data has streams and the model no memory, or if the model looks ahead.
     """
 
     name = "language_modeling"
@@ -47,29 +47,29 @@ class LanguageModeling(Task):
     def __init__(self, sampling: SamplingConfig | None = None, **kwargs: Any) -> None:
         self.sampling = sampling or SamplingConfig()
         super().__init__(**kwargs)
-        self.memories = {part: StreamMemory() for part in ("train", *SPLITS)}
+        self.memories = {split: StreamMemory() for split in ("train", *SPLITS)}
 
     def build_head(self) -> None:
-        """Nothing to build: the output layer is the backbone's own. Checks that backbone and data fit together."""
+        """Build nothing: the output layer is the backbone's own. Checks that backbone and data fit together."""
         model_type = self.model.config.model_type
-        with refused_by_transformers(f"model_type {model_type!r}", self.model_options):  # XLNet looks at some only here
-            causal = is_causal(self.model)
+        with refused_by_transformers(f"model_type {model_type!r}", self.model_options):
+            causal = is_causal(self.model)  # XLNet checks some options only in its forward pass
         if not causal:
             raise InputError(
-                f"model_type {model_type!r}, as it is set up, looks at the bytes that it is to predict; allowed: "
-                "causal models, such as gpt2, or xlnet with attn_type uni"
+                f"model_type {model_type!r}, as configured, looks at the bytes that it has to predict; use a causal "
+                "model, such as gpt2, or xlnet with attn_type uni"
             )
         if self.data_spec.has_streams and not has_memory(self.model):
             raise InputError(
-                f"data.memory is true, and model_type {model_type!r} has no memory; set data.memory to false, or take "
-                "xlnet with a mem_len of at least 1"
+                f"data.memory is true, and model_type {model_type!r} has no memory; set data.memory to false, or use "
+                "xlnet with mem_len >= 1"
             )
 
-    def forward(self, batch: ByteBatch, part: str = "train") -> Tensor:
-        """Logits of the byte behind each input, (B, T, 256); a stream goes on from where its part's memory stands."""
+    def forward(self, batch: ByteBatch, split: str = "train") -> Tensor:
+        """Compute the logits of the byte after each input, (B, T, 256); streams continue with the split's memory."""
         if not self.data_spec.has_streams:
             return self.model(input_ids=batch.input_ids, **self.no_cache).logits
-        memory = self.memories[part]
+        memory = self.memories[split]
         if batch.begins:
             memory.forget()
         output = self.model(input_ids=batch.input_ids, mems=memory.at(batch.input_ids.device), use_mems=True)
@@ -77,29 +77,29 @@ class LanguageModeling(Task):
         return output.logits
 
     def train_loss(self, batch: ByteBatch) -> TrainLoss:
-        """Cross-entropy, summed over bytes."""
+        """Compute the cross-entropy, summed over bytes."""
         logits = self(batch).flatten(0, 1)  # (B * T, 256)
         return TrainLoss(*smoothed_cross_entropy(logits, batch.labels.flatten(), 0.0), batch.target_bytes)
 
-    def evaluate(self, batch: ByteBatch, part: str = "val") -> Counts:
-        """Nats."""
-        logits = self(batch, part).flatten(0, 1)
+    def evaluate(self, batch: ByteBatch, split: str = "val") -> Counts:
+        """Count the nats of the bytes."""
+        logits = self(batch, split).flatten(0, 1)
         return {"loss": (summed_nats(logits, batch.labels.flatten()), batch.target_bytes)}
 
-    def derive(self, part: str, scores: dict[str, float]) -> dict[str, float]:
-        """Bits per byte and perplexity; in the test also the compressors'."""
+    def derive(self, split: str, scores: dict[str, float]) -> dict[str, float]:
+        """Compute bits per byte and perplexity; for the test also those of the compressors."""
         loss = scores["loss"]
         derived = {"bpc": loss / math.log(2), "perplexity": perplexity(loss)}
-        if part == "test":
+        if split == "test":
             derived.update({f"bpc_of_{name}": bits for name, bits in self.data_spec.baselines.items()})
         return derived
 
     def predict_step(self, batch: ByteBatch, batch_idx: int) -> list[Prediction]:
-        """The continuation of each prompt; all of a batch have the same length. Bytes that are no utf-8 are U+FFFD."""
+        """Continue each prompt; those of a batch have equal lengths. Bytes that are not UTF-8 become U+FFFD."""
         predictions = []
         for index, ids in zip(batch.index.tolist(), batch.input_ids, strict=True):
             added = continue_prompt(self.model, ids, self.sampling, index, self.data_spec.has_streams)
-            prompt = bytes(ids[1:].tolist())  # without the line break that stands before every text
+            prompt = bytes(ids[1:].tolist())  # without the line break before every text
             continuation = _text(bytes(added))
             predictions.append(Prediction(index, {"prompt": _text(prompt), "continuation": continuation}, continuation))
         return predictions
@@ -150,20 +150,20 @@ print(prompt + bytes(added).decode("utf-8", "replace"))
         return notes
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also the memory of the training streams, of all processes, unless weights alone are saved."""
+        """Also save the memory of the training streams of all processes, unless only weights are saved."""
         super().on_save_checkpoint(checkpoint)
         if self.data_spec.has_streams and "loops" in checkpoint:
             checkpoint["memory"] = self.memories["train"].gather()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also this process's share of the memory, where training goes on."""
+        """Also restore this process's streams of the memory, if training resumes."""
         super().on_load_checkpoint(checkpoint)
         if self._trainer is not None and self.trainer.state.fn == "fit":
             self.memories["train"].take(checkpoint.get("memory"), self.trainer.global_rank, self.trainer.world_size)
 
     @property
     def no_cache(self) -> dict[str, bool]:
-        """Keep no keys and values of a window that nothing is added to."""
+        """Options of a model call that keep no cache, which an independent window does not need."""
         return {"use_mems": False} if has_memory(self.model) else {"use_cache": False}
 
 

@@ -1,4 +1,4 @@
-"""Losses that several tasks share."""
+"""The losses that several tasks share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from app.batches import Batch
 
 
 class _SmoothedCrossEntropy(torch.autograd.Function):
-    """Both losses out of one log softmax, which is all that is kept for the way back.
+    """Computes both losses from one log softmax, which is all that is saved for the backward pass.
 
-    Over a vocabulary of thousands each pass over the logits counts: torch's cross_entropy with label smoothing makes
-    about twice as many, and the loss without smoothing would need another forward.
+    With a vocabulary of thousands each pass over the logits counts: torch's cross_entropy with label smoothing makes
+    about twice as many, and the loss without smoothing would need another forward pass.
     """
 
     @staticmethod
@@ -45,9 +45,10 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Cross-entropy with label smoothing, and without, of the same logits.
+    """Compute the cross-entropy with label smoothing, and without, from the same logits.
 
-    (1 - smoothing) * nll + smoothing * mean over classes of -log p (Szegedy et al., 2016), as torch defines it.
+    The smoothed one is (1 - smoothing) * nll + smoothing * mean over classes of -log p (Szegedy et al., 2016), as in
+    torch.
 
     Args:
         logits: (N, V), of any floating type; both losses are at least float32.
@@ -55,14 +56,14 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> 
         smoothing: share of the target that is spread over all classes.
 
     Returns:
-        Both sums over the N positions, in nats; only the first has a gradient.
+        Both as sums over the N positions, in nats; only the first has a gradient.
     """
     objective, nats = _SmoothedCrossEntropy.apply(logits, labels, smoothing)
     return objective, nats
 
 
 def summed_nats(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of an evaluation, () float64, so that a score does not depend on how it was cut into batches.
+    """Compute the cross-entropy for an evaluation, () float64: a score must not depend on the cut into batches.
 
     Args:
         logits: (N, V), of any floating type; computed in float32 at least.
@@ -73,5 +74,5 @@ def summed_nats(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def perplexity(loss_nats: float) -> float:
-    """The exponential of a loss, as far as a float goes (e ** 709)."""
+    """Return e to the loss, capped at e ** 700: a float overflows at e ** 710."""
     return math.exp(min(loss_nats, 700.0))

@@ -1,4 +1,4 @@
-"""Optimizer and learning rate schedule, from what a YAML says."""
+"""The optimizer and the learning rate schedule of a config."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class OptimizerConfig:
     """How the weights are updated.
 
     Args:
-        name: adam or adamw (decay apart from the gradient).
+        name: adam or adamw (weight decay decoupled from the gradient).
         lr: peak learning rate.
         betas: decay rates of Adam's two averages.
         eps: added to the root in Adam's denominator.
-        weight_decay: on matrices only, never on biases and parameters of norms.
+        weight_decay: applied to matrices only, not to biases and parameters of norms.
         schedule: constant, linear (to 0), cosine (to 0) or inverse_sqrt, each after the warm-up.
-        warmup_steps: updates over which the rate rises linearly.
-        warmup_from: rate that it rises from, which is the first update's.
+        warmup_steps: number of updates over which the rate rises linearly.
+        warmup_from: learning rate of the first update, from which it rises.
     """
 
     name: Literal["adam", "adamw"] = "adamw"
@@ -46,23 +46,25 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         for key in ("lr", "eps"):
             if not getattr(self, key) > 0:
-                raise InputError(f"optimizer.{key} is {getattr(self, key)}; allowed: numbers above 0")
+                raise InputError(f"optimizer.{key} is {getattr(self, key)}; must be > 0")
         for key in ("weight_decay", "warmup_steps"):
             if getattr(self, key) < 0:
-                raise InputError(f"optimizer.{key} is {getattr(self, key)}; allowed: 0 and more")
+                raise InputError(f"optimizer.{key} is {getattr(self, key)}; must be >= 0")
         if not 0 <= self.warmup_from <= self.lr:
-            raise InputError(f"optimizer.warmup_from is {self.warmup_from}; allowed: 0 to optimizer.lr, {self.lr}")
+            raise InputError(
+                f"optimizer.warmup_from is {self.warmup_from}; must be >= 0 and <= optimizer.lr, {self.lr}"
+            )
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise InputError(f"optimizer.betas is {list(self.betas)}; allowed: two numbers from 0 to below 1")
+            raise InputError(f"optimizer.betas is {list(self.betas)}; must be two numbers >= 0 and < 1")
         if self.schedule == "inverse_sqrt" and self.warmup_steps == 0:
-            raise InputError("optimizer.schedule is inverse_sqrt, and optimizer.warmup_steps 0; allowed: 1 and more")
+            raise InputError("optimizer.warmup_steps is 0; must be >= 1 with optimizer.schedule inverse_sqrt")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: with weight decay, and without.
+    """Split the trainable parameters into a group with weight decay and one without.
 
-    Without: everything that a norm owns, and every vector or scalar, which is what biases are. The module that owns a
-    parameter decides, not its name. A parameter shared by several modules is listed once.
+    The parameters of norms have none, and neither have vectors and scalars, such as biases. The module that owns a
+    parameter decides, not its name. A parameter that several modules share is listed once.
     """
     decayed: dict[int, nn.Parameter] = {}
     plain: dict[int, nn.Parameter] = {}
@@ -71,7 +73,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         if parameter.requires_grad:
             group = plain if id(parameter) in of_norms or parameter.ndim < 2 else decayed
             group[id(parameter)] = parameter
-    log.info("weight decay %g on %s; on %s none", weight_decay, _describe(decayed), _describe(plain))
+    log.info("weight decay %g on %s, none on %s", weight_decay, _describe(decayed), _describe(plain))
     return [
         {"params": list(decayed.values()), "weight_decay": weight_decay},
         {"params": list(plain.values()), "weight_decay": 0.0},
@@ -79,29 +81,34 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def check_schedule(config: OptimizerConfig, total_steps: int | None) -> None:
-    """Raise InputError for linear or cosine when the length of the run is not known."""
+    """Check that the length of the run is known if the schedule depends on it.
+
+    Raises:
+        InputError: for linear and cosine without it.
+    """
     if config.schedule in ("linear", "cosine") and total_steps is None:
         raise InputError(
-            f"optimizer.schedule {config.schedule} ends at 0 and must know when; set trainer.max_epochs or max_steps"
+            f"optimizer.schedule is {config.schedule}, which reaches 0 at the last update; set trainer.max_epochs or "
+            "trainer.max_steps"
         )
 
 
 def build_optimizer(
     model: nn.Module, config: OptimizerConfig, total_steps: int | None, fused: bool = True
 ) -> tuple[Optimizer, LRScheduler]:
-    """Optimizer and scheduler; the scheduler is stepped once an update.
+    """Build the optimizer and its scheduler, which is stepped once per update.
 
     Args:
-        model: whose parameters are updated.
-        config: what the YAML says.
+        model: has the parameters.
+        config: the settings.
         total_steps: updates of the whole run; linear and cosine reach 0 there.
-        fused: one kernel for all parameters, several times as fast as torch's default. It undoes the scaling of
-            gradients by itself, where mixed precision scales them, and so too late for whoever clips them.
+        fused: use one kernel for all parameters, several times as fast as torch's default. It unscales the gradients
+            of mixed precision itself, which is too late for clipping.
 
     Raises:
         InputError: as `check_schedule` does.
     """
-    from transformers import get_scheduler  # here, because importing it takes seconds that --help need not spend
+    from transformers import get_scheduler  # here, because the import takes seconds, which --help should not
 
     check_schedule(config, total_steps)
     classes = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -114,7 +121,7 @@ def build_optimizer(
         schedules, floor = scheduler.lr_lambdas, config.warmup_from / config.lr
 
         def raised(schedule: Callable[[int], float], step: int) -> float:
-            """A share of the peak: the schedule, squeezed between the floor and the peak while it warms up."""
+            """The schedule as a share of the peak, raised to between the floor and the peak during the warm-up."""
             return floor + (1 - floor) * schedule(step) if step < config.warmup_steps else schedule(step)
 
         scheduler = LambdaLR(optimizer, [partial(raised, schedule) for schedule in schedules])

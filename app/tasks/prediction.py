@@ -1,9 +1,9 @@
-r"""What a task says about one record, and the lines that predict makes of it.
+r"""Predictions, and the lines in which predict writes them.
 
-Decisions: a json line has everything that is known, exactly. A tsv has the same in columns, a record a line: tab, line
-break, carriage return and backslash inside a field are written \t, \n, \r and \\, and a field with quotation marks is
-quoted as in csv, so that csv readers with a tab as delimiter take it as it is. A plain line is the bare answer, for
-reading and for scorers, and is changed in nothing but line breaks, which are written \n and \r.
+A JSON line has everything that is known, exactly. A TSV has the same in columns, one record per line: tab, line break,
+carriage return and backslash inside a field are written \t, \n, \r and \\, and a field with quotation marks is quoted
+as in CSV, so that CSV readers with a tab as delimiter read it as it is. A plain line is the bare answer, for reading
+and for scorers; only its line breaks are changed, to \n and \r.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _LINE_BREAKS = str.maketrans({"\n": r"\n", "\r": r"\r"})
 
 
 class Prediction:
-    """One record with its prediction; no dataclass, for Lightning would look for tensors in each of its values.
+    """A record with its prediction; not a dataclass, because Lightning would look for tensors in each of its values.
 
     Args:
         index: number of the record in its split.
         known: what was read, then what was predicted, by name: texts, numbers, lists of these, one mapping of these, or
             None. All predictions of a task have the same names.
         answer: the bare answer.
-        is_block: the answer is of several lines, and ends with a line end of its own, as a sentence in CoNLL-U does.
+        is_block: whether the answer has several lines and its own last line end, as a sentence in CoNLL-U does.
     """
 
     __slots__ = ("index", "known", "answer", "is_block")
@@ -38,27 +38,27 @@ class Prediction:
 
 
 class PredictionLines:
-    """Predictions as text, a line each (of CoNLL-U, a block and an empty line).
+    """Formats predictions as text, a line each (in CoNLL-U, a block and an empty line).
 
     Args:
-        form: jsonl, tsv or plain; None for what is the task's own.
-        output_fields: what a json line of the task's own form has; none of them: that form is the plain one.
+        form: jsonl, tsv or plain; None for the task's own.
+        output_fields: fields of a JSON line in the task's own format; if there are none, that format is plain.
     """
 
     def __init__(self, form: Format | None, output_fields: Sequence[str]) -> None:
         self._form = form
-        self._own_keys = output_fields
+        self._output_fields = output_fields
         self._columns: list[str] = []  # of the tsv, once its header is written
 
     def __call__(self, predictions: Iterable[Prediction]) -> Iterator[str]:
-        """The text of some more predictions, each with its line end; before the first of a tsv, its header."""
+        """Format more predictions, each with its line end; a TSV begins with its header."""
         for prediction in predictions:
             if self._form == "tsv":
                 yield from self._tsv(prediction)
             elif self._form == "jsonl":
                 yield _json(prediction.known)
-            elif self._form is None and self._own_keys:
-                yield _json({key: prediction.known[key] for key in self._own_keys})
+            elif self._form is None and self._output_fields:
+                yield _json({field: prediction.known[field] for field in self._output_fields})
             else:
                 answer = prediction.answer
                 yield (answer if prediction.is_block else answer.translate(_LINE_BREAKS)) + "\n"
@@ -84,7 +84,7 @@ def _tsv_line(values: Iterable[Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    r"""A field of a tsv; of a list, its items with a space between them, and \s for one inside an item."""
+    r"""Format a field of a TSV; items of a list are separated by spaces, and a space inside an item is \s."""
     if isinstance(value, (list, tuple)):
         return " ".join(str(item).translate(_IN_LISTS) for item in value)
     return "" if value is None else str(value).translate(_ESCAPES)

@@ -1,4 +1,4 @@
-"""Machine translation: an encoder-decoder of Hugging Face with the norm in both stacks."""
+"""Machine translation: a Hugging Face encoder-decoder with the norm in both stacks."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ if TYPE_CHECKING:
 
 
 class Translation(Task):
-    """A sentence for a sentence.
+    """Translates sentence by sentence.
 
     The backbone is a Hugging Face encoder-decoder: mbart (pre-norm), bart and marian (post-norm), t5.
 
-    Scores: `loss` (nats per target token, the end mark among them), `perplexity` (e to that), and on the share of the
-    examples that is translated `bleu` and `chrf` of plain text; in the test also `bleu_tokenized` (Moses' tokens, as
-    the paper's time reported) and `bleu_of_copy` (of the sources themselves, taken for translations).
+    Scores: `loss` (nats per target token, end marks included), `perplexity` (e to the loss), and, for the fraction of
+    the examples that is translated, `bleu` and `chrf` on plain text; the test also has `bleu_tokenized` (on Moses
+    tokens, as papers of that time reported it) and `bleu_of_copy` (of the sources, scored as if they were
+    translations).
 
     Args:
-        label_smoothing: share of the target spread over the vocabulary in training; never in evaluation.
-        decoding: search of test and predict.
-        val_decoding: search of validation, there to be quick: greedy by default. With fraction 0 validation translates
-            nothing, and the loss, not BLEU, chooses the best checkpoint.
+        label_smoothing: share of the target that is spread over the vocabulary in training; not in evaluation.
+        decoding: how test and predict search.
+        val_decoding: how validation searches: greedily by default, to be quick. With fraction 0 validation translates
+            nothing, and the best checkpoint is chosen by loss, not by BLEU.
     """
 
     name = "translation"
@@ -57,15 +58,15 @@ class Translation(Task):
         if self.val_decoding.fraction == 0:
             self.primary, self.metrics = LOSS, (LOSS,)
         super().__init__(**kwargs)
-        self.translations = {part: TranslationScores() for part in SPLITS}
+        self.translations = {split: TranslationScores() for split in SPLITS}
         self.start = start_token(self.model)
 
     def build_head(self) -> None:
-        """Nothing: the output layer is the backbone's own, tied to its embeddings unless its options say otherwise."""
+        """Build nothing: the output layer is the backbone's own. Checks that the language can be scored."""
         _check_language(self.data_spec.target_language)
 
     def forward(self, batch: TranslationBatch) -> Tensor:
-        """Logits of each target position, given the source and the target before it: (B, T, V)."""
+        """Compute the logits of each target position, given the source and the target before it: (B, T, V)."""
         before = F.pad(batch.labels[:, :-1], (1, 0), value=self.start)  # (B, T)
         before = before.masked_fill(before == batch.IGNORED, self.model.config.pad_token_id)
         return self.model(
@@ -73,36 +74,36 @@ class Translation(Task):
         ).logits
 
     def train_loss(self, batch: TranslationBatch) -> TrainLoss:
-        """Cross-entropy with label smoothing, summed over target tokens."""
+        """Compute the cross-entropy with label smoothing, summed over target tokens."""
         logits = self(batch).flatten(0, 1)  # (B * T, V)
         return TrainLoss(
             *smoothed_cross_entropy(logits, batch.labels.flatten(), self.label_smoothing), batch.target_tokens
         )
 
-    def evaluate(self, batch: TranslationBatch, part: str = "val") -> Counts:
-        """Nats."""
+    def evaluate(self, batch: TranslationBatch, split: str = "val") -> Counts:
+        """Count the nats of the target tokens."""
         logits = self(batch).flatten(0, 1)
         return {"loss": (summed_nats(logits, batch.labels.flatten()), batch.target_tokens)}
 
-    def observe(self, batch: TranslationBatch, part: str) -> None:
-        """Translate the share of the batch that is to be scored."""
-        how = self.decoding if part == "test" else self.val_decoding
+    def observe(self, batch: TranslationBatch, split: str) -> None:
+        """Translate the examples of the batch that are to be scored."""
+        how = self.decoding if split == "test" else self.val_decoding
         positions = batch.index.tolist()
         rows = [row for row, position in enumerate(positions) if how.includes(position)]
         if not rows:
             return
         hypotheses = self._translate(batch, rows, how)
-        self.translations[part].update(
+        self.translations[split].update(
             [
                 Translated(positions[row], batch.sources[row], hypothesis, batch.references[row])
                 for row, hypothesis in zip(rows, hypotheses, strict=True)
             ]
         )
 
-    def derive(self, part: str, scores: dict[str, float]) -> dict[str, float]:
-        """Perplexity, and the scores of the translations."""
+    def derive(self, split: str, scores: dict[str, float]) -> dict[str, float]:
+        """Compute the perplexity and the scores of the translations."""
         derived = {"perplexity": perplexity(scores["loss"])}
-        examples = self.translations[part].collect()
+        examples = self.translations[split].collect()
         if not examples:
             return derived
         language = self.data_spec.target_language
@@ -111,7 +112,7 @@ class Translation(Task):
         references = [example.reference for example in examples]
         derived["bleu"], self.score_signatures["bleu"] = bleu(hypotheses, references, language)
         derived["chrf"], self.score_signatures["chrf"] = chrf(hypotheses, references)
-        if part == "test":
+        if split == "test":
             derived["bleu_tokenized"], self.score_signatures["bleu_tokenized"] = tokenized_bleu(
                 hypotheses, references, language
             )
@@ -120,7 +121,7 @@ class Translation(Task):
         return derived
 
     def predict_step(self, batch: TranslationBatch, batch_idx: int) -> list[Prediction]:
-        """The translation of each source, which is one line; of an empty one, nothing."""
+        """Translate each source, which is one line; an empty one stays empty."""
         rows = [row for row, source in enumerate(batch.sources) if source]
         texts = [""] * len(batch.sources)
         for row, text in zip(rows, self._translate(batch, rows, self.decoding) if rows else [], strict=True):
@@ -192,7 +193,7 @@ def _next_logits(model: PreTrainedModel, ids: Tensor, mask: Tensor, decoder_ids:
 
 
 def _check_language(language: str) -> None:
-    """Ask for the package that a language is scored with now, not after an epoch."""
+    """Fail now, not after an epoch, if the package is missing that scores a language."""
     try:
         bleu(["a"], ["a"], language)
     except RuntimeError as error:

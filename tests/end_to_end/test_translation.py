@@ -135,7 +135,7 @@ WRONG = {
     ),
     "no beam": (None, ["--model.decoding.beams=0"], ["beams is 0"]),
     "an unknown key of decoding": (None, ["--model.decoding.beam=4"], ["decoding.beam", "did you mean"]),
-    "a share above one": (None, ["--model.val_decoding.fraction=2"], ["share is 2"]),
+    "a share above one": (None, ["--model.val_decoding.fraction=2"], ["fraction is 2"]),
     "no checkpoints to average": (None, ["--average_checkpoints=0"], ["average_checkpoints is 0"]),
     "a warm-up from above": (None, ["--model.optimizer.warmup_from=1"], ["warmup_from is 1"]),
 }  # fmt: skip

@@ -108,7 +108,7 @@ def test_the_lines_of_the_card_give_what_predict_gives(name, tmp_path, monkeypat
     run = fit(name, "layernorm_simple", tmp_path, sources)
     assert main([str(run), "--to", "exported"]) == 0
     folder = tmp_path / "exported"
-    assert ("plain transformers" in capsys.readouterr().out) == (name in LOADS_PLAINLY)
+    assert ("stock transformers" in capsys.readouterr().out) == (name in LOADS_PLAINLY)
     assert_same(name, said_by_the_card(folder, capsys), predicted(name, run, tmp_path))
     config = json.loads((folder / "config.json").read_text())
     assert config["norm_workbench"]["norm"]["name"] == "layernorm_simple"
@@ -126,7 +126,7 @@ def adanorm_run(tmp_path_factory, sources):
 def test_another_norm_is_loaded_by_us_and_refused_by_plain_transformers(adanorm_run, tmp_path, capsys):
     folder = tmp_path / "new" / "exported"
     assert main([str(adanorm_run), "--to", str(folder)]) == 0
-    assert "app.backbones.load_model alone" in capsys.readouterr().out
+    assert "app.backbones.load_model only" in capsys.readouterr().out
     assert_same("classification", said_by_the_card(folder, capsys), predicted("classification", adanorm_run, tmp_path))
     for cls in (transformers.AutoConfig, transformers.AutoModel, transformers.AutoModelForSequenceClassification):
         with pytest.raises(ValueError, match="load it with app.backbones.load_model"):
@@ -186,7 +186,7 @@ class OwnTask(Task):
     def train_loss(self, batch):
         raise NotImplementedError
 
-    def evaluate(self, batch, part="val"):
+    def evaluate(self, batch, split="val"):
         raise NotImplementedError
 
     def predict_step(self, batch, batch_idx):
@@ -213,8 +213,8 @@ def _without(name):
 
 
 WRONG = {
-    "no folder": (lambda run: shutil.rmtree(run), [], ["is no run folder", "config.yaml"]),
-    "no settings": (_without("config.yaml"), [], ["is no run folder", "config.yaml"]),
+    "no folder": (lambda run: shutil.rmtree(run), [], ["is not a run folder", "config.yaml"]),
+    "no settings": (_without("config.yaml"), [], ["is not a run folder", "config.yaml"]),
     "a run that has not ended": (_without("result.json"), [], ["has not ended", "--ckpt_path last"]),
     "no best checkpoint": (_without("checkpoints/best.ckpt"), ["--ckpt_path", "best"], ["best.ckpt", "no file"]),
     "a broken checkpoint": (
@@ -228,7 +228,7 @@ WRONG = {
     "two ways to say which weights": (
         None, ["--ckpt_path", "best", "--average_checkpoints", "2"], ["--ckpt_path and --average_checkpoints"],
     ),
-    "a mean of none": (None, ["--average_checkpoints", "0"], ["average_checkpoints is 0", "from 1"]),
+    "a mean of none": (None, ["--average_checkpoints", "0"], ["average_checkpoints is 0", "must be >= 1"]),
 }  # fmt: skip
 
 

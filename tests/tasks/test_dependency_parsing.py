@@ -225,11 +225,11 @@ def test_biaffine_scores_in_half_precision_find_trees():
 
 
 WRONG = {
-    "an encoder with a decoder": (("biaffine", "bart"), {"sizes": {}}, "an encoder of text, and bart is none"),
-    "an encoder of images": (("biaffine", "vit"), {"sizes": {}}, "an encoder of text, and vit is none"),
+    "an encoder with a decoder": (("biaffine", "bart"), {"sizes": {}}, "needs a text encoder, which bart is not"),
+    "an encoder of images": (("biaffine", "vit"), {"sizes": {}}, "needs a text encoder, which vit is not"),
     "a parser without its backbone": (("mlp", "bert"), {}, "model.parser is mlp and the backbone bert"),
     "a backbone without its parser": (("biaffine", "mlp"), {}, "model.parser is biaffine and the backbone mlp"),
-    "nothing to read": (("mlp", "mlp"), {"features": {}}, "reads nothing of a word"),
+    "nothing to read": (("mlp", "mlp"), {"features": {}}, "has no features of words to read"),
     "features that the data lacks": (("mlp", "mlp"), {"entries": {"words": 9}}, "features.tags is 4.*set data.tags"),
     "a negative size": (("mlp", "mlp"), {"features": {"words": -1}}, "features.words is -1"),
     "a share": (("mlp", "mlp"), {"features": {"unknown": 1.0}}, "features.unknown is 1.0"),

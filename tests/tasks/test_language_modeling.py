@@ -120,7 +120,7 @@ def test_predictions_are_prompt_and_continuation():
 
 
 def test_a_model_that_looks_ahead_is_refused():
-    with pytest.raises(InputError, match="'xlnet', as it is set up, looks at the bytes.*attn_type uni"):
+    with pytest.raises(InputError, match="'xlnet', as configured, looks at the bytes.*attn_type uni"):
         task(options={"attn_type": "bi"})
     bert = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
     others = {"optimizer": OptimizerConfig(), "norm": NormSpec("adanorm"), "data_spec": DataSpec({"vocab_size": 256})}

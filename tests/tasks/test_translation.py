@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from app.backbones import BackboneConfig
 from app.batches import DataSpec, TranslationBatch
 from app.errors import InputError
+from app.metrics.info import LOSS
 from app.norms import NormSpec
 from app.tasks import Translation
 from app.tasks.generation.beam_search import DecodingConfig
@@ -136,7 +137,7 @@ def test_without_a_share_the_loss_chooses_the_best():
     model = task(val_decoding=DecodingConfig(beams=1, fraction=0.0)).eval()
     model.observe(batch(SOURCES, TARGETS), "val")
     assert model.derive("val", {"loss": 1.0}).keys() == {"perplexity"}
-    assert (model.primary.name, model.primary.mode, model.metrics) == ("loss", "min", ("loss",))
+    assert (model.primary, model.metrics) == (LOSS, (LOSS,))
 
 
 def test_predictions_keep_their_places_and_nothing_stays_nothing():

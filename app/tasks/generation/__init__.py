@@ -1,1 +1,1 @@
-"""How models write text: beam search, sampling, and the memory of a stream."""
+"""Text generation: beam search, sampling, and the memory of a stream."""

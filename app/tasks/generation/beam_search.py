@@ -1,4 +1,4 @@
-"""Beam search and greedy search, by Hugging Face's generate, with a length limit for each sentence of its own."""
+"""Beam search and greedy search by Hugging Face's generate, with a separate length limit for each sentence."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """How a model's translations are searched for.
+    """How translations are searched for.
 
     Args:
-        beams: hypotheses that are kept beside each other; 1 is greedy search.
-        length_penalty: a hypothesis is ranked by log probability / length ** length_penalty; more favours longer ones.
-        max_ratio: a translation ends after max_ratio * source tokens + max_extra tokens, whatever the model would do.
+        beams: number of hypotheses that are kept; 1 is greedy search.
+        length_penalty: hypotheses are ranked by log probability / length ** length_penalty; more favours longer ones.
+        max_ratio: a translation ends after max_ratio * source tokens + max_extra tokens at the latest.
         max_extra: see max_ratio.
-        fraction: of the examples that is translated and scored, evenly spread over the part; 0 for none. Predict
-            translates all.
+        fraction: fraction of the examples that are translated and scored, evenly spread over the split; 0 for none.
+            Predict translates all.
     """
 
     beams: int = 5
@@ -36,27 +36,27 @@ class DecodingConfig:
 
     def __post_init__(self) -> None:
         if self.beams < 1:
-            raise InputError(f"decoding beams is {self.beams}; allowed: 1 (greedy) and more")
+            raise InputError(f"decoding beams is {self.beams}; must be >= 1 (1 is greedy search)")
         if not math.isfinite(self.length_penalty):
-            raise InputError(f"decoding length_penalty is {self.length_penalty}; allowed: numbers")
+            raise InputError(f"decoding length_penalty is {self.length_penalty}; must be finite")
         if not (self.max_ratio >= 0 and self.max_extra >= 0 and 1 <= self.max_ratio + self.max_extra < math.inf):
             raise InputError(
-                f"decoding max_ratio is {self.max_ratio} and max_extra {self.max_extra}; allowed: numbers from 0 that "
-                "leave room for a token"
+                f"decoding max_ratio is {self.max_ratio} and max_extra {self.max_extra}; both must be >= 0, and their "
+                "sum >= 1, so that a token fits"
             )
         if not 0 <= self.fraction <= 1:
-            raise InputError(f"decoding fraction is {self.fraction}; allowed: numbers from 0 to 1")
+            raise InputError(f"decoding fraction is {self.fraction}; must be >= 0 and <= 1")
 
     def includes(self, index: int) -> bool:
-        """Whether the example at a position is among the share: needs no other example, and takes the first."""
+        """Whether the example at a position is in the fraction; independent of other examples; includes the first."""
         return math.ceil((index + 1) * self.fraction) > math.ceil(index * self.fraction)
 
 
 def start_token(model: PreTrainedModel) -> int:
-    """The token that a decoder begins with.
+    """Return the token that a decoder begins with.
 
     Raises:
-        InputError: if neither the model nor the tokenizer has said which.
+        InputError: if neither the model nor the tokenizer defines it.
     """
     for config in (model.config, model.generation_config):
         for name in ("decoder_start_token_id", "bos_token_id"):
@@ -64,25 +64,25 @@ def start_token(model: PreTrainedModel) -> int:
             if token is not None:
                 return int(token)
     raise InputError(
-        f"model_type {model.config.model_type!r}: its decoder has no token to begin with; set "
+        f"model_type {model.config.model_type!r} does not define the token that its decoder begins with; set "
         "model.backbone.options.decoder_start_token_id"
     )
 
 
 def generation_config(model: PreTrainedModel, how: DecodingConfig, longest: int) -> GenerationConfig:
-    """Hugging Face's settings for this search, but for the limit that each sentence has of its own.
+    """Return Hugging Face's settings for a search, without the limits of single sentences.
 
     Args:
-        model: whose special tokens count.
+        model: defines the special tokens.
         how: beams and length penalty.
-        longest: tokens after which any translation ends.
+        longest: number of tokens after which every translation ends.
     """
     from transformers import GenerationConfig
 
     return GenerationConfig(
         num_beams=how.beams,
         length_penalty=how.length_penalty,
-        early_stopping=how.beams > 1,  # as in fairseq: a sentence is done when as many hypotheses as beams have ended
+        early_stopping=how.beams > 1,  # as in fairseq: a sentence is done when `beams` hypotheses have ended
         do_sample=False,
         max_new_tokens=longest,
         decoder_start_token_id=start_token(model),
@@ -95,9 +95,9 @@ def generation_config(model: PreTrainedModel, how: DecodingConfig, longest: int)
 def translate(
     model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, how: DecodingConfig
 ) -> list[list[int]]:
-    """The best hypothesis for each source.
+    """Find the best translation of each source.
 
-    No sentence's translation depends on those beside it, but for the order of additions over padding.
+    A translation does not depend on the other sentences of the batch, except for the order of additions over padding.
 
     Args:
         model: a sequence to sequence model in eval mode.
@@ -117,14 +117,14 @@ def translate(
     eos = model.config.eos_token_id
 
     class MaxLengthLogitsProcessor(LogitsProcessor):  # type: ignore[misc]
-        """Leaves a hypothesis at its limit nothing but to end."""
+        """Forces a hypothesis to end at its limit."""
 
         rows = limits.repeat_interleave(how.beams)  # (B * beams,)
         first = int(limits.min())
 
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-            """(B * beams, length so far), (B * beams, V) to the scores allowed."""
-            length = input_ids.shape[1]  # with the start token, which stands for the end that is still to come
+            """Mask scores (B * beams, V), given ids (B * beams, length so far)."""
+            length = input_ids.shape[1]  # with the start token, in place of the end that is still to come
             if length < self.first:
                 return scores
             over = (self.rows <= length).unsqueeze(1)
@@ -133,7 +133,7 @@ def translate(
             return ended
 
     config = generation_config(model, how, int(limits.max()))
-    own, model.generation_config = model.generation_config, config  # as an argument it would be filled up from its own
+    own, model.generation_config = model.generation_config, config  # as an argument it would be merged with its own
     try:
         sequences = model.generate(
             input_ids, attention_mask=attention_mask, logits_processor=LogitsProcessorList([MaxLengthLogitsProcessor()])

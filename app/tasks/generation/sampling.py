@@ -1,4 +1,4 @@
-"""Going on from a prompt, byte by byte, with a model that has a memory or with one that has a window."""
+"""Continuing a prompt byte by byte, with a model that has a memory or one that has a window."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class SamplingConfig:
     """How a text is continued.
 
     Args:
-        length: bytes to add.
-        temperature: divides the logits; below 1 the likely becomes likelier, 0 takes the likeliest byte each time.
-        top_k: draw among so many of the likeliest bytes; null among all.
-        seed: of the draws; each prompt has draws of its own, whatever stands beside it.
+        length: number of bytes to add.
+        temperature: divides the logits; below 1 favours likely bytes, 0 always takes the most likely one.
+        top_k: draw among this number of most likely bytes; null for all.
+        seed: seed of the draws; those of a prompt do not depend on other prompts.
     """
 
     length: int = 200
@@ -35,20 +35,20 @@ class SamplingConfig:
         for key, least in (("length", 1), ("temperature", 0), ("top_k", 1), ("seed", 0)):
             value = getattr(self, key)
             if value is not None and not value >= least:
-                raise InputError(f"sampling {key} is {value}; allowed: {least} and more")
+                raise InputError(f"sampling {key} is {value}; must be >= {least}")
 
 
 def continue_prompt(
     model: PreTrainedModel, prompt: Tensor, how: SamplingConfig, position: int, with_memory: bool
 ) -> list[int]:
-    """The bytes that a model adds to a prompt.
+    """Return the bytes that a model adds to a prompt.
 
     Args:
         model: a causal model in eval mode.
         prompt: (T,) int64, at least one id.
         how: length, temperature, top_k and seed.
-        position: of the prompt among all; a part of the seed.
-        with_memory: whether the model was trained to carry its memory along; else it sees a window of positions.
+        position: number of the prompt; part of the seed.
+        with_memory: whether the model was trained to carry its memory along; otherwise it sees a window of positions.
     """
     generator = torch.Generator().manual_seed((how.seed * 1_000_003 + position) % 2**63)
     steps = _with_memory(model, prompt) if with_memory else _with_window(model, prompt)
@@ -62,13 +62,13 @@ def continue_prompt(
 
 
 def has_memory(model: PreTrainedModel) -> bool:
-    """Whether a model takes the hidden states of the segment before (`mems`) and gives its own back."""
+    """Whether a model takes the hidden states of the previous segment (`mems`) and returns its own."""
     return (getattr(model.config, "mem_len", None) or 0) > 0
 
 
 @torch.no_grad()
 def is_causal(model: PreTrainedModel) -> bool:
-    """Whether no output depends on a later input, seen by changing the last one."""
+    """Whether no output depends on a later input, tested by changing the last one."""
     was_training = model.training
     model.eval()
     ids = torch.zeros(2, 4, dtype=torch.int64)
@@ -89,7 +89,7 @@ def _draw(logits: Tensor, how: SamplingConfig, generator: torch.Generator) -> in
 
 
 def _with_memory(model: PreTrainedModel, prompt: Tensor) -> Iterator[Tensor]:
-    """Logits behind the prompt, then behind each byte that is sent."""
+    """Yield the logits after the prompt, then after each byte that is sent."""
     memory, ids = None, prompt
     while True:
         for segment in ids.split(model.config.mem_len):
@@ -100,7 +100,7 @@ def _with_memory(model: PreTrainedModel, prompt: Tensor) -> Iterator[Tensor]:
 
 
 def _with_window(model: PreTrainedModel, prompt: Tensor) -> Iterator[Tensor]:
-    """The same; only the last bytes are seen, as many as the model has positions."""
+    """Yield the same from a model that sees only the last bytes, as many as it has positions."""
     positions = getattr(model.config, "max_position_embeddings", None) or 0
     begin = -positions if positions > 0 else 0  # some models take any length
     no_cache = {"use_mems": False} if has_memory(model) else {"use_cache": False}

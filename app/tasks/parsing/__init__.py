@@ -1,1 +1,1 @@
-"""Dependency parsers: scorers, transitions, trees."""
+"""The parts of dependency parsers: features, scorers, transitions, trees."""

@@ -133,7 +133,7 @@ class TransitionState:
         return cls(layout, ends, memory, window)
 
     def first(self, count: int) -> TransitionState:
-        """The state of the first `count` sentences, a view: its new arcs are in this state's heads and relations too."""
+        """A view of the first `count` sentences: its new arcs are in this state too."""
         return TransitionState(self.layout, self._ends[:count], self._memory[:count], self.window[:count])
 
     @property

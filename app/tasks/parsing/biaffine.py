@@ -1,4 +1,4 @@
-"""Deep biaffine attention over an encoder (Dozat and Manning, 2017): every word scores every other word as its head."""
+"""The parser of Dozat and Manning (2017), deep biaffine attention: each word scores every other word as its head."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class BiaffineConfig:
     Args:
         arcs: size of the vectors that score arcs.
         relations: size of the vectors that score relations.
-        dropout: of the encoder's output and of these vectors.
-        pooling: the vector of a word is that of its first subword, or the mean of all.
+        dropout: dropout on the encoder's output and on these vectors.
+        pooling: whether the vector of a word is that of its first subword, or the mean of all.
     """
 
     arcs: int = 256
@@ -37,16 +37,16 @@ class BiaffineConfig:
     def __post_init__(self) -> None:
         for name in ("arcs", "relations"):
             if getattr(self, name) < 1:
-                raise InputError(f"model.biaffine.{name} is {getattr(self, name)}; allowed: 1 and more")
+                raise InputError(f"model.biaffine.{name} is {getattr(self, name)}; must be >= 1")
         if not 0 <= self.dropout < 1:
-            raise InputError(f"model.biaffine.dropout is {self.dropout}; allowed: from 0 to below 1")
+            raise InputError(f"model.biaffine.dropout is {self.dropout}; must be >= 0 and < 1")
 
 
 class Parsed(NamedTuple):
-    """Trees of a batch, and what the right ones cost.
+    """The predicted trees of a batch, and the loss of the right ones.
 
     Attributes:
-        nats: (), summed over words.
+        nats: (), the loss summed over words.
         heads: (B, W) int64, 0 to W.
         relations: (B, W) int64; zeros where the data has none.
     """
@@ -57,16 +57,16 @@ class Parsed(NamedTuple):
 
 
 class BiaffineParser(nn.Module):
-    """Scores of arcs and relations, and the best tree.
+    """Scores arcs and relations, and finds the best tree.
 
     Args:
         config: sizes.
-        features: of words, added to the subword embeddings that the encoder reads.
-        data_spec: of the data.
-        encoder: for its sizes; it belongs to the task.
+        features: features of words, added to the subword embeddings that the encoder reads.
+        data_spec: what the data dictates.
+        encoder: the backbone, for its sizes; it belongs to the task.
 
     Raises:
-        InputError: for data without subwords, or a model that is no encoder of text.
+        InputError: if the data has no subwords, or the model is not a text encoder.
     """
 
     marks_root: Tensor  # (R,) bool, or (0,) where a relation marks roots and other words
@@ -79,10 +79,10 @@ class BiaffineParser(nn.Module):
             raise InputError("model.parser biaffine needs subwords for its encoder; set data.tokenizer")
         if encoder.config.is_encoder_decoder or encoder.main_input_name != "input_ids":
             raise InputError(
-                f"model.parser biaffine reads the output of an encoder of text, and {encoder.config.model_type} is "
-                "none; allowed: bert, modernbert, xlnet and their kind"
+                f"model.parser biaffine needs a text encoder, which {encoder.config.model_type} is not; use one such "
+                "as bert, modernbert or xlnet"
             )
-        embedding_size = encoder.get_input_embeddings().weight.shape[1]  # albert's and electra's are narrower
+        embedding_size = encoder.get_input_embeddings().weight.shape[1]  # may be smaller, as in albert and electra
         hidden_size = encoder.config.hidden_size
         self.pooling, self.labels = config.pooling, len(data_spec.labels)
         self.features = self.to_embeddings = None
@@ -102,7 +102,7 @@ class BiaffineParser(nn.Module):
         self.register_buffer("marks_root", torch.tensor(data_spec.root_labels, dtype=torch.bool), persistent=False)
 
     def train_loss(self, model: nn.Module, batch: ParsingBatch) -> tuple[Tensor, Tensor]:
-        """Nats of the right heads and, given them, the right relations: with a gradient, and without."""
+        """Compute the nats of the right heads and, given them, the right relations: with a gradient, and without."""
         words = self._words(model, batch)
         arcs = smoothed_cross_entropy(self._arcs(words, batch).flatten(0, 1), batch.heads.flatten(), 0.0)
         if not self.labels:
@@ -112,11 +112,11 @@ class BiaffineParser(nn.Module):
         return arcs[0] + relations[0], arcs[1] + relations[1]
 
     def parse(self, model: nn.Module, batch: ParsingBatch, with_loss: bool = True) -> Parsed:
-        """The best tree with one root for each sentence, and the best relation for each of its arcs."""
+        """Find the best tree with one root for each sentence, and the best relation for each of its arcs."""
         words = self._words(model, batch)
         arcs = self._arcs(words, batch)  # (B, W, W + 1)
         nats = summed_nats(arcs.flatten(0, 1), batch.heads.flatten()) if with_loss else torch.zeros(())
-        # a model that diverges is no fault of the search; float16 has no 1e30
+        # scores of a diverged model must not break the search; double, because float16 has no 1e30
         finite = arcs.double().nan_to_num(nan=-1e30, posinf=1e30, neginf=-1e30)
         heads = best_trees(finite, batch.lengths).clamp(min=0)
         if not self.labels:
@@ -130,13 +130,13 @@ class BiaffineParser(nn.Module):
         return Parsed(nats, heads, scores.argmax(-1))
 
     def _words(self, model: nn.Module, batch: ParsingBatch) -> Tensor:
-        """Vectors of the root and the words, (B, W + 1, H)."""
+        """Compute the vectors of the root and the words, (B, W + 1, H)."""
         assert batch.input_ids is not None and batch.word_of_subword is not None
         if self.features is None or self.to_embeddings is None:
             hidden = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
         else:
             added = self.to_embeddings(self.features(batch))  # (B, W + 1, H)
-            added = torch.cat([added, torch.zeros_like(added[:, :1])], 1)  # nothing to what belongs to no word
+            added = torch.cat([added, torch.zeros_like(added[:, :1])], 1)  # zeros for subwords of no word
             of_subwords = added.gather(1, batch.word_of_subword.unsqueeze(-1).expand(-1, -1, added.shape[-1]))
             embeddings = model.get_input_embeddings()(batch.input_ids) + of_subwords  # type: ignore[operator]
             hidden = model(inputs_embeds=embeddings, attention_mask=batch.attention_mask).last_hidden_state
@@ -145,11 +145,11 @@ class BiaffineParser(nn.Module):
         if self.pooling == "first":
             belongs = belongs & (belongs.cumsum(-1) == 1)
         weights = belongs.to(hidden.dtype)
-        pooled = weights @ hidden / weights.sum(-1, keepdim=True).clamp(min=1)  # words that are padding have no subword
+        pooled = weights @ hidden / weights.sum(-1, keepdim=True).clamp(min=1)  # padding has no subwords
         return self.dropout(pooled)
 
     def _arcs(self, words: Tensor, batch: ParsingBatch) -> Tensor:
-        """Score of each head for each word, (B, W, W + 1); -inf for heads that cannot be."""
+        """Score each head for each word, (B, W, W + 1); -inf for impossible heads."""
         heads, dependents = self.arc_head(words), _with_one(self.arc_dependent(words[:, 1:]))
         scores = self.arc(dependents) @ heads.transpose(1, 2)
         place = torch.arange(words.shape[1], device=words.device)
@@ -158,7 +158,7 @@ class BiaffineParser(nn.Module):
         return scores.masked_fill(outside.unsqueeze(1) | itself, -torch.inf)
 
     def _relations(self, words: Tensor, heads: Tensor) -> Tensor:
-        """Score of each relation between each word and its head, (B, W, R)."""
+        """Score each relation between each word and its head, (B, W, R)."""
         of_heads = self.relation_head(words)
         of_heads = _with_one(of_heads.gather(1, heads.unsqueeze(-1).expand(-1, -1, of_heads.shape[-1])))
         dependents = self.relation(_with_one(self.relation_dependent(words[:, 1:])))  # (B, W, R * (size + 1))
@@ -170,5 +170,5 @@ class BiaffineParser(nn.Module):
 
 
 def _with_one(vectors: Tensor) -> Tensor:
-    """A 1 behind each vector, so that a bilinear form has its linear terms too."""
+    """Append a 1 to each vector, so that a bilinear form also has linear terms."""
     return torch.cat([vectors, torch.ones_like(vectors[..., :1])], -1)

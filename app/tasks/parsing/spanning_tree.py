@@ -1,4 +1,4 @@
-"""Dependency trees out of scores of arcs: maximum spanning arborescences with one child of the root."""
+"""Dependency trees from arc scores: maximum spanning arborescences in which the root has one child."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from app.batches import Batch
 
 
 def best_trees(scores: Tensor, lengths: Tensor) -> Tensor:
-    """The tree of the highest sum of arc scores for each sentence, among those where the root has exactly one child.
+    """Find the tree with the highest sum of arc scores for each sentence; the root has exactly one child.
 
-    Found by the algorithm of Chu and Liu (1965) and Edmonds (1967), as McDonald et al. (2005, "Non-projective
-    dependency parsing using spanning tree algorithms") parse by it. Sums are float64: of trees that differ by no more
-    than its rounding one is taken, always the same, whatever else is in the batch and however it is padded.
+    The search is the algorithm of Chu and Liu (1965) and Edmonds (1967), which McDonald et al. (2005, "Non-projective
+    dependency parsing using spanning tree algorithms") use for parsing. Sums are float64: among trees that differ by
+    no more than rounding, the choice is always the same, whatever else is in the batch and however it is padded.
 
     Args:
-        scores: (B, W, W + 1); row w - 1 is for word w, column h for its head: 0 the root, h the h-th word. What stands
-            at padding, and where a word would head itself, is not read and may be anything.
+        scores: (B, W, W + 1); row w - 1 is for word w, column h for its head: 0 the root, h the h-th word. Scores at
+            padding, and of words as their own heads, are not read.
         lengths: (B,) words of each sentence, 1 to W.
 
     Returns:
         (B, W) int64 heads, `Batch.IGNORED` at padding, on the device of `scores`.
 
     Raises:
-        ValueError: if a score that is read is nan or infinite; an arc to be avoided takes a low finite one.
+        ValueError: if a score that is read is nan or infinite; use a low finite score for an arc to be avoided.
     """
     exact, counts = scores.detach().cpu().double(), lengths.cpu().unsqueeze(1)
     width = exact.shape[1]
@@ -37,31 +37,33 @@ def best_trees(scores: Tensor, lengths: Tensor) -> Tensor:
     words, columns = torch.arange(1, width + 1), torch.arange(width + 1)
     real = words <= counts  # (B, W)
     arcs = real.unsqueeze(2) & (columns <= counts).unsqueeze(1) & (columns != words.unsqueeze(1))  # (B, W, W + 1)
-    if not exact[arcs].isfinite().all():  # the library leaves out nan, and gives a cycle where no tree is left
+    if not exact[arcs].isfinite().all():  # the library skips nan, and returns a cycle if no tree is left
         raise ValueError("scores of arcs must be finite")
     exact = exact.masked_fill(~arcs, -torch.inf)
     heads = exact.argmax(2)  # the first of equals; at padding, where all are equal, 0
-    for sentence in (~_are_trees(heads, real)).nonzero().flatten().tolist():  # the others are best whatever is asked
+    for sentence in (~_are_trees(heads, real)).nonzero().flatten().tolist():  # the others are the best already
         size = int(counts[sentence])
         heads[sentence, :size] = torch.tensor(_best_tree(exact[sentence, :size, : size + 1].numpy()))
     return heads.masked_fill(~real, Batch.IGNORED).to(scores.device)
 
 
 def _are_trees(heads: Tensor, real: Tensor) -> Tensor:
-    """(B,) whether all words (B, W) descend from one child of the root; heads are 0 where a word is not real."""
+    """Whether all words (B, W) descend from one child of the root, (B,); heads are 0 at padding."""
     ancestors = F.pad(heads, (1, 0))  # (B, W + 1), the root above itself
-    for _ in range(heads.shape[1].bit_length()):  # pointer jumping: twice as far up each time, W arcs or more at last
+    for _ in range(
+        heads.shape[1].bit_length()
+    ):  # pointer jumping: twice as far up each time, at least W arcs in the end
         ancestors = ancestors.gather(1, ancestors)
     return (ancestors == 0).all(1) & (((heads == 0) & real).sum(1) == 1)
 
 
 def _best_tree(scores: np.ndarray) -> list[int]:
-    """Heads of 2 words or more, n of them, out of (n, n + 1) float64 scores, -inf where a word would head itself.
+    """Find the heads of n >= 2 words from (n, n + 1) float64 scores, -inf for a word as its own head.
 
-    Each word is tried as the child of the root. One search with all scores of the root lowered by a constant would also
-    do, but the constant would round away what distinguishes trees, all of it where one arc is ruled out by -1e30. Few
-    words need to be tried: none whose bound, the best heads of the other words with cycles allowed, is not above what
-    was found. Sums are rounded once (fsum), so a bound is never rounded below the tree that it bounds.
+    Each word is tried as the child of the root. One search with all root scores lowered by a constant would also do,
+    but the constant would round away what distinguishes trees, all of it if one arc is ruled out by -1e30. Few words
+    need to be tried: a word is skipped if its bound, the best heads of the other words with cycles allowed, is not
+    above the best tree so far. Sums are rounded once (fsum), so a bound is never rounded below the tree that it bounds.
     """
     from_root, between = scores[:, 0], scores[:, 1:]
     best = between.max(1)

@@ -1,8 +1,8 @@
-"""The paper's kind of parser: an MLP chooses the next transition from the words around the top of stack and buffer.
+"""The paper's parser: an MLP chooses the next transition from the words at the top of stack and buffer.
 
-Arc-standard, not arc-hybrid, because it is what Chen and Manning (2014), whom the paper follows, use, and because its
-templates look at finished subtrees on both sides. The oracle is static: each training tree has one sequence of
-transitions, and the state before each of them is an example.
+The transitions are arc-standard, not arc-hybrid, because Chen and Manning (2014), whom the paper follows, use them, and
+because their templates look at finished subtrees on both sides. The oracle is static: each training tree has one
+sequence of transitions, and the state before each of them is an example.
 """
 
 from __future__ import annotations
@@ -23,36 +23,35 @@ from app.tasks.parsing.word_features import FeatureConfig, WordFeatures
 
 @dataclass(frozen=True)
 class TransitionConfig:
-    """What a state is described by beside its words.
+    """What describes a state in addition to its words.
 
     Args:
-        relations: size of the embeddings of the relations of arcs that were drawn before; not used where the data has
-            no relations.
+        relations: size of the embeddings of earlier arcs' relations; not used if the data has no relations.
     """
 
     relations: int = 32
 
     def __post_init__(self) -> None:
         if self.relations < 1:
-            raise InputError(f"model.transition.relations is {self.relations}; allowed: 1 and more")
+            raise InputError(f"model.transition.relations is {self.relations}; must be >= 1")
 
 
 def state_size(config: TransitionConfig, features: FeatureConfig, labels: int) -> int:
-    """Features that describe a state: the input size of the MLP."""
+    """Return the number of features that describe a state, which is the input size of the MLP."""
     return WORD_SLOTS * features.size + (LABEL_SLOTS * config.relations if labels else 0)
 
 
 class TransitionParser(nn.Module):
-    """States to vectors, vectors to transitions; the MLP between belongs to the task.
+    """Embeds states and scores transitions; the MLP in between is the task's backbone.
 
     Args:
         config: sizes.
-        features: of words.
-        data_spec: of the data.
-        hidden_size: of the MLP.
+        features: features of words.
+        data_spec: what the data dictates.
+        hidden_size: size of the MLP's output.
 
     Raises:
-        InputError: where nothing of a word is read.
+        InputError: if there are no features.
     """
 
     known_actions: Tensor  # (2 R + 3,), ids of actions with one relation more to those without it
@@ -64,7 +63,7 @@ class TransitionParser(nn.Module):
         super().__init__()
         if not features.size:
             raise InputError(
-                "model.parser mlp reads nothing of a word; set model.features, such as {words: 50, tags: 50}"
+                "model.parser mlp has no features of words to read; set model.features, such as {words: 50, tags: 50}"
             )
         self.labels = len(data_spec.labels)
         self.num_relations = max(self.labels, 1)
@@ -78,13 +77,13 @@ class TransitionParser(nn.Module):
         self.register_buffer("marks_root", torch.tensor(2 * data_spec.root_labels, dtype=torch.bool), persistent=False)
 
     def train_loss(self, model: nn.Module, batch: ParsingBatch) -> tuple[Tensor, Tensor]:
-        """Nats of the oracle's transitions: with a gradient, and without."""
+        """Compute the nats of the oracle's transitions: with a gradient, and without."""
         states, actions = self._oracle(batch)
         scores = self._scores(model, self._words(batch), states.positions, states.labels, states.sentence)
         return smoothed_cross_entropy(scores, actions, 0.0)
 
     def parse(self, model: nn.Module, batch: ParsingBatch, with_loss: bool = True) -> Parsed:
-        """The tree that the best transition at each state leads to."""
+        """Find the tree to which the best transition at each state leads."""
         words = self._words(batch)
         nats = torch.zeros(())
         if with_loss:
@@ -99,17 +98,18 @@ class TransitionParser(nn.Module):
         return Parsed(nats, heads.clamp(min=0), relations.clamp(min=0))
 
     def _without_misplaced_roots(self, scores: Tensor, positions: Tensor) -> Tensor:
-        """Relations of roots for arcs from the root alone, and for these no others; what remains is comparable."""
+        """Allow root relations for arcs from the root, and only for these; the scores that remain are comparable."""
         if not len(self.marks_root):
             return scores
-        below_is_root = positions[:, 1:2] == 0  # (N, 1): the arc that is drawn next is the root's
-        misplaced = F.pad(below_is_root != self.marks_root, (1, 0))  # (N, 2 R + 1): a SHIFT draws none
+        below_is_root = positions[:, 1:2] == 0  # (N, 1): the next arc is from the root
+        misplaced = F.pad(below_is_root != self.marks_root, (1, 0))  # (N, 2 R + 1): a SHIFT adds no arc
         return scores.masked_fill(misplaced, torch.finfo(scores.dtype).min)
 
     def _oracle(self, batch: ParsingBatch) -> tuple[OracleStates, Tensor]:
-        """The states on the way to the right trees, and the action at each, IGNORED where its relation is unknown.
+        """Return the states on the way to the right trees, and the action at each; IGNORED if its relation is unknown.
 
-        Relations that the training part does not have take part as one more, which has no action of its own here.
+        Relations that the training split does not have are replayed as one additional relation, which the parser
+        cannot predict.
         """
         unknown = self.num_relations
         relations = batch.relations.where(batch.relations >= 0, unknown)
@@ -118,12 +118,12 @@ class TransitionParser(nn.Module):
         return states._replace(labels=labels), self.known_actions[states.actions]
 
     def _words(self, batch: ParsingBatch) -> Tensor:
-        """A table of vectors, (B, W + 2, size): root, words, and last the vector of an empty slot."""
+        """Compute a table of vectors, (B, W + 2, size): the root, the words, and the vector of an empty slot."""
         vectors = self.features(batch)
         return torch.cat([vectors, self.nothing.expand(vectors.shape[0], 1, -1)], 1)
 
     def _scores(self, model: nn.Module, words: Tensor, positions: Tensor, labels: Tensor, sentence: Tensor) -> Tensor:
-        """Score of each action at each of N states, (N, 2 R + 1)."""
+        """Score each action at each of N states, (N, 2 R + 1)."""
         width = words.shape[1]
         rows = sentence.unsqueeze(1) * width + positions.where(positions >= 0, width - 1)  # (N, 18)
         # not words[rows]: its backward adds in parallel, in an order that differs from run to run

@@ -1,4 +1,4 @@
-"""Vectors of words: embeddings of the words themselves, of their tags and of their letters, side by side."""
+"""Feature vectors of words: embeddings of words and tags and a convolution over letters, concatenated."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ _LETTER_SIZE, _LETTER_WINDOW = 32, 3
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """What of a word a parser reads.
+    """What a parser reads of a word.
 
     Args:
         words: size of the word embeddings; 0 for none, as in the next two.
-        tags: size of the tag embeddings; the data must have tags (data.tags).
-        characters: size of the vector made of a word's letters by a convolution; the data must have them
-            (data.characters).
-        unknown: share of words and of tags that are taken for unknown ones in training, independently.
-        dropout: of the vectors.
+        tags: size of the tag embeddings; needs data.tags.
+        characters: size of the vector that a convolution computes from a word's letters; needs data.characters.
+        unknown: share of words and of tags that are replaced by unknown ones in training, independently.
+        dropout: dropout on the vectors.
     """
 
     words: int = 0
@@ -36,26 +35,26 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         for name in ("words", "tags", "characters"):
             if getattr(self, name) < 0:
-                raise InputError(f"model.features.{name} is {getattr(self, name)}; allowed: 0 (none) and more")
+                raise InputError(f"model.features.{name} is {getattr(self, name)}; must be >= 0 (0 for none)")
         for name in ("unknown", "dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"model.features.{name} is {getattr(self, name)}; allowed: from 0 to below 1")
+                raise InputError(f"model.features.{name} is {getattr(self, name)}; must be >= 0 and < 1")
 
     @property
     def size(self) -> int:
-        """Of a word's whole vector."""
+        """Size of a word's whole vector."""
         return self.words + self.tags + self.characters
 
 
 class WordFeatures(nn.Module):
-    """The vectors of a batch's words, root included.
+    """Computes the vectors of a batch's words, root included.
 
     Args:
-        config: what to read, and how large.
-        entries: entries of the vocabularies by name, as the data has them.
+        config: what to read, and sizes.
+        entries: number of entries of the data's vocabularies, by name.
 
     Raises:
-        InputError: for a feature that the data does not have.
+        InputError: if the data does not have a feature.
     """
 
     def __init__(self, config: FeatureConfig, entries: dict[str, int]) -> None:
@@ -74,7 +73,7 @@ class WordFeatures(nn.Module):
             self.convolution = nn.Conv1d(_LETTER_SIZE, config.characters, _LETTER_WINDOW, padding=_LETTER_WINDOW // 2)
 
     def forward(self, batch: ParsingBatch) -> Tensor:
-        """(B, W + 1, size)."""
+        """Return the vectors, (B, W + 1, size)."""
         vectors = []
         if self.words is not None:
             vectors.append(self.words(self._some_unknown(batch.words)))
@@ -93,10 +92,10 @@ class WordFeatures(nn.Module):
         return ids.masked_fill(forgotten, ParsingBatch.UNKNOWN)
 
     def _spell(self, characters: Tensor) -> Tensor:
-        """(B, W + 1, C) to (B, W + 1, size): the largest of each feature over a word's letters."""
+        """Reduce letters (B, W + 1, C) to the maximum of each feature over a word, (B, W + 1, size)."""
         assert self.letters is not None and self.convolution is not None
         batch, words, _ = characters.shape
         letters = self.letters(characters.flatten(0, 1)).transpose(1, 2)  # (B * (W + 1), letter, C)
         padding = (characters.flatten(0, 1) == ParsingBatch.PAD).unsqueeze(1)
         spelled = self.convolution(letters).masked_fill(padding, -1e4)
-        return spelled.amax(-1).clamp(min=0).view(batch, words, -1)  # words that are padding come to 0
+        return spelled.amax(-1).clamp(min=0).view(batch, words, -1)  # 0 at padding

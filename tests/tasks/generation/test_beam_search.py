@@ -129,5 +129,5 @@ def test_a_share_is_spread_evenly(fraction):
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(settings):
-    with pytest.raises(InputError, match=f"{next(iter(settings))}.* is .*allowed"):
+    with pytest.raises(InputError, match=f"{next(iter(settings))}.* is .*must be"):
         DecodingConfig(**settings)

@@ -60,7 +60,7 @@ def test_a_text_longer_than_the_window_goes_on():
 @pytest.mark.parametrize("settings", [{"length": 0}, {"temperature": -1.0}, {"top_k": 0}, {"seed": -1}])
 def test_impossible_settings_are_refused(settings):
     (key, value), *_ = settings.items()
-    with pytest.raises(InputError, match=f"sampling {key} is {value}; allowed"):
+    with pytest.raises(InputError, match=f"sampling {key} is {value}; must be"):
         SamplingConfig(**settings)
 
 
