@@ -145,19 +145,19 @@ class Task(LightningModule):
         """Predict each record of a batch."""
 
     def forward_pass(self) -> ForwardPass:
-        """What `python -m app.export RUN --to onnx` writes.
+        """Return what `python -m app.export RUN --to onnx` writes.
 
         Raises:
             InputError: if the task does not define it.
         """
         name = type(self).__name__
         raise InputError(
-            f"{name} cannot be exported to ONNX: it defines no forward_pass; define {name}.forward_pass, or export a "
-            "folder"
+            f"{name} cannot be exported to ONNX: it defines no forward_pass; define {name}.forward_pass, or use --to "
+            "FOLDER to export a folder"
         )
 
     def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
-        """Python for the model card that gives what `train.py predict` gives; by default it only loads the backbone.
+        """Return Python for the model card that predicts as `train.py predict` does; by default it loads the model.
 
         Args:
             folder: the exported folder.
@@ -167,7 +167,7 @@ class Task(LightningModule):
         return loading_lines(self.auto_class, folder, is_stock)
 
     def card_notes(self, data: Any) -> list[str]:
-        """Sentences of the model card about what a user has to know; none by default."""
+        """Return sentences for the model card about what a user has to know; none by default."""
         return []
 
     def describe(self, model: PreTrainedModel, data: Any) -> None:

@@ -97,7 +97,7 @@ class Classification(Task):
         return predictions
 
     def forward_pass(self) -> ForwardPass:
-        """Ids and their mask, or pixels, to logits."""
+        """Return the function from ids and mask, or from pixels, to logits."""
         options = self.data_spec.model_options
         if self._reads_images:
             shape = (options["num_channels"], options["image_size"], options["image_size"])
@@ -115,7 +115,7 @@ class Classification(Task):
         return ForwardPass(self, _logits_of_texts, texts(2, 7), texts(1, 12), dims, ("logits",))
 
     def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
-        """The probabilities of the classes for an image or some texts."""
+        """Return Python that prints the probabilities of the classes."""
         load = loading_lines(self.auto_class, folder, is_stock, tokenizer=not self._reads_images, head=True)
         first = self.pooling == "first"
         classify = 'probabilities = (pooled @ head["classifier.weight"].T + head["classifier.bias"]).softmax(-1)'
@@ -148,7 +148,7 @@ for text, row in zip(texts, probabilities):
 """
 
     def card_notes(self, data: Any) -> list[str]:
-        """Where classes and head are, and how pixels are scaled."""
+        """Say where classes and head are, and how pixels are scaled."""
         notes = [
             "The classes are in config.json (`id2label`), the linear layer over the pooled vector in head.safetensors."
         ]

@@ -132,17 +132,17 @@ class DependencyParsing(Task):
         return predicted_trees(parsed, batch, self.data_spec.labels)
 
     def forward_pass(self) -> ForwardPass:
-        """Words to scores: of arcs and relations, or of the transitions at some states."""
+        """Return the function from words to scores of arcs and relations, or of transitions at given states."""
         if isinstance(self.parser, BiaffineParser):
             return biaffine_pass(self.model, self.parser, self.features, self.data_spec)
         return transition_pass(self.model, self.parser, self.features, self.data_spec)
 
     def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
-        """The trees of some sentences."""
+        """Return Python that parses sentences."""
         return _USAGE.format(folder=folder)
 
     def save_head(self, folder: Path, data: Any) -> None:
-        """Also what `app.export.load_parser` needs besides weights and tokenizer."""
+        """Also write what `app.export.load_parser` needs besides weights and tokenizer."""
         super().save_head(folder, data)
         state = {
             "parser": self.parser_kind,
@@ -160,7 +160,7 @@ class DependencyParsing(Task):
 def build_parser(
     sizes: TransitionConfig | BiaffineConfig, features: FeatureConfig, data_spec: DataSpec, model: PreTrainedModel
 ) -> TransitionParser | BiaffineParser:
-    """The scorers over a backbone, with fresh weights; the kind of parser follows from its sizes."""
+    """Build a parser over a backbone, with fresh weights; its kind follows from the type of its sizes."""
     if isinstance(sizes, TransitionConfig):
         return TransitionParser(sizes, features, data_spec, model.config.hidden_size)
     return BiaffineParser(sizes, features, data_spec, model)

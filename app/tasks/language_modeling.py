@@ -105,7 +105,7 @@ class LanguageModeling(Task):
         return predictions
 
     def forward_pass(self) -> ForwardPass:
-        """A window of bytes to logits of the byte after each, without a memory."""
+        """Return the function from a window of bytes to the logits of the byte after each, without a memory."""
         options = self.no_cache
 
         def compute(model: Any, ids: Tensor) -> tuple[Tensor]:
@@ -115,7 +115,7 @@ class LanguageModeling(Task):
         return ForwardPass(self.model, compute, inputs, others, {"input_ids": ("batch", "tokens")}, ("logits",))
 
     def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
-        """The likeliest continuation of a prompt."""
+        """Return Python that continues a prompt with the most likely bytes."""
         begin = f"""\
 {loading_lines(self.auto_class, folder, is_stock)}
 prompt, length = "The ", 40
@@ -140,7 +140,7 @@ print(prompt + bytes(added).decode("utf-8", "replace"))
 """
 
     def card_notes(self, data: Any) -> list[str]:
-        """That there is no tokenizer, and what XLNet's generate does."""
+        """Say that there is no tokenizer, and why XLNet's generate cannot be used."""
         notes = ["There is no tokenizer: ids are the bytes of UTF-8, 0 to 255."]
         if has_memory(self.model):
             notes.append(

@@ -132,7 +132,7 @@ class Translation(Task):
         ]
 
     def forward_pass(self) -> ForwardPass:
-        """Source and target tokens to logits of the next target token."""
+        """Return the function from source and target tokens to the logits of the next target token."""
         size = self.data_spec.model_options["vocab_size"]
 
         def inputs(rows: int, source: int, target: int) -> dict[str, Tensor]:
@@ -147,7 +147,7 @@ class Translation(Task):
         return ForwardPass(self.model, _next_logits, inputs(2, 7, 5), inputs(1, 12, 9), dims, ("logits",))
 
     def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
-        """The translation of a sentence."""
+        """Return Python that translates a sentence."""
         how = self.decoding
         limit = f"int({how.max_ratio!r} * ids.shape[1]) + {how.max_extra}"
         if self._positions is not None:
@@ -163,7 +163,7 @@ for text in ["The red house sees the old tree."]:  # yours, one at a time: each 
 """
 
     def card_notes(self, data: Any) -> list[str]:
-        """How it searches, and what its sources look like."""
+        """Say how the model searches, and whether its sources were detokenised."""
         notes = ["generation_config.json has the search of the run's test: beams, length penalty, length limit."]
         if data.detokenize:
             notes.append("Sources are plain text: the published corpus is tokenised and was detokenised.")

@@ -204,7 +204,7 @@ def test_a_users_own_task_is_exported_as_a_folder_and_refused_as_onnx(adanorm_ru
     assert load_file(folder / "head.safetensors").keys() == {"classifier.weight", "classifier.bias"}
     assert main([str(run), "--to", "onnx"]) == 2
     answer = one_answer(capsys)
-    assert "OwnTask cannot be exported to ONNX: it defines no forward_pass" in answer and "export a folder" in answer
+    assert "OwnTask cannot be exported to ONNX: it defines no forward_pass" in answer and "to export a folder" in answer
     assert not (run / "model.onnx").exists()
 
 

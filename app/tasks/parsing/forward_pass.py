@@ -33,7 +33,7 @@ _DIMS = {
 def biaffine_pass(
     model: PreTrainedModel, parser: BiaffineParser, features: FeatureConfig, data_spec: DataSpec
 ) -> ForwardPass:
-    """Words, and where there are relations their heads, to scores of arcs and relations."""
+    """Return the function from words (and their heads, if there are relations) to scores of arcs and relations."""
 
     def inputs(rows: int, words: int, letters: int) -> dict[str, Tensor]:
         of_word = torch.arange(words + 1).repeat_interleave(2)[1:].expand(rows, -1).contiguous()  # two subwords a word
@@ -63,7 +63,7 @@ def biaffine_pass(
 def transition_pass(
     model: PreTrainedModel, parser: TransitionParser, features: FeatureConfig, data_spec: DataSpec
 ) -> ForwardPass:
-    """Words, and states of the transition system, to scores of the actions."""
+    """Return the function from words and states of the transition system to scores of the actions."""
 
     def inputs(rows: int, words: int, letters: int, states: int) -> dict[str, Tensor]:
         places = torch.arange(states * WORD_SLOTS).view(states, WORD_SLOTS)
@@ -99,7 +99,7 @@ def _words(features: FeatureConfig, data_spec: DataSpec, rows: int, words: int, 
 
 
 def _batch(names: Sequence[str], tensors: Sequence[Tensor]) -> ParsingBatch:
-    """A batch with these tensors; the rest of it is made up, for no forward pass reads it."""
+    """Make a batch of these tensors; its other fields are placeholders that no forward pass reads."""
     given = dict(zip(names, tensors, strict=True))
     words = given["words"]
     rest = ("lengths", "heads", "relations", "projective_heads", "scored")
