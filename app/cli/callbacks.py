@@ -62,7 +62,7 @@ def fit_callbacks(
         Reseed(settings.seed_everything),
         DropoutMasks(),
         ResumeCheck(identity, fingerprints, settings.allow_world_size_change),
-        RunFiles(config_text, datamodule.export_spec()),
+        RunFiles(config_text, identity, datamodule.export_spec()),
         lines,
         RunResult(identity, fingerprints, lines, settings.plots),
         StopWhenDiverged(),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,17 @@ class MetricInfo:
     def mode(self) -> Literal["min", "max"]:
         """The direction in Lightning's words."""
         return "max" if self.higher_is_better else "min"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for result.json and run.json."""
+        return {"mode": self.mode, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> MetricInfo:
+        """The metric that `to_dict` described; runs of earlier versions kept only its name and mode."""
+        if "label" in kept:
+            return cls(**{key: value for key, value in kept.items() if key != "mode"})
+        return metric_info(kept["name"]) or cls(kept["name"], kept["name"], higher_is_better=kept["mode"] == "max")
 
 
 LOSS = MetricInfo("loss", "loss (nats)", higher_is_better=False)

@@ -12,6 +12,7 @@ import math
 import os
 from argparse import Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,11 @@ def read_last_events(folder: Path) -> list[Event]:
             lines = file.read().decode("utf-8", errors="replace").split("\n")[:-1]
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in (lines[1:] if size > _TAIL_BYTES else lines)]  # the first one is cut
+    events = []
+    for line in lines[1:] if size > _TAIL_BYTES else lines:  # the first one is cut
+        with suppress(json.JSONDecodeError):  # caught while it was rewritten
+            events.append(json.loads(line))
+    return events
 
 
 class MetricsFile(Logger):

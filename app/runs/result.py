@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import platform
 import resource
@@ -61,7 +60,7 @@ def build_result(
         "norm": {**norm.to_dict(), "label": norm.label, "replaced": replaced, "total": total},
         "seed": identity.seed,
         "status": status,
-        "primary_metric": {"mode": primary.mode, **dataclasses.asdict(primary)},
+        "primary_metric": primary.to_dict(),
         "best": _scores(best),
         "final": _scores(validations[-1]) if validations else None,
         "test": None,

@@ -109,7 +109,7 @@ def _rows(study: Study, trials: Sequence[Trial], active: set[object]) -> list[li
                 state,
                 "" if progress.epoch is None else str(progress.epoch),
                 "" if progress.score is None else f"{progress.score:.4f}",
-                "" if left is None else f"{left // 60}:{left % 60:02d}",
+                "" if left is None else f"{int(left) // 60}:{int(left) % 60:02d}",
             ]
         )
     return rows

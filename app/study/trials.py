@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from app.runs.folder import LOCK, is_in_use
+from app.runs.folder import CHECKPOINTS, is_in_use
+from app.runs.identity import RunIdentity
+from app.runs.metrics_file import read_last_events
+from app.runs.result import read_result
+from app.runs.run_info import read_primary_metric
 from app.study.plan import Trial
 
 State = Literal["waiting", "stopped", "failed", "finished", "diverged"]
 DONE: tuple[State, ...] = ("finished", "diverged")
-_TAIL = 1 << 16  # bytes at the end of a file that its last lines are looked for in
-_TIME_LEFT = re.compile(r"\[(\d+):(\d\d) left\]")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a table shows of a run in progress: epoch, score of the last validation, seconds left by its own log."""
+    """How far a run is.
+
+    Attributes:
+        epoch: of its newest event, from 1.
+        score: primary metric of its last validation.
+        seconds_left: the run's own estimate.
+    """
 
     epoch: int | None = None
     score: float | None = None
-    seconds_left: int | None = None
+    seconds_left: float | None = None
 
 
 def state_of(trial: Trial, retries: int) -> State:
@@ -36,32 +42,35 @@ def state_of(trial: Trial, retries: int) -> State:
     return "stopped" if checkpoint_of(trial) is not None else "waiting"
 
 
-def is_running(trial: Trial) -> bool:
-    """Whether a process has the trial's run, whoever started it."""
-    return any(is_in_use(path.parent) for path in trial.root.glob(f"*/*/*/seed{trial.seed}/{LOCK}"))
-
-
 def run_folder(trial: Trial) -> Path | None:
-    """The folder of the trial's run, if it has one; runs that a later one has replaced lie beside it, renamed."""
-    found = [path.parent for path in trial.root.glob(f"*/*/*/seed{trial.seed}/config.yaml")]
-    return found[0] if found else None
+    """The folder of the trial's run, if it has one.
+
+    Only the run knows the names of its task and dataset (the study imports neither), so they are looked for: `root`
+    holds one run. Earlier runs that a later one replaced are next to it, renamed.
+    """
+    pattern = RunIdentity("*", "*", trial.norm, trial.seed).folder(Path())
+    return next(trial.root.glob(str(pattern)), None)
+
+
+def is_running(trial: Trial) -> bool:
+    """Whether a process has the trial's run, no matter who started it."""
+    folder = run_folder(trial)
+    return folder is not None and is_in_use(folder)
 
 
 def result_of(trial: Trial) -> dict[str, Any] | None:
     """result.json of a run that came to its end, test included, or that diverged."""
     folder = run_folder(trial)
-    path = folder / "result.json" if folder else None
-    if path is None or not path.is_file():
+    result = read_result(folder) if folder else None
+    if result is None or result["status"] == "stopped" or (result["status"] == "finished" and result["test"] is None):
         return None
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    ended = result["status"] == "diverged" or (result["status"] == "finished" and result["test"] is not None)
-    return result if ended else None
+    return result
 
 
 def checkpoint_of(trial: Trial) -> Path | None:
-    """last.ckpt, from which a stopped run goes on."""
+    """last.ckpt, from which a stopped run resumes."""
     folder = run_folder(trial)
-    path = folder / "checkpoints" / "last.ckpt" if folder else None
+    path = folder / CHECKPOINTS / "last.ckpt" if folder else None
     return path if path is not None and path.is_file() else None
 
 
@@ -84,41 +93,20 @@ def remark(trial: Trial, words: str) -> None:
 
 
 def last_log_line(trial: Trial) -> str:
-    """The last line of the trial's log that says something."""
-    lines = [line for line in _tail(trial.log).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""
+    """The last line of the trial's log that is not empty; "" where there is none."""
+    lines = trial.log.read_text(encoding="utf-8", errors="replace").splitlines() if trial.log.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def progress_of(trial: Trial) -> Progress:
-    """How far a run is, by the last lines of its metrics.jsonl and its log."""
+    """How far the trial's run is, by its newest events."""
     folder = run_folder(trial)
-    lines = _tail(folder / "metrics.jsonl").splitlines() if folder else []
-    events = [event for event in map(_event, lines) if event is not None]
-    times = _TIME_LEFT.findall(_tail(trial.log))
-    score = None
-    for event in events:
-        scores = [value for key, value in event.items() if key.startswith("val/") and key != "val/loss"]
-        score = scores[0] if scores else event.get("val/loss", score)
-    return Progress(
-        epoch=events[-1]["epoch"] if events else None,
-        score=score,
-        seconds_left=60 * int(times[-1][0]) + int(times[-1][1]) if times else None,
-    )
+    events = read_last_events(folder) if folder else []
+    if folder is None or not events:
+        return Progress()
+    primary = read_primary_metric(folder)
 
+    def newest(key: str) -> float | None:
+        return next((event[key] for event in reversed(events) if key in event), None)
 
-def _event(line: str) -> dict[str, Any] | None:
-    try:
-        event = json.loads(line)
-    except json.JSONDecodeError:  # the first line of a tail, or one that is being written
-        return None
-    return event if isinstance(event, dict) else None
-
-
-def _tail(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL))
-            return file.read().decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""
+    return Progress(events[-1]["epoch"], newest(f"val/{primary.name}") if primary else None, newest("seconds_left"))

@@ -34,8 +34,8 @@ def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
     assert run == tmp_path / "runs/classification/rt/adanorm(k=0.1,scale=1)/seed1"
     names = {path.name for path in run.iterdir()}
     assert names >= {
-        "config.yaml", "data_spec.json", "metrics.jsonl", "checkpoints", "norm_sites.csv", "curves.svg", "result.json",
-        "tensorboard",
+        "config.yaml", "run.json", "data_spec.json", "metrics.jsonl", "checkpoints", "norm_sites.csv", "curves.svg",
+        "result.json", "tensorboard",
     }  # fmt: skip
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 

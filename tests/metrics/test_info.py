@@ -45,3 +45,9 @@ def test_a_second_meaning_of_a_name_is_refused():
     assert declare_metric(UAS) is UAS
     with pytest.raises(ValueError, match="'uas' is declared already"):
         declare_metric(MetricInfo("uas", "something else", higher_is_better=False))
+
+
+def test_what_a_run_keeps_of_a_metric_gives_it_back():
+    assert MetricInfo.from_dict(ERROR_RATE.to_dict()) == ERROR_RATE
+    assert MetricInfo.from_dict({"name": "uas", "mode": "max"}) == UAS  # as runs of earlier versions kept it
+    assert MetricInfo.from_dict({"name": "surprise", "mode": "min"}) == MetricInfo("surprise", "surprise", False)

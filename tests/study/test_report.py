@@ -21,7 +21,7 @@ LUCK = {1: 0.0, 2: 1.5, 3: -0.7, 4: 0.4}
 def result(seed, accuracy, train=0.3, valid=0.5, **changes):
     """A result.json whose test accuracy, in per cent, is `accuracy` plus the luck of the seed."""
     return {
-        "status": "finished", "task": "classification", "dataset": "rt", "seed": seed, **FINGERPRINTS,
+        "schema": 2, "status": "finished", "task": "classification", "dataset": "rt", "seed": seed, **FINGERPRINTS,
         "primary_metric": {"name": "accuracy", "mode": "max"}, "test": {"accuracy": (accuracy + LUCK[seed]) / 100},
         "final": {"val": {"loss": valid}, "train_probe": {"loss": train}},
         "gap": {"final": {"loss": valid - train}, "rise": {"loss": 0.1}},

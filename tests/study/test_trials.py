@@ -1,0 +1,60 @@
+"""What a study says of a run that still trains: epoch, primary metric and time left, from the files of the run."""
+
+import json
+
+import pytest
+
+from app.metrics.info import BLEU, LAS
+from app.norms import NormSpec
+from app.runs.identity import RunIdentity
+from app.runs.run_info import write_run_info
+from app.study.plan import Trial
+from app.study.trials import Progress, progress_of, run_folder
+
+TRANSLATION = {"val/loss": 2.0, "val/perplexity": 7.4, "val/bleu": 31.5, "val/chrf": 55.0}
+PARSING = {"val/loss": 0.4, "val/uas": 0.92, "val/las": 0.9}
+
+
+@pytest.fixture
+def trial(tmp_path):
+    norm = NormSpec("adanorm", {"k": 0.2}, ["layer.0"])
+    return Trial("a.yaml", norm, 3, tmp_path, arguments=())
+
+
+def make_run(trial, events):
+    folder = RunIdentity("translation", "pairs", trial.norm, trial.seed).folder(trial.root)
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    return folder
+
+
+@pytest.mark.parametrize(("scores", "primary"), [(TRANSLATION, BLEU), (PARSING, LAS)], ids=["translation", "parsing"])
+def test_the_score_of_a_running_trial_is_its_primary_metric(trial, scores, primary):
+    first = {name: 0.5 * score for name, score in scores.items()}
+    folder = make_run(
+        trial,
+        [
+            {"step": 10, "epoch": 1, "train/loss": 3.0, "seconds_left": 80.0},
+            {"step": 15, "epoch": 1, **first},
+            {"step": 20, "epoch": 2, "train/loss": 2.0, "seconds_left": 61.5},
+            {"step": 30, "epoch": 2, **scores},
+            {"step": 31, "epoch": 3, "train/loss": 1.9},
+        ],
+    )
+    assert progress_of(trial) == Progress(epoch=3, score=None, seconds_left=61.5)  # which metric is primary is unknown
+    write_run_info(folder, RunIdentity("translation", "pairs", trial.norm, trial.seed), primary)
+    assert progress_of(trial) == Progress(epoch=3, score=scores[f"val/{primary.name}"], seconds_left=61.5)
+
+
+def test_a_run_of_an_earlier_version_has_its_primary_metric_in_its_result(trial):
+    folder = make_run(trial, [{"step": 30, "epoch": 2, **PARSING}])
+    result = {"schema": 2, "status": "finished", "primary_metric": {"name": "las", "mode": "max"}}
+    (folder / "result.json").write_text(json.dumps(result))
+    assert progress_of(trial).score == 0.9
+
+
+def test_the_run_of_a_trial_is_found_next_to_earlier_ones(trial):
+    assert run_folder(trial) is None and progress_of(trial) == Progress()
+    folder = make_run(trial, [])
+    folder.with_name(f"{folder.name}.20260101-000000").mkdir()
+    assert run_folder(trial) == folder
