@@ -63,8 +63,8 @@ def answers(tables: Sequence[Table]) -> list[Answer]:
 
 
 def _claims(table: Table) -> list[tuple[str, list[_Comparison]]]:
-    better = 1 if table.mode == "max" else -1
-    score, name = test_score(table.metric), table.metric
+    better = 1 if table.metric.higher_is_better else -1
+    score, name = test_score(table.metric), table.metric.name
 
     def final(part: str) -> Callable[[dict[str, Any]], float]:
         return lambda result: float(result["final"][part]["loss"])

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-from app.study.plan import Study, Trial, label_of
+from app.metrics import MetricInfo
+from app.norms import NormSpec
+from app.study.plan import Study, Trial
 from app.study.statistics import FEWEST_SEEDS, Difference, Summary, holm, paired_difference, summarise
 from app.study.trials import result_of
 
 _FINGERPRINTS = ("data_fingerprint", "plan_fingerprint", "weights_fingerprint")
-_PER_CENT = ("accuracy", "uas", "las")
 Results = dict[int, dict[str, Any]]  # by seed: result.json of runs that ended
 Score = Callable[[dict[str, Any]], float]
 
@@ -22,7 +23,7 @@ class NormRow:
     """One norm on one config.
 
     Attributes:
-        norm: label.
+        norm: the norm, its options and its sites.
         results: of runs that came to their end, by seed.
         diverged: how many diverged.
         missing: how many have not ended.
@@ -31,7 +32,7 @@ class NormRow:
         adjusted: the p value after Holm's correction over the whole study; nan where there is none.
     """
 
-    norm: str
+    norm: NormSpec
     results: Results
     diverged: int
     missing: int
@@ -71,42 +72,33 @@ class Table:
     config: str
     task: str
     dataset: str
-    metric: str
-    mode: Literal["min", "max"]
+    metric: MetricInfo
     rows: list[NormRow]
 
     def row(self, norm: str) -> NormRow | None:
-        """Of a norm by its name, options whatever they are."""
-        return next((row for row in self.rows if row.norm.partition("(")[0] == norm), None)
+        """The row of a norm by its name, whatever its options; None where the study lacks it."""
+        return next((row for row in self.rows if row.norm.name == norm), None)
 
     @property
-    def best(self) -> str | None:
-        """The norm of the best mean; None where no norm has three seeds: no winner below that."""
-        known = [row for row in self.rows if row.test is not None and row.test.n >= FEWEST_SEEDS]
-        if not known:
-            return None
-        choose = max if self.mode == "max" else min
-        return choose(known, key=lambda row: row.test.mean if row.test else math.nan).norm
+    def best(self) -> NormRow | None:
+        """The row of the best mean; None where no norm has three seeds: no winner below that."""
+        known = [(row.test.mean, row) for row in self.rows if row.test is not None and row.test.n >= FEWEST_SEEDS]
+        choose = max if self.metric.higher_is_better else min
+        return choose(known, key=lambda pair: pair[0])[1] if known else None
 
 
 def tables(study: Study, trials: Sequence[Trial]) -> list[Table]:
     """One for each config that has a run that ended; p values are corrected over all of them together."""
     drafts = [(config, [trial for trial in trials if trial.config == config]) for config in study.configs]
     found = [table for config, own in drafts if (table := _table(study, config, own)) is not None]
-    compared = [row for table in found for row in table.rows if row.difference is not None]
-    adjusted = holm([row.difference.p_value for row in compared if row.difference is not None])
-    by_row = {id(row): p for row, p in zip(compared, adjusted, strict=True)}
-
-    def corrected(row: NormRow) -> NormRow:
-        return replace(row, adjusted=by_row.get(id(row), math.nan))
-
-    return [replace(table, rows=[corrected(row) for row in table.rows]) for table in found]
+    adjusted = iter(holm([row.difference.p_value if row.difference else math.nan for t in found for row in t.rows]))
+    return [replace(table, rows=[replace(row, adjusted=next(adjusted)) for row in table.rows]) for table in found]
 
 
-def test_score(metric: str) -> Score:
-    """The test's, in per cent where the metric is a share."""
-    factor = 100.0 if metric in _PER_CENT else 1.0
-    return lambda result: factor * result["test"][metric]
+def test_score(metric: MetricInfo) -> Score:
+    """How the test's score is taken from a result: in per cent where the metric is a share."""
+    factor = 100.0 if metric.is_share else 1.0
+    return lambda result: factor * result["test"][metric.name]
 
 
 def compare(norm: Results, baseline: Results, score: Score) -> Difference | None:
@@ -130,26 +122,26 @@ def _table(study: Study, config: str, trials: Sequence[Trial]) -> Table | None:
     if not ended:
         return None
     first = ended[0][1]
-    metric, mode = first["primary_metric"]["name"], first["primary_metric"]["mode"]
+    metric = MetricInfo.from_dict(first["primary_metric"])
     score = test_score(metric)
-    by_norm: dict[str, Results] = {label_of(norm): {} for norm in study.norms}
-    diverged = dict.fromkeys(by_norm, 0)
-    for trial, result in ended:
-        if result["status"] == "diverged":
-            diverged[trial.norm_label] += 1
-        else:
-            by_norm[trial.norm_label][trial.seed] = result
-    baseline = label_of(study.baseline)
-    rows = [
-        NormRow(
-            norm=norm,
-            results=results,
-            diverged=diverged[norm],
-            missing=len(study.seeds) - len(results) - diverged[norm],
-            test=summarise([score(result) for result in results.values()]) if results else None,
-            difference=compare(results, by_norm[baseline], score) if norm != baseline else None,
-            adjusted=math.nan,
+
+    def results_of(norm: NormSpec) -> Results:
+        return {trial.seed: found for trial, found in ended if trial.norm == norm and found["status"] == "finished"}
+
+    baseline = results_of(study.baseline)
+    rows = []
+    for norm in study.norms:
+        results = results_of(norm)
+        of_norm = sum(trial.norm == norm for trial, _ in ended)
+        rows.append(
+            NormRow(
+                norm=norm,
+                results=results,
+                diverged=of_norm - len(results),
+                missing=len(study.seeds) - of_norm,
+                test=summarise([score(result) for result in results.values()]) if results else None,
+                difference=compare(results, baseline, score) if norm != study.baseline else None,
+                adjusted=math.nan,
+            )
         )
-        for norm, results in by_norm.items()
-    ]
-    return Table(config, first["task"], first["dataset"], metric, mode, rows)
+    return Table(config, first["task"], first["dataset"], metric, rows)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import InputError
+from app.runs.result import read_result
 from app.study.plan import TRAIN
 
 _LARGE = 1e3  # a factor between the first block and the last that training rarely mends
@@ -42,10 +43,11 @@ def inspect(arguments: Sequence[str]) -> int:
             return done.returncode
         (path,) = Path(root).rglob("inspection.json")
         found = json.loads(path.read_text(encoding="utf-8"))
-        result = json.loads((path.parent / "result.json").read_text(encoding="utf-8"))
+        result = read_result(path.parent)
+        assert result is not None, "a fit that ends writes it"
         with open(path.parent / "norm_sites.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-    print(describe(found, rows, result["signature"].rpartition("|")[0]))
+    print(describe(found, rows, result["signature"]))
     return 0
 
 

@@ -40,14 +40,9 @@ class Trial:
     arguments: tuple[str, ...]
 
     @property
-    def norm_label(self) -> str:
-        """Signature and, where it is not put everywhere, sites."""
-        return label_of(self.norm)
-
-    @property
     def name(self) -> str:
         """For tables and logs."""
-        return f"{Path(self.config).stem} {self.norm_label} seed {self.seed}"
+        return f"{Path(self.config).stem} {self.norm.label} seed {self.seed}"
 
     @property
     def log(self) -> Path:
@@ -110,7 +105,7 @@ class Study:
             arguments += [f"--{key}", _written(value)]
         # settings that change, change the folder: a run that was made with others is none of this study any more
         digest = hashlib.sha256(json.dumps([arguments, _text_of(Path(config))]).encode())
-        place = self.folder(root) / Path(config).stem / label_of(norm) / f"seed{seed}-{digest.hexdigest()[:6]}"
+        place = self.folder(root) / Path(config).stem / norm.label / f"seed{seed}-{digest.hexdigest()[:6]}"
         return Trial(config, norm, seed, place, (*arguments, "--run_root", str(place)))
 
 
@@ -122,11 +117,6 @@ def _text_of(config: Path) -> str:
             read_settings(config.parent / name, f"{config}: {name}", "give class_path and init_args")
             texts.append((config.parent / name).read_text(encoding="utf-8"))
     return "".join(texts)
-
-
-def label_of(norm: NormSpec) -> str:
-    """Signature and, where it is not put everywhere, sites: what tells a study's norms apart."""
-    return norm.signature if norm.sites == "all" else f"{norm.signature}@{norm.sites_label}"
 
 
 def read_study(path: Path) -> Study:
@@ -195,7 +185,7 @@ def _check(path: Path, study: Study) -> None:
             _written(value)
         except TypeError as error:  # YAML knows dates, sets and bytes, and a command line does not
             raise InputError(f"{path}: overrides: {key} is {value!r}, no plain value; put it into quotes") from error
-    labels = [label_of(norm) for norm in study.norms]
+    labels = [norm.label for norm in study.norms]
     for what, entries in (
         ("norms", labels),
         ("seeds", study.seeds),
@@ -204,10 +194,8 @@ def _check(path: Path, study: Study) -> None:
         twice = sorted({str(entry) for entry in entries if list(entries).count(entry) > 1})
         if twice:
             raise InputError(f"{path}: {what} names {', '.join(twice)} twice; give each once")
-    if label_of(study.baseline) not in labels:
-        raise InputError(
-            f"{path}: baseline {label_of(study.baseline)} is none of the norms; allowed: {', '.join(labels)}"
-        )
+    if study.baseline.label not in labels:
+        raise InputError(f"{path}: baseline {study.baseline.label} is none of the norms; allowed: {', '.join(labels)}")
     for key in study.overrides:
         if key.split(".")[0] in _NAMES_OF_RUNS:
             raise InputError(f"{path}: overrides names {key}, which the study sets itself; leave it out")

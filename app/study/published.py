@@ -1,8 +1,8 @@
-"""What the paper published (Xu et al. 2019, as its poster gives it), by the names of our datasets."""
+"""The test scores that the paper published (Xu et al. 2019, as on its poster), by the names of our datasets."""
 
 from __future__ import annotations
 
-# Accuracy and UAS in per cent, BLEU as it is, bits per character; None where training diverged.
+# Accuracy and UAS in per cent, BLEU, bits per character; None where training diverged.
 PUBLISHED: dict[str, dict[str, float | None]] = {
     "wmt14_en_de": {
         "none": None, "layernorm": 28.3, "layernorm_simple": 28.4, "detachnorm": None, "adanorm": 28.5,
@@ -19,9 +19,3 @@ PUBLISHED: dict[str, dict[str, float | None]] = {
     "mnist": {"none": 99.14, "layernorm": 99.13, "layernorm_simple": 99.09, "detachnorm": 99.10, "adanorm": 99.35},
     "ptb": {"none": 88.31, "layernorm": 89.12, "layernorm_simple": 89.19, "detachnorm": 89.79, "adanorm": 89.23},
 }  # fmt: skip
-
-
-def published(dataset: str, norm: str) -> tuple[bool, float | None]:
-    """Whether the paper has this cell, and its number; None where training diverged."""
-    row = PUBLISHED.get(dataset, {})
-    return norm in row, row.get(norm)

@@ -11,6 +11,7 @@ from typing import Any
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
+from app.norms import NormSpec
 from app.study.comparison import Table
 from app.study.plan import Trial
 from app.study.trials import run_folder
@@ -26,7 +27,7 @@ class SentenceTest:
     says whether these two models differ on such sentences, not whether their norms do on other seeds.
     """
 
-    norm: str
+    norm: NormSpec
     seed: int
     bleu: float
     baseline_bleu: float
@@ -36,16 +37,16 @@ class SentenceTest:
     def words(self) -> str:
         """For the report."""
         return (
-            f"{self.norm}, seed {self.seed}: BLEU {self.bleu:.2f}, the baseline's {self.baseline_bleu:.2f}, "
+            f"{self.norm.label}, seed {self.seed}: BLEU {self.bleu:.2f}, the baseline's {self.baseline_bleu:.2f}, "
             f"p = {self.p_value:.3f}"
         )
 
 
-def sentence_tests(table: Table, trials: Sequence[Trial], baseline: str) -> list[SentenceTest]:
+def sentence_tests(table: Table, trials: Sequence[Trial], baseline: NormSpec) -> list[SentenceTest]:
     """One for each norm and seed that has its translations beside the baseline's; none where BLEU is not the metric."""
-    if table.metric != "bleu":
+    if table.metric.name != "bleu":
         return []
-    by_key = {(trial.norm_label, trial.seed): trial for trial in trials if trial.config == table.config}
+    by_key = {(trial.norm, trial.seed): trial for trial in trials if trial.config == table.config}
     base_row = next(row for row in table.rows if row.norm == baseline)
     found = []
     for row in table.rows:
@@ -59,7 +60,7 @@ def sentence_tests(table: Table, trials: Sequence[Trial], baseline: str) -> list
 
 
 def _test(
-    norm: str, seed: int, ours: list[str], theirs: list[str], references: list[str], tokenizer: str
+    norm: NormSpec, seed: int, ours: list[str], theirs: list[str], references: list[str], tokenizer: str
 ) -> SentenceTest:
     metric = BLEU(tokenize=tokenizer, references=[references])
     test = PairedTest([("baseline", theirs), ("norm", ours)], {"BLEU": metric}, None, "bs", _SAMPLES)

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from app.metrics import MetricInfo, metric_info
 from app.study.__main__ import main
 from app.study.claims import answers
 from app.study.comparison import tables
@@ -44,7 +45,7 @@ def made(tmp_path):
         for trial in trials:
             found = results[trial.norm.name].get(trial.seed)
             if found is not None:
-                folder = trial.root / "classification/rt" / trial.norm_label / f"seed{trial.seed}"
+                folder = trial.root / "classification/rt" / trial.norm.label / f"seed{trial.seed}"
                 folder.mkdir(parents=True)
                 (folder / "config.yaml").write_text("")
                 (folder / "result.json").write_text(json.dumps(found))
@@ -70,8 +71,20 @@ def test_a_planted_difference_is_shown_and_none_is_not(made):
     assert (
         not none.is_shown and none.words.startswith("no difference shown: +0.02") and "seeds could have" in none.words
     )
-    assert ada.adjusted > ada.difference.p_value and table.best == ada.norm
+    assert ada.adjusted > ada.difference.p_value and table.best == ada
     assert ada.difference.sd == pytest.approx(0.0577, abs=1e-3)  # the seeds' luck, 0.9, is in both and drops out
+
+
+def test_a_metric_that_only_the_runs_know_has_its_direction_and_its_unit(made):
+    own = MetricInfo("wer", "word error rate", higher_is_better=False, is_share=True)
+    runs = {
+        norm: {seed: result(seed, 0, primary_metric=own.to_dict(), test={"wer": rate}) for seed in LUCK}
+        for norm, rate in (("layernorm", 0.25), ("adanorm", 0.23))
+    }
+    (table,) = tables(*made(runs))
+    assert table.metric == own and metric_info("wer") is None
+    assert table.best.norm.name == "adanorm" and table.best.test.mean == pytest.approx(23)
+    assert {answer.verdict for answer in answers([table]) if answer.claim.startswith("3")} == {"supported"}
 
 
 def test_runs_that_are_not_proven_to_be_paired_are_not_compared(made):
@@ -130,6 +143,7 @@ def test_the_report_is_one_file_with_tables_beside_it(made, tmp_path, capsys):
         "python train.py fit",
         "<svg",
         "waiting",
+        'class="best"',
     ):
         assert word in html
     assert not [word for word in ("src=", "@import", "<script", "url(http") if word in html]  # needs no network
@@ -185,7 +199,7 @@ def test_translations_are_compared_across_sentences_by_sacrebleu(made, tmp_path)
         for name, lines in texts.items():
             (folder / f"test_{name}.txt").write_text("".join(f"{line}\n" for line in lines))
     (table,) = tables(study, trials)
-    found = {(test.norm.partition("(")[0], test.seed): test for test in sentence_tests(table, trials, "layernorm")}
+    found = {(test.norm.name, test.seed): test for test in sentence_tests(table, trials, study.baseline)}
     assert set(found) == {("adanorm", 1), ("adanorm", 2), ("none", 1), ("none", 2)}
     ada, none = found["adanorm", 1], found["none", 1]
     assert (ada.bleu, ada.baseline_bleu) == (
