@@ -10,7 +10,6 @@ import sys
 
 from app.study.launch import Engine, Job
 from app.study.plan import TRAIN, Trial
-from app.study.trials import checkpoint_of
 
 
 class LocalEngine(Engine):
@@ -57,14 +56,13 @@ class _LocalJob(Job):
 
 
 def start_process(trial: Trial, threads: int) -> subprocess.Popen[bytes]:
-    """Run a trial, from its last checkpoint if it has one; the process that calls takes it along when it dies (Linux).
+    """Start a trial's run, or resume it; if the calling process dies, the run is told to stop (Linux).
 
     Args:
         trial: its output goes to the trial's log.
         threads: that it computes with.
     """
-    goes_on = ["--ckpt_path", "last"] if checkpoint_of(trial) is not None else []
-    command = [sys.executable, str(TRAIN), "fit", *trial.arguments, *goes_on]
+    command = [sys.executable, str(TRAIN), "fit", *trial.arguments]
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     with open(trial.log, "ab") as file:
         file.write(f"$ {trial.command}\n".encode())

@@ -106,7 +106,8 @@ class Study:
         # settings that change, change the folder: a run that was made with others is none of this study any more
         digest = hashlib.sha256(json.dumps([arguments, _text_of(Path(config))]).encode())
         place = self.folder(root) / Path(config).stem / norm.label / f"seed{seed}-{digest.hexdigest()[:6]}"
-        return Trial(config, norm, seed, place, (*arguments, "--run_root", str(place)))
+        # `last` starts from the beginning where there is no checkpoint: one command starts a run and resumes it
+        return Trial(config, norm, seed, place, (*arguments, "--run_root", str(place), "--ckpt_path", "last"))
 
 
 def _text_of(config: Path) -> str:

@@ -37,7 +37,7 @@ def test_cells_are_commands_seed_by_seed(write, tmp_path):
     words = shlex.split(trials[1].command)
     assert words[:3] == ["python", "train.py", "fit"]
     given = dict(zip(words[3::2], words[4::2], strict=True))
-    assert given.pop("--run_root") == str(trials[1].root)
+    assert given.pop("--run_root") == str(trials[1].root) and given.pop("--ckpt_path") == "last"
     assert given == {
         "--config": str(tmp_path / "a.yaml"), "--norm": "adanorm", "--norm.options.k": "0.2",
         "--norm.options.scale": "1.0", "--norm.sites": '["layer.0", "final"]', "--seed_everything": "1",
