@@ -1,1 +1,1 @@
-"""Studies: many runs of train.py, started as any user would, and what they wrote, read and told."""
+"""Studies: start many runs as a user would, follow them, and compare their results."""

@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -25,47 +25,41 @@ EXIT_INPUT, EXIT_FAILED = 2, 1
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 1 for a study with failed trials, 2 for bad input, 128 + the signal."""
-    of_study, debug = take_debug(arguments)
-    if of_study[:1] == ["inspect"]:  # whose arguments are train.py's
-        of_train = [*of_study[1:], *([DEBUG] if debug else [])]
-        return _answered(lambda: inspect(of_train), debug)
-    return _answered(lambda: _dispatch(_parser().parse_args(of_study)), debug)
-
-
-def _dispatch(known: argparse.Namespace) -> int:
-    function: Callable[[argparse.Namespace], int] = known.function
-    return function(known)
-
-
-def _answered(command: Callable[[], int], debug: bool) -> int:
+    given, debug = take_debug(arguments)
     try:
-        return command()
+        if given[:1] == ["inspect"]:  # whose arguments are train.py's
+            return inspect([*given[1:], *([DEBUG] if debug else [])])
+        known = _parser().parse_args(given)
+        status: int = known.function(known)
+        return status
     except InputError as error:
         print_answer(str(error), error, debug)
         return EXIT_INPUT
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = StrictArgumentParser(prog="python -m app.study", description="Many runs, one answer.")
-    parser.add_argument(DEBUG, action="store_true", help="show the traceback behind an error's one-line answer")
+    parser = StrictArgumentParser(prog="python -m app.study", description="Train many runs and compare them.")
+    parser.add_argument(DEBUG, action="store_true", help="also print the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
-        "inspect", help="a model before it is trained: norms, parameters, activations and gradients; arguments of fit"
+        "inspect", help="show a model before training: norms, parameters, activations, gradients; takes fit's arguments"
     )
-    run = commands.add_parser("run", help="run all trials of a study that are not done")
-    run.add_argument("--jobs", type=int, help="trials that run at a time (1); the cores are divided between them")
-    run.add_argument("--engine", choices=("local", "ray"), default="local", help="what runs them: this machine, or Ray")
-    run.add_argument("--address", help="of a Ray cluster, or auto; without it Ray is started here")
-    run.add_argument("--cpus", type=int, help="of Ray, whole ones for each trial (1), as many threads")
-    run.add_argument("--gpus", type=float, help="of Ray, for each trial (0); a fraction lets several share one")
-    run.add_argument("--dry-run", action="store_true", help="print the trials' commands, and run nothing")
+    run = commands.add_parser("run", help="run all trials of a study that are not finished")
+    run.add_argument("--jobs", type=int, help="trials to run in parallel (default 1); they share the cores")
+    run.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="where trials run: on this machine, or on Ray"
+    )
+    run.add_argument("--address", help="address of a Ray cluster, or auto; default: start Ray here")
+    run.add_argument("--cpus", type=int, help="with Ray: CPUs for each trial (default 1), as many threads")
+    run.add_argument("--gpus", type=float, help="with Ray: GPUs for each trial (default 0); a fraction shares one")
+    run.add_argument("--dry-run", action="store_true", help="print the trials' commands without running them")
     run.set_defaults(function=_run)
-    status = commands.add_parser("status", help="where each trial of a study stands")
+    status = commands.add_parser("status", help="show the state of each trial of a study")
     status.set_defaults(function=_status)
-    report = commands.add_parser("report", help="write the answer of a study: report.html and its tables and figures")
+    report = commands.add_parser("report", help="write the report of a study: report.html, tables and figures")
     report.set_defaults(function=_report)
     for command in (run, status, report):
         command.add_argument("study", type=Path, help="YAML file of the study")
@@ -79,17 +73,17 @@ def _run(known: argparse.Namespace) -> int:
     trials = study.trials(known.study_root)
     if known.dry_run:
         print("\n".join(trial.command for trial in trials), flush=True)
-        print(estimate(study, trials), file=sys.stderr)  # beside the commands, which another program may read
+        print(estimate(study, trials), file=sys.stderr)  # not among the commands, which another program may read
         return 0
     display = StatusDisplay(study, trials)
     try:
         engine = _engine(known)
         signal.signal(signal.SIGTERM, _end)  # after the engine: Ray sets a handler of its own
-        with display:
+        with display.live:
             run_trials(trials, study.retries, engine, display.log, display.refresh)
     except (KeyboardInterrupt, SystemExit) as ended:
         number = signal.SIGINT if isinstance(ended, KeyboardInterrupt) else signal.SIGTERM
-        print("stopped; the same command goes on where the trials stand", file=sys.stderr)
+        print("stopped; the same command resumes the trials", file=sys.stderr)
         return 128 + number
     print("\n".join(status_lines(study, trials)))
     return EXIT_FAILED if display.has_failed else 0
@@ -99,14 +93,14 @@ def _check(known: argparse.Namespace) -> None:
     for engine, flags in (("local", ("jobs",)), ("ray", ("address", "cpus", "gpus"))):
         for flag in flags:
             if engine != known.engine and getattr(known, flag) is not None:
-                raise InputError(f"--{flag} is for --engine {engine}, not for {known.engine}; leave it out")
+                raise InputError(f"--{flag} is for --engine {engine}, not for {known.engine}; omit it")
     for flag in ("jobs", "cpus"):
         number = getattr(known, flag)
         if number is not None and number < 1:
-            raise InputError(f"--{flag} is {number}; allowed: whole numbers from 1")
+            raise InputError(f"--{flag} is {number}; must be >= 1")
     gpus = known.gpus or 0.0
     if not (gpus == 0 or 0.001 <= gpus < 1 or (gpus >= 1 and gpus.is_integer())):
-        raise InputError(f"--gpus is {gpus:g}; allowed: whole numbers from 0, and fractions of one from 0.001")
+        raise InputError(f"--gpus is {gpus:g}; must be a whole number >= 0, or a fraction between 0.001 and 1")
 
 
 def _engine(known: argparse.Namespace) -> Engine:

@@ -1,4 +1,4 @@
-"""A study's answer: scores by config and norm, each beside the baseline, and what they say of the paper's claims."""
+"""The scores of a study by config and norm, each compared with the baseline's in paired runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from app.metrics import MetricInfo
 from app.norms import NormSpec
 from app.study.plan import Study, Trial
-from app.study.statistics import FEWEST_SEEDS, Difference, Summary, holm, paired_difference, summarise
+from app.study.statistics import FEWEST_SEEDS, MOST_SEEDS, Difference, Summary, holm, paired_difference, summarise
 from app.study.trials import result_of
 
 _FINGERPRINTS = ("data_fingerprint", "plan_fingerprint", "weights_fingerprint")
-Results = dict[int, dict[str, Any]]  # by seed: result.json of runs that ended
+Results = dict[int, dict[str, Any]]  # by seed: result.json of finished runs
 Score = Callable[[dict[str, Any]], float]
 
 
@@ -24,11 +24,11 @@ class NormRow:
 
     Attributes:
         norm: the norm, its options and its sites.
-        results: of runs that came to their end, by seed.
-        diverged: how many diverged.
-        missing: how many have not ended.
-        test: of the primary metric, in per cent where it is a share; None without a finished run.
-        difference: to the baseline's, paired; None for the baseline itself, or where there is no pair.
+        results: result.json of its finished runs, by seed.
+        diverged: number of runs that diverged.
+        missing: number of runs that have not ended.
+        test: test scores in the primary metric, in per cent where it is a share; None without a finished run.
+        difference: the norm minus the baseline, paired; None for the baseline, or where there is no pair.
         adjusted: the p value after Holm's correction over the whole study; nan where there is none.
     """
 
@@ -42,7 +42,7 @@ class NormRow:
 
     @property
     def is_shown(self) -> bool:
-        """Whether a difference to the baseline is shown: three seeds at least, and below 5 % after correction."""
+        """Whether a difference from the baseline is shown: at least three seeds, and p below 5 % after correction."""
         found = self.difference
         return found is not None and found.n >= FEWEST_SEEDS and self.adjusted < 0.05
 
@@ -51,17 +51,17 @@ class NormRow:
         """The comparison with the baseline in words."""
         found = self.difference
         if found is None:
-            return "no run that is paired with one of the baseline"
+            return "no run is paired with one of the baseline"
         if found.n < FEWEST_SEEDS:
             return f"{found.n} paired seed{'s' * (found.n > 1)}: too few to call a difference"
         low, high = found.t_interval
         text = "difference shown" if self.is_shown else "no difference shown"
         if not self.is_shown and low * high > 0:
             text += " after Holm's correction"
-        needed = f"{found.seeds_needed} seeds" if found.seeds_needed else "more seeds than anybody will run"
+        needed = found.seeds_needed or f"more than {MOST_SEEDS:,}"
         return (
-            f"{text}: {found.mean:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}; {found.n} seeds could have shown "
-            f"{found.detectable:.2f}, and to show {abs(found.mean):.2f} takes {needed}"
+            f"{text}: {found.mean:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}; with {found.n} seeds the minimum "
+            f"detectable difference is {found.detectable:.2f}; confirming {abs(found.mean):.2f} would take {needed}"
         )
 
 
@@ -88,7 +88,7 @@ class Table:
 
 
 def tables(study: Study, trials: Sequence[Trial]) -> list[Table]:
-    """One for each config that has a run that ended; p values are corrected over all of them together."""
+    """A table for each config with a run that ended; p values are corrected over all of them together."""
     drafts = [(config, [trial for trial in trials if trial.config == config]) for config in study.configs]
     found = [table for config, own in drafts if (table := _table(study, config, own)) is not None]
     adjusted = iter(holm([row.difference.p_value if row.difference else math.nan for t in found for row in t.rows]))
@@ -96,16 +96,15 @@ def tables(study: Study, trials: Sequence[Trial]) -> list[Table]:
 
 
 def test_score(metric: MetricInfo) -> Score:
-    """How the test's score is taken from a result: in per cent where the metric is a share."""
+    """The function that reads the test score from a result, in per cent where the metric is a share."""
     factor = 100.0 if metric.is_share else 1.0
     return lambda result: factor * result["test"][metric.name]
 
 
 def compare(norm: Results, baseline: Results, score: Score) -> Difference | None:
-    """The paired difference of two norms in any score.
+    """The difference of two norms in a score, over runs with the same seed, verified as paired by their fingerprints.
 
-    Only runs that their fingerprints prove to be paired count: of one seed, with the same data, batch plan and initial
-    weights outside the norms. None where there is no such pair.
+    Paired runs share data, batch plan and initial weights outside the norms. None where there is no such pair.
     """
     pairs = [
         seed

@@ -1,4 +1,4 @@
-"""A model before its first step: its norms, its parameters, and whether signal and gradient get through it."""
+"""What `inspect` prints of a model before its first step: norms, parameters, sizes of activations and gradients."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from app.errors import InputError
 from app.runs.result import read_result
 from app.study.plan import TRAIN
 
-_LARGE = 1e3  # a factor between the first block and the last that training rarely mends
+_LARGE = 1e3  # ratio of the first block's size to the last one's from which training rarely recovers
 
 
 def inspect(arguments: Sequence[str]) -> int:
-    """Run train.py with a callback that looks instead of training, and print what it saw.
+    """Run fit with a callback that inspects the model instead of training it, and print what it found.
 
     Args:
-        arguments: of train.py fit.
+        arguments: those of fit.
 
     Returns:
-        The exit status of train.py, 0 where all went well; its own error line stands on standard error then.
+        The exit status of fit: 0, or that of an error, which fit has printed on standard error.
 
     Raises:
         InputError: without a --config.
     """
     if not any(argument.split("=")[0] in ("--config", "-c") for argument in arguments):
-        raise InputError("inspect looks at the model of a config; give --config FILE, and --norm NAME if you like")
+        raise InputError("inspect needs the config of a model; pass --config FILE, and optionally --norm NAME")
     with tempfile.TemporaryDirectory() as root:
         quiet = [f"--run_root={root}", "--test_after_fit=false", "--norm_diagnostics_every_n_steps=null"]
         quiet += ["--trainer.min_epochs=null", "--trainer.min_steps=null", "--trainer.fast_dev_run=false"]
@@ -52,20 +52,20 @@ def inspect(arguments: Sequence[str]) -> int:
 
 
 def describe(found: dict[str, Any], sites: Sequence[dict[str, str]], signature: str) -> str:
-    """The whole account, for a person.
+    """The text that `inspect` prints.
 
     Args:
         found: content of inspection.json.
         sites: rows of norm_sites.csv.
-        signature: of the run.
+        signature: signature of the run, the first line.
     """
     by_path = {row["path"]: row for row in sites}
     total = sum(row["count"] for row in found["parameters"])
     parts = [
         signature,
         "",
-        "Norms: what stood there, what stands there now; rms of input and output, sigma, rms of the gradient that",
-        "arrives at the output and of the one that leaves at the input",
+        "Norms: class before and norm now; rms of input and output, sigma, rms of the gradients with respect to the",
+        "output and the input",
         _table(
             ["path", "before", "now", "shape", "input", "sigma", "output", "grad. out", "grad. in"],
             [
@@ -83,20 +83,22 @@ def describe(found: dict[str, Any], sites: Sequence[dict[str, str]], signature: 
             ["module", "parameters", "trainable"],
             [[row["module"], f"{row['count']:,}", f"{row['trainable']:,}"] for row in found["parameters"]]
             + [["all", f"{total:,}", f"{sum(row['trainable'] for row in found['parameters']):,}"]]
-            + [["of them in norms", f"{found['norm_parameters']:,}", ""]],
+            + [["in norms", f"{found['norm_parameters']:,}", ""]],
         ),
     ]  # fmt: skip
     if found["blocks"]:
         rows = [[row["path"], _number(row["activation"]), _number(row["gradient"])] for row in found["blocks"]]
-        parts += ["", "Blocks, in the order of the forward pass: rms of the output, and of the gradient there"]
+        parts += [
+            "",
+            "Blocks in the order of the forward pass: rms of the output, and of the gradient with respect to it",
+        ]
         parts += [_table(["block", "activation", "gradient"], rows)]
-    tokens = f"{found['tokens']:,} tokens"
-    parts += ["", f"Loss of the first batch ({tokens}): {found['loss']:.4f} nats", "", verdict(found)]
+    parts += ["", f"Loss of the first batch ({found['tokens']:,} tokens): {found['loss']:.4f} nats", "", verdict(found)]
     return "\n".join(parts)
 
 
 def verdict(found: dict[str, Any]) -> str:
-    """Will this train? In a sentence, from sizes at the first and the last block; where there are none, norm."""
+    """Whether the model will train, judged by sizes at its first and last block (or norm, without blocks)."""
     blocks = found["blocks"] or [
         {"path": row["path"], "activation": row["output"], "gradient": row["gradient_at_output"]}
         for row in found["sites"]
@@ -106,21 +108,21 @@ def verdict(found: dict[str, Any]) -> str:
         return "Will this train? No: the loss, an activation or a gradient is not finite at the start."
     if not found["sites"] or not any(row["gradient"] for row in blocks):
         return (
-            "Will this train? Nobody can tell from here: no gradient reaches the norms in the first update, as where a "
-            "head starts at zero."
+            "Will this train? Unknown: no gradient reaches the norms in the first update, as where a head is "
+            "initialized to zero."
         )
     first, last = blocks[0], blocks[-1]
-    faults = []
-    for word, key in (("activation", "activation"), ("gradient", "gradient")):
-        ratio = first[key] / last[key] if last[key] else math.inf
-        if not 1 / _LARGE < ratio < _LARGE:
-            faults.append(f"the {word} at {first['path']} is {ratio:.1e} times that at {last['path']}")
-    gradient = first["gradient"] / last["gradient"] if last["gradient"] else math.inf
+    ratios = {key: first[key] / last[key] if last[key] else math.inf for key in ("activation", "gradient")}
+    faults = [
+        f"the {key} at {first['path']} is {ratio:.1e} times that at {last['path']}"
+        for key, ratio in ratios.items()
+        if not 1 / _LARGE < ratio < _LARGE
+    ]
     if faults:
-        return f"Will this train? Hardly as it is: {'; '.join(faults)}."
+        return f"Will this train? Unlikely: {'; '.join(faults)}."
     return (
-        f"Will this train? Nothing speaks against it: all is finite, and the gradient at {first['path']} is "
-        f"{gradient:.2g} times that at {last['path']}."
+        f"Will this train? Nothing speaks against it: all values are finite, and the gradient at {first['path']} is "
+        f"{ratios['gradient']:.2g} times that at {last['path']}."
     )
 
 
@@ -129,7 +131,7 @@ def _number(value: float) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need, numbers to the right."""
+    """Rows as text in aligned columns, with numbers to the right."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = []
     for row in [head, *rows]:

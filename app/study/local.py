@@ -1,4 +1,4 @@
-"""Cells on this machine: so many at a time, the cores divided between them, each a process with a log of its own."""
+"""LocalEngine: runs trials on this machine, each in its own process with its own log."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from app.study.plan import TRAIN, Trial
 
 
 class LocalEngine(Engine):
-    """Processes of this one. If it is killed, the kernel (Linux) ends them, so that no run is left without a study.
+    """Runs trials as child processes, which share the cores; Linux stops them if the study is killed.
 
     Args:
-        jobs: how many run at a time.
+        jobs: the number of trials that run in parallel.
     """
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
-        self.threads = max(1, len(os.sched_getaffinity(0)) // jobs)  # more than cores would wait for each other
+        self.threads = max(1, len(os.sched_getaffinity(0)) // jobs)  # more threads than cores would wait for each other
 
     @property
     def description(self) -> str:
-        """Jobs and threads."""
-        return f"{self.jobs} at a time, {self.threads} threads each"
+        """The number of jobs and threads."""
+        return f"{self.jobs} in parallel, {self.threads} threads each"
 
     def has_room(self, jobs: int) -> bool:
-        """Up to the number that was asked for."""
+        """Whether fewer than `jobs` run."""
         return jobs < self.jobs
 
     def start(self, trial: Trial) -> Job:
-        """At once."""
+        """Start the trial's process."""
         return _LocalJob(trial, self.threads)
 
 
@@ -42,7 +42,7 @@ class _LocalJob(Job):
         super().__init__(trial)
         self._process = start_process(trial, threads)
 
-    def has_begun(self) -> bool:
+    def has_started(self) -> bool:
         return True
 
     def exit_status(self) -> int | None:
@@ -59,8 +59,8 @@ def start_process(trial: Trial, threads: int) -> subprocess.Popen[bytes]:
     """Start a trial's run, or resume it; if the calling process dies, the run is told to stop (Linux).
 
     Args:
-        trial: its output goes to the trial's log.
-        threads: that it computes with.
+        trial: the trial; the output of its process goes to its log.
+        threads: number of threads that it computes with.
     """
     command = [sys.executable, str(TRAIN), "fit", *trial.arguments]
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -79,7 +79,7 @@ def start_process(trial: Trial, threads: int) -> subprocess.Popen[bytes]:
 
 
 def end_process(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait for a process that was told to end; kill it if it has not done so in time."""
+    """Wait for a process that was told to end; kill it after the given number of seconds."""
     try:
         process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:

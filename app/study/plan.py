@@ -1,4 +1,4 @@
-"""A study as its YAML says it, and the runs that it is made of: each a command that a person could type."""
+"""A study as its YAML describes it, and its trials, each of which is a command that a user could type."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from app.errors.yaml_file import read_settings
 from app.norms import NormError, NormSpec
 
 TRAIN = Path(__file__).parents[2] / "train.py"
-_LARGEST_SEED = 2**32 - 1  # that Lightning takes
-_NAMES_OF_RUNS = ("config", "norm", "seed_everything", "run_root", "ckpt_path")  # what a study says itself
+_LARGEST_SEED = 2**32 - 1  # that Lightning accepts
+_SET_BY_THE_STUDY = ("config", "norm", "seed_everything", "run_root", "ckpt_path")
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Trial:
     Args:
         config: path of the config.
         norm: the norm, its options and its sites.
-        seed: of --seed_everything.
-        root: its --run_root, which no other trial has; it holds the run's folder, log.txt and what failed.
-        arguments: of train.py fit, all of them.
+        seed: value of --seed_everything.
+        root: its own --run_root, which holds the run's folder, log.txt and the list of failures.
+        arguments: all arguments of fit.
     """
 
     config: str
@@ -41,32 +41,32 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """For tables and logs."""
+        """The name of the trial in tables and logs."""
         return f"{Path(self.config).stem} {self.norm.label} seed {self.seed}"
 
     @property
     def log(self) -> Path:
-        """What its runs print, one after the other."""
+        """The file that the output of all its attempts is appended to."""
         return self.root / "log.txt"
 
     @property
     def command(self) -> str:
-        """The line to type; also for any batch system."""
+        """The command line of the trial, for a shell or a batch system."""
         return shlex.join(["python", "train.py", "fit", *self.arguments])
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a study's YAML says.
+    """The content of a study's YAML.
 
     Args:
-        name: of the study; part of its folder.
-        configs: paths of configs of train.py, each a task with its data.
+        name: name of the study, and of its folder.
+        configs: paths of configs, each a task with its data.
         norms: names, or mappings of name, options and sites.
-        seeds: of --seed_everything; runs of one seed are paired.
-        baseline: the norm, one of `norms`, that the others are compared with.
-        overrides: settings of train.py for all runs, such as {trainer.max_epochs: 3}.
-        retries: how often a failed run is tried again.
+        seeds: values of --seed_everything; runs with the same seed are paired.
+        baseline: the one of `norms` that the others are compared with.
+        overrides: settings for all runs, such as {trainer.max_epochs: 3}.
+        retries: how often a failed run is retried.
     """
 
     name: str
@@ -78,10 +78,10 @@ class Study:
     retries: int = 1
 
     def trials(self, root: Path) -> list[Trial]:
-        """All runs, seed by seed, so that a study that is stopped has compared all norms on the first seeds.
+        """All trials, seed by seed, so that an interrupted study has compared all norms on the first seeds.
 
         Args:
-            root: folder of all studies.
+            root: the folder of all studies.
         """
         return [
             self._trial(config, norm, seed, root)
@@ -91,7 +91,7 @@ class Study:
         ]
 
     def folder(self, root: Path) -> Path:
-        """The study's own."""
+        """The folder of the study."""
         return root / self.name
 
     def _trial(self, config: str, norm: NormSpec, seed: int, root: Path) -> Trial:
@@ -103,7 +103,7 @@ class Study:
         arguments += ["--seed_everything", str(seed)]
         for key, value in self.overrides.items():
             arguments += [f"--{key}", _written(value)]
-        # settings that change, change the folder: a run that was made with others is none of this study any more
+        # changed settings change the folder: a run with other settings does not belong to this study any more
         digest = hashlib.sha256(json.dumps([arguments, _text_of(Path(config))]).encode())
         place = self.folder(root) / Path(config).stem / norm.label / f"seed{seed}-{digest.hexdigest()[:6]}"
         # `last` starts from the beginning where there is no checkpoint: one command starts a run and resumes it
@@ -126,19 +126,19 @@ def read_study(path: Path) -> Study:
     Raises:
         InputError: for a file that cannot be read, and for each key that is unknown, missing or wrong.
     """
-    content = read_settings(path, str(path), f"give a study, with the keys {', '.join(_keys())}")
+    content = read_settings(path, str(path), f"expected a study, with the keys {', '.join(_keys())}")
     for key in content:
         if key not in _keys():
             hint = did_you_mean(str(key), _keys())
             raise InputError(f"{path}: unknown key {key!r}{hint} allowed: {', '.join(_keys())}")
     for key in ("configs", "norms", "seeds"):
         if not isinstance(content.get(key), list) or not content[key]:
-            raise InputError(f"{path}: {key} is {content.get(key)!r}; allowed: a list with at least one entry")
+            raise InputError(f"{path}: {key} is {content.get(key)!r}; must be a list with at least one entry")
     norms = tuple(_norm(path, entry) for entry in content["norms"])
     baseline = _norm(path, content.get("baseline", content["norms"][0]))
     overrides = {} if content.get("overrides") is None else content["overrides"]
     if not isinstance(overrides, dict):
-        raise InputError(f"{path}: overrides is {overrides!r}; give a mapping such as {{trainer.max_epochs: 3}}")
+        raise InputError(f"{path}: overrides is {overrides!r}; must be a mapping such as {{trainer.max_epochs: 3}}")
     study = Study(
         name=content.get("name", path.stem),
         configs=tuple(content["configs"]),
@@ -160,7 +160,7 @@ def _norm(path: Path, entry: Any) -> NormSpec:
     keys = [field.name for field in fields(NormSpec)]
     settings = {"name": entry} if isinstance(entry, str) else entry
     if not isinstance(settings, dict) or "name" not in settings or not set(settings) <= set(keys):
-        raise InputError(f"{path}: norm {entry!r}; allowed: a name, or a mapping of {', '.join(keys)}")
+        raise InputError(f"{path}: norm {entry!r}; must be a name, or a mapping of {', '.join(keys)}")
     try:
         return NormSpec(**settings)
     except NormError as error:
@@ -169,41 +169,38 @@ def _norm(path: Path, entry: Any) -> NormSpec:
 
 def _check(path: Path, study: Study) -> None:
     if not isinstance(study.name, str) or not re.fullmatch(r"[^./\0][^/\0]*", study.name):
-        raise InputError(
-            f"{path}: name is {study.name!r}; it names a folder: allowed are names without / and first dot"
-        )
+        raise InputError(f"{path}: name is {study.name!r}; must be a folder name, without / and without a leading dot")
     for config in study.configs:
         if not isinstance(config, str) or "\0" in config or not Path(config).is_file():
-            raise InputError(f"{path}: config {config!r}: no such file; paths are from where the study is started")
-        read_settings(Path(config), config, "give a config of train.py, with keys such as norm, data and model")
+            raise InputError(f"{path}: config {config!r}: no such file; paths are relative to the current directory")
+        read_settings(Path(config), config, "expected a config, with keys such as norm, data and model")
     for seed in study.seeds:
         if type(seed) is not int or not 0 <= seed <= _LARGEST_SEED:  # a bool is an int too
-            raise InputError(f"{path}: seed {seed!r}; allowed: whole numbers from 0 to {_LARGEST_SEED}")
+            raise InputError(f"{path}: seed {seed!r}; must be a whole number from 0 to {_LARGEST_SEED}")
     if type(study.retries) is not int or study.retries < 0:
-        raise InputError(f"{path}: retries is {study.retries!r}; allowed: whole numbers from 0")
+        raise InputError(f"{path}: retries is {study.retries!r}; must be a whole number >= 0")
     for key, value in study.overrides.items():
         try:
             _written(value)
-        except TypeError as error:  # YAML knows dates, sets and bytes, and a command line does not
-            raise InputError(f"{path}: overrides: {key} is {value!r}, no plain value; put it into quotes") from error
+        except TypeError as error:  # YAML has dates, sets and bytes; a command line has not
+            raise InputError(f"{path}: overrides: {key} is {value!r}, not a plain value; put it into quotes") from error
     labels = [norm.label for norm in study.norms]
-    for what, entries in (
-        ("norms", labels),
-        ("seeds", study.seeds),
-        ("configs", [Path(c).stem for c in study.configs]),
-    ):
+    stems = [Path(config).stem for config in study.configs]
+    for what, entries in (("norms", labels), ("seeds", study.seeds), ("configs", stems)):
         twice = sorted({str(entry) for entry in entries if list(entries).count(entry) > 1})
         if twice:
-            raise InputError(f"{path}: {what} names {', '.join(twice)} twice; give each once")
+            raise InputError(f"{path}: {what} names {', '.join(twice)} twice; list each once")
     if study.baseline.label not in labels:
-        raise InputError(f"{path}: baseline {study.baseline.label} is none of the norms; allowed: {', '.join(labels)}")
+        raise InputError(
+            f"{path}: baseline {study.baseline.label} is not among the norms; must be one of {', '.join(labels)}"
+        )
     for key in study.overrides:
-        if key.split(".")[0] in _NAMES_OF_RUNS:
-            raise InputError(f"{path}: overrides names {key}, which the study sets itself; leave it out")
+        if key.split(".")[0] in _SET_BY_THE_STUDY:
+            raise InputError(f"{path}: overrides names {key}, which the study sets itself; omit it")
 
 
 def _flat(settings: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as flags: {trainer: {max_epochs: 3}} is trainer.max_epochs 3."""
+    """Nested settings as flags: {trainer: {max_epochs: 3}} yields trainer.max_epochs, 3."""
     for key, value in settings.items():
         if isinstance(value, dict) and value:
             yield from _flat(value, f"{prefix}{key}.")

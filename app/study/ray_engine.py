@@ -1,7 +1,7 @@
-"""Cells on a Ray cluster, or on this machine by a Ray of its own: Ray decides where and when there is room.
+"""RayEngine: runs trials on a Ray cluster, or on a Ray started on this machine, which decides where and when.
 
-The machines of a cluster share the folder that the study is started in, at one path, and have the same environment: a
-trial is a process there, and what it has written is all that the study reads.
+The machines of a cluster must share the folder that the study is started in, at the same path, and have the same
+environment: a trial is a process there, and the study reads only the files that it writes.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from app.study.plan import TRAIN, Trial
 from app.study.trials import DONE, is_running, remark, state_of
 
 REQUIREMENT = "ray==2.60.0"
-_KILLED = -9  # what a run's status is called whose machine or worker is gone
+_KILLED = -9  # reported for a run whose machine or worker is gone
 _STOPPED = 143
 _GRACE_S = 60
 _REACH_S = 10
 
 
 class RayEngine(Engine):
-    """All trials are given to Ray, which runs as many at a time as their needs leave room for.
+    """Submits all trials to Ray, which runs as many in parallel as their resources allow.
 
     Args:
-        address: of a cluster, `auto` for the one that this machine is part of; None starts a Ray here.
-        cpus: whole ones for each trial, as many threads.
-        gpus: for each trial; a fraction lets several share one.
+        address: address of a cluster; `auto` for the one that this machine belongs to, None to start Ray here.
+        cpus: number of CPUs for each trial, and of its threads.
+        gpus: number of GPUs for each trial; with a fraction, several trials share one.
 
     Raises:
-        InputError: without Ray, without a cluster at the address, and for needs that no machine here can meet.
+        InputError: without Ray, without a cluster at the address, and for resources that no machine has.
     """
 
     def __init__(self, address: str | None, cpus: int, gpus: float) -> None:
@@ -47,8 +47,8 @@ class RayEngine(Engine):
             raise InputError(f"--engine ray needs Ray, which is not installed: pip install {REQUIREMENT}") from error
         self._ray = ray
         if address is not None:
-            _reach(address)
-        # where workers find this module; and a GPU that was not asked for would be shared by all trials unreserved
+            _check_reachable(address)
+        # workers must find this module; and all trials would share a GPU that none has requested
         variables = {"PYTHONPATH": os.pathsep.join([str(TRAIN.parent), os.environ.get("PYTHONPATH", "")])}
         variables |= {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
         try:
@@ -63,7 +63,9 @@ class RayEngine(Engine):
             why = " ".join(str(error).split()) or type(error).__name__
             if address is None:
                 raise InputError(f"Ray cannot be started here: {why}") from error
-            raise InputError(f"--address {address}: no Ray ({why}); ray start --head starts one") from error
+            raise InputError(
+                f"--address {address}: no Ray cluster answers ({why}); start one with ray start --head"
+            ) from error
         self._check()
         self._run = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_run)
 
@@ -73,23 +75,27 @@ class RayEngine(Engine):
             most = max((machine.get(kind, 0) for machine in machines), default=0)
             if asked > most:
                 self._ray.shutdown()
-                raise InputError(f"{name} is {asked:g}; no machine of this Ray has more than {most:g}: ask for less")
+                raise InputError(
+                    f"{name} is {asked:g}; no machine of this Ray cluster has more than {most:g}; request less"
+                )
         if not any(machine.get("CPU", 0) >= self.cpus and machine.get("GPU", 0) >= self.gpus for machine in machines):
             self._ray.shutdown()
-            raise InputError(f"no machine of this Ray has {self.cpus} CPUs and {self.gpus:g} GPUs: ask for less")
+            raise InputError(
+                f"no machine of this Ray cluster has both {self.cpus} CPUs and {self.gpus:g} GPUs; request less"
+            )
 
     @property
     def description(self) -> str:
-        """Needs of each trial."""
+        """The resources of each trial."""
         gpus = f" and {self.gpus:g} GPUs" if self.gpus else ""
-        return f"by Ray, as many at a time as have room, {self.cpus} CPUs (threads){gpus} each"
+        return f"on Ray, as many in parallel as fit, {self.cpus} CPUs (threads){gpus} each"
 
     def has_room(self, jobs: int) -> bool:
-        """Always: Ray keeps what has to wait."""
+        """Always true: Ray queues the trials that have to wait."""
         return True
 
     def start(self, trial: Trial) -> Job:
-        """As soon as Ray has room."""
+        """Submit the trial, which starts as soon as Ray has room."""
         return _RayJob(self._ray, self._run, trial, self.cpus)
 
 
@@ -100,8 +106,8 @@ class _RayJob(Job):
         self._before = _size(trial.log)
         self._task = run.remote(trial, threads, Path.cwd())
 
-    def has_begun(self) -> bool:
-        return _size(self.trial.log) > self._before  # a trial's first act is a line in its log
+    def has_started(self) -> bool:
+        return _size(self.trial.log) > self._before  # a trial starts by writing a line to its log
 
     def exit_status(self) -> int | None:
         ready, _ = self._ray.wait([self._task], timeout=0)
@@ -120,7 +126,7 @@ class _RayJob(Job):
             status: int = self._ray.get(self._task)
         except self._ray.exceptions.TaskCancelledError:
             return _STOPPED
-        except self._ray.exceptions.RayTaskError as error:  # the worker's own: its last line says what
+        except self._ray.exceptions.RayTaskError as error:  # raised in the worker: its last line says what it was
             remark(self.trial, f"failed on its machine: {str(error).strip().splitlines()[-1]}")
             return _KILLED
         except self._ray.exceptions.RayError as error:
@@ -130,28 +136,28 @@ class _RayJob(Job):
 
 
 def _run(trial: Trial, threads: int, folder: Path) -> int:
-    """What a worker of Ray does: the trial's process, and its exit status. Cancelling raises KeyboardInterrupt here.
+    """Run a trial in a worker of Ray and return its exit status; cancelling raises KeyboardInterrupt here.
 
-    Where the trial stands is looked at here, because it may have waited for room for hours.
+    The state of the trial is read here, because it may have been queued for hours.
 
     Args:
-        trial: that is to be run.
-        threads: that it computes with.
-        folder: in which the study was started; all paths count from there.
+        trial: the trial to run.
+        threads: number of threads that it computes with.
+        folder: the folder that the study was started in; all paths are relative to it.
     """
     if not (folder / trial.root).is_dir():
         raise FileNotFoundError(
-            f"{folder / trial.root} is not there: the machines of a cluster share the study's folder"
+            f"{folder / trial.root} does not exist: the machines of a cluster must share the study's folder"
         )
     os.chdir(folder)
-    while is_running(trial):  # by another study, or a run of a killed one that writes its checkpoint
+    while is_running(trial):  # by another study, or a run of a killed study that writes its checkpoint
         time.sleep(1.0)
     if state_of(trial, retries=sys.maxsize) in DONE:
         return 0
     process = start_process(trial, threads)
     try:
         while process.poll() is None:
-            time.sleep(0.1)  # not process.wait(): an interrupt would not get through
+            time.sleep(0.1)  # not process.wait(), which an interrupt would not end
     finally:
         if process.poll() is None:
             process.terminate()
@@ -159,15 +165,17 @@ def _run(trial: Trial, threads: int, folder: Path) -> int:
     return process.returncode
 
 
-def _reach(address: str) -> None:
-    """Ray itself would look for a machine that does not answer for minutes."""
+def _check_reachable(address: str) -> None:
+    """Check that a machine answers at the address, which Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return
     try:
         socket.create_connection((host, int(port)), timeout=_REACH_S).close()
     except OSError as error:
-        raise InputError(f"--address {address}: no Ray ({error}); ray start --head starts one") from error
+        raise InputError(
+            f"--address {address}: no Ray cluster answers ({error}); start one with ray start --head"
+        ) from error
 
 
 def _size(path: Path) -> int:

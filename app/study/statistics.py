@@ -1,7 +1,7 @@
-"""Statistics of a study: cells over seeds, paired differences to the baseline, how small a difference could show.
+"""Statistics of a study: means over seeds, paired differences from the baseline, minimum detectable differences.
 
-Runs of one seed are paired: they share initial weights, batches and dropout, so their difference is one observation.
-All is two-sided, at 95 % confidence, and by Student's t over seeds unless said otherwise.
+Runs with the same seed are paired: they share initial weights, batches and dropout, so their difference is one
+observation. Tests are two-sided, at 95 % confidence, by Student's t over seeds unless said otherwise.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import numpy as np
 from scipy import optimize, stats
 
 CONFIDENCE, POWER = 0.95, 0.8
-FEWEST_SEEDS = 3  # below these nothing is called a difference
-_MOST_SEEDS = 10_000
+FEWEST_SEEDS, MOST_SEEDS = 3, 10_000  # with fewer, nothing is called a difference; more are not looked for
 _RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Scores of one cell over seeds; `sd` is the sample standard deviation (n - 1), nan for one seed."""
+    """Scores of one norm over seeds; `sd` is the sample standard deviation (n - 1), nan for one seed."""
 
     n: int
     mean: float
@@ -30,16 +29,17 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """A norm less the baseline, seed by seed.
+    """A norm minus the baseline, seed by seed.
 
     Attributes:
-        n: seeds that both have.
-        mean, sd: of the differences.
+        n: number of seeds that both have.
+        mean: mean of the differences.
+        sd: sample standard deviation of the differences.
         t_interval: 95 % interval of the mean by Student's t; nan for one seed.
         bootstrap_interval: 95 % percentile interval of the mean over resampled seeds; nan for one seed.
         p_value: of the t test that the mean is 0; nan for one seed, 1 where all differences are 0.
-        detectable: the smallest true difference that this many seeds would show with a power of 80 %.
-        seeds_needed: seeds that would show a true difference as large as this mean with that power; None for too many.
+        detectable: minimum detectable difference: the smallest true one that n seeds show with a power of 80 %.
+        seeds_needed: seeds that show a true difference as large as this mean with that power; None above MOST_SEEDS.
     """
 
     n: int
@@ -53,12 +53,12 @@ class Difference:
 
 
 def summarise(scores: Sequence[float]) -> Summary:
-    """Mean and deviation of a cell."""
+    """Mean and standard deviation of the scores of one norm."""
     return Summary(len(scores), float(np.mean(scores)), float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan)
 
 
 def paired_difference(norm: dict[int, float], baseline: dict[int, float]) -> Difference:
-    """Compare the scores of a norm with the baseline's, by seed; seeds that one of them lacks are left out.
+    """Compare the scores of a norm with the baseline's, by seed; seeds that one of them lacks are skipped.
 
     Raises:
         ValueError: if they have no seed in common.
@@ -88,9 +88,9 @@ def paired_difference(norm: dict[int, float], baseline: dict[int, float]) -> Dif
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values adjusted for their number (Holm, 1979), which keeps all false alarms of a study together below 5 %.
+    """P values adjusted for their number (Holm, 1979): the chance of any false alarm in a study stays below 5 %.
 
-    Those that are nan stay so, and do not count.
+    Values that are nan stay nan and do not count.
     """
     adjusted = [math.nan] * len(p_values)
     order = sorted((place for place, p in enumerate(p_values) if not math.isnan(p)), key=lambda place: p_values[place])
@@ -102,7 +102,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def power(difference: float, sd: float, n: int) -> float:
-    """Chance that the paired t test over n seeds shows a true difference, if differences vary by `sd`."""
+    """Probability that the paired t test over n seeds shows a true difference, where differences vary by `sd`."""
     if n < 2:
         return 0.0
     if sd == 0:
@@ -112,7 +112,7 @@ def power(difference: float, sd: float, n: int) -> float:
 
 
 def detectable_difference(sd: float, n: int) -> float:
-    """The smallest true difference that n seeds show with a power of 80 %."""
+    """The minimum detectable difference: the smallest true one that n seeds show with a power of 80 %."""
     if sd == 0:
         return 0.0
     high = 1.0
@@ -122,10 +122,10 @@ def detectable_difference(sd: float, n: int) -> float:
 
 
 def seeds_needed(difference: float, sd: float) -> int | None:
-    """The fewest seeds, three at least, that show a true difference with a power of 80 %; None for over 10,000."""
+    """The fewest seeds, at least three, that show a true difference with a power of 80 %; None above MOST_SEEDS."""
     if difference == 0:
         return None
-    low, high = FEWEST_SEEDS, _MOST_SEEDS
+    low, high = FEWEST_SEEDS, MOST_SEEDS
     if power(difference, sd, high) < POWER:
         return None
     while low < high:

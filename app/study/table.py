@@ -1,4 +1,4 @@
-"""Where a study stands, for people: a live table on a terminal, plain lines elsewhere."""
+"""The state of a study as users see it: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
+from contextlib import nullcontext
+from pathlib import Path
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
@@ -20,58 +20,43 @@ _EVERY_S = 1.0
 
 
 class StatusDisplay:
-    """Says what happens to trials; on a terminal, keeps a table of them below.
+    """Prints lines about trials; on a terminal, keeps a table of them below, while the context `live` is open.
 
     Args:
-        study: whose trials these are.
-        trials: all of them.
+        study: the study.
+        trials: all trials of the study.
     """
 
     def __init__(self, study: Study, trials: Sequence[Trial]) -> None:
         self.study, self.trials = study, trials
-        self._console = Console()
-        self._live = Live(console=self._console, auto_refresh=False) if sys.stdout.isatty() else None
-        self._looked_at = 0.0
-
-    def __enter__(self) -> StatusDisplay:
-        """Show the table."""
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave it as it is."""
-        if self._live is not None:
-            self._live.stop()
+        self.live = Live(Table(box=None), auto_refresh=False) if sys.stdout.isatty() else nullcontext()
+        self._refreshed_at = 0.0
 
     @property
     def has_failed(self) -> bool:
-        """Whether a trial has no try left."""
+        """Whether a trial has failed and has no retry left."""
         return any(state_of(trial, self.study.retries) == "failed" for trial in self.trials)
 
     def log(self, line: str) -> None:
-        """A line, above the table."""
-        if self._live is not None:
-            self._console.print(line, highlight=False, markup=False)
+        """Print a line, above the table."""
+        if isinstance(self.live, Live):
+            self.live.console.print(line, highlight=False, markup=False)
         else:
             print(line, flush=True)
 
     def refresh(self, running: Sequence[Job]) -> None:
-        """Draw the table anew, at most once a second."""
-        if self._live is None or time.monotonic() - self._looked_at < _EVERY_S:
+        """Draw the table again, at most once a second."""
+        if not isinstance(self.live, Live) or time.monotonic() - self._refreshed_at < _EVERY_S:
             return
-        self._looked_at = time.monotonic()
-        active = {job.trial.root for job in running}
+        self._refreshed_at = time.monotonic()
         table = Table("trial", "state", "epoch", "score", "left", box=None)
-        for row in _rows(self.study, self.trials, active):
+        for row in _rows(self.study, self.trials, {job.trial.root for job in running}):
             table.add_row(*row)
-        self._live.update(table, refresh=True)
+        self.live.update(table, refresh=True)
 
 
 def status_lines(study: Study, trials: Sequence[Trial]) -> list[str]:
-    """A line a trial, and how much is done, with an estimate of the rest once a trial has run."""
+    """A line for each trial, and one that says how many are done and, once one is, how long the others will take."""
     rows = _rows(study, trials, set())
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -79,7 +64,7 @@ def status_lines(study: Study, trials: Sequence[Trial]) -> list[str]:
 
 
 def estimate(study: Study, trials: Sequence[Trial]) -> str:
-    """How many trials are done, and how long the others take one after the other, by the median of their config's."""
+    """How many trials are done and how long the others will take, by the median time of those with the same config."""
     seconds: dict[str, list[float]] = {}
     left = []
     for trial in trials:
@@ -94,22 +79,22 @@ def estimate(study: Study, trials: Sequence[Trial]) -> str:
         return text
     known = {config: statistics.median(times) for config, times in seconds.items()}
     rest = sum(known.get(config, statistics.median(known.values())) for config in left)
-    return f"{text}; the other {len(left)} take about {rest / 60:.0f} minutes, one at a time"
+    return f"{text}; the other {len(left)} will take about {rest / 60:.0f} minutes, one after the other"
 
 
-def _rows(study: Study, trials: Sequence[Trial], active: set[object]) -> list[list[str]]:
+def _rows(study: Study, trials: Sequence[Trial], active: set[Path]) -> list[list[str]]:
     rows = []
     for trial in trials:
         progress = progress_of(trial)
+        epoch, score, left = progress.epoch, progress.score, progress.seconds_left
         state = "running" if trial.root in active or is_running(trial) else state_of(trial, study.retries)
-        left = progress.seconds_left if state == "running" else None
         rows.append(
             [
                 trial.name,
                 state,
-                "" if progress.epoch is None else str(progress.epoch),
-                "" if progress.score is None else f"{progress.score:.4f}",
-                "" if left is None else f"{int(left) // 60}:{int(left) % 60:02d}",
+                "" if epoch is None else str(epoch),
+                "" if score is None else f"{score:.4f}",
+                "" if left is None or state != "running" else f"{int(left) // 60}:{int(left) % 60:02d}",
             ]
         )
     return rows

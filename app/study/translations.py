@@ -1,4 +1,4 @@
-"""Translations of two runs against each other: sacrebleu's paired bootstrap, across the sentences of the test set."""
+"""Compares the translations of two runs by sacrebleu's paired bootstrap over the sentences of the test set."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SAMPLES = 1000
 
 @dataclass(frozen=True)
 class SentenceTest:
-    """BLEU of a norm and of the baseline on the same sentences, of runs of one seed.
+    """BLEU of a norm and of the baseline on the same sentences, from runs with the same seed.
 
-    `p_value` is sacrebleu's: how often a resampled set of sentences differs by as much if there is no difference. It
-    says whether these two models differ on such sentences, not whether their norms do on other seeds.
+    `p_value` is sacrebleu's: how often a resampled test set differs by as much where there is no difference. It says
+    whether these two models differ on such sentences, not whether their norms do with other seeds.
     """
 
     norm: NormSpec
@@ -35,7 +35,7 @@ class SentenceTest:
 
     @property
     def words(self) -> str:
-        """For the report."""
+        """The comparison in words."""
         return (
             f"{self.norm.label}, seed {self.seed}: BLEU {self.bleu:.2f}, the baseline's {self.baseline_bleu:.2f}, "
             f"p = {self.p_value:.3f}"
@@ -43,7 +43,7 @@ class SentenceTest:
 
 
 def sentence_tests(table: Table, trials: Sequence[Trial], baseline: NormSpec) -> list[SentenceTest]:
-    """One for each norm and seed that has its translations beside the baseline's; none where BLEU is not the metric."""
+    """A test for each norm and seed with translations of both; none where BLEU is not the primary metric."""
     if table.metric.name != "bleu":
         return []
     by_key = {(trial.norm, trial.seed): trial for trial in trials if trial.config == table.config}
@@ -66,7 +66,7 @@ def _test(
     test = PairedTest([("baseline", theirs), ("norm", ours)], {"BLEU": metric}, None, "bs", _SAMPLES)
     _, scores = test()
     baseline, own = scores["BLEU"]
-    same = ours == theirs  # of which sacrebleu says 0.001
+    same = ours == theirs  # where sacrebleu's p value is 0.001
     return SentenceTest(norm, seed, own.score, baseline.score, 1.0 if same else own.p_value)
 
 
@@ -79,6 +79,6 @@ def _texts(trial: Trial) -> dict[str, list[str]] | None:
 
 
 def _tokenizer(result: dict[str, Any]) -> str:
-    """The one that the run's own BLEU was made with."""
+    """The tokenizer that the run's own BLEU was computed with, as sacrebleu's signature says."""
     found = re.search(r"tok:([\w-]+)", result["score_signatures"].get("bleu", ""))
     return found.group(1) if found else "13a"

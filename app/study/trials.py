@@ -1,4 +1,4 @@
-"""Where a trial stands, read from what its run has written: there is no other record that could be wrong."""
+"""The state of a trial, read from the files of its run; there is no second record that could contradict them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Progress:
 
 
 def state_of(trial: Trial, retries: int) -> State:
-    """Finished and diverged ones are not run again; stopped ones go on from last.ckpt; failed ones have no try left."""
+    """Finished and diverged trials are not run again, stopped ones resume, failed ones have no retry left."""
     result = result_of(trial)
     if result is not None:
         return "diverged" if result["status"] == "diverged" else "finished"
@@ -59,7 +59,7 @@ def is_running(trial: Trial) -> bool:
 
 
 def result_of(trial: Trial) -> dict[str, Any] | None:
-    """result.json of a run that came to its end, test included, or that diverged."""
+    """result.json of a run that finished, including its test, or that diverged."""
     folder = run_folder(trial)
     result = read_result(folder) if folder else None
     if result is None or result["status"] == "stopped" or (result["status"] == "finished" and result["test"] is None):
@@ -75,19 +75,19 @@ def checkpoint_of(trial: Trial) -> Path | None:
 
 
 def failures(trial: Trial) -> int:
-    """How often the run ended with an error so far."""
+    """How often the run has ended with an error."""
     path = trial.root / "failures"
     return len(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else 0
 
 
 def note_failure(trial: Trial, status: int) -> None:
-    """Remember that the run ended with an exit status that is no end of a run."""
+    """Record that the run failed, with its exit status."""
     with open(trial.root / "failures", "a", encoding="utf-8") as file:
         file.write(f"exit status {status}\n")
 
 
 def remark(trial: Trial, words: str) -> None:
-    """A line at the end of the trial's log, of what its run can not say itself."""
+    """Append a line to the trial's log about something that its run cannot report itself."""
     with open(trial.log, "a", encoding="utf-8") as file:
         file.write(f"{words}\n")
 

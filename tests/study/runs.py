@@ -1,4 +1,4 @@
-"""Start a study as a person would, and look at what its trials have left."""
+"""Start a study as a user would, and read what its trials have written."""
 
 import os
 import subprocess

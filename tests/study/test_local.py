@@ -1,4 +1,4 @@
-"""A real small study on this machine: killed, gone on with, with a trial that fails; every number as if nothing was."""
+"""A small study on this machine: killed and resumed, with a trial that fails; no number differs for it."""
 
 import signal
 
@@ -8,7 +8,7 @@ from app.study.trials import is_running, last_log_line, state_of
 from tests.study.runs import scores, start, wait_for_checkpoint
 
 
-def test_a_study_that_was_killed_goes_on_to_the_same_numbers(study, tmp_path):
+def test_a_killed_study_resumes_to_the_same_numbers(study, tmp_path):
     path = study()
     trials = read_study(path).trials(tmp_path / "killed")
     first = start(path, tmp_path / "killed", "--jobs", "2")
@@ -19,7 +19,7 @@ def test_a_study_that_was_killed_goes_on_to_the_same_numbers(study, tmp_path):
     second = start(path, tmp_path / "killed", "--jobs", "2")
     output, _ = second.communicate(timeout=300)
     assert second.returncode == 0, output
-    for words in ("2 at a time", "finished: quickstart layernorm seed 1", "2 of 2 trials done"):
+    for words in ("2 in parallel", "finished: quickstart layernorm seed 1", "2 of 2 trials done"):
         assert words in output
     third = start(path, tmp_path / "killed")
     output, _ = third.communicate(timeout=60)
@@ -30,12 +30,12 @@ def test_a_study_that_was_killed_goes_on_to_the_same_numbers(study, tmp_path):
     assert scores(trials) == scores(read_study(path).trials(tmp_path / "untouched"))
 
 
-def test_a_cell_that_fails_is_tried_again_and_does_not_stop_the_others(study, tmp_path):
+def test_a_trial_that_fails_is_retried_and_does_not_stop_the_others(study, tmp_path):
     path = study(norms=["layernorm", {"name": "detachnorm", "sites": ["nowhere"]}, "none"])
     done = start(path, tmp_path / "studies", "--jobs", "2")
     output, _ = done.communicate(timeout=300)
     assert done.returncode == 1
-    assert output.count("failed, trying again: quickstart detachnorm@patterns-") == 1
+    assert output.count("failed, retrying: quickstart detachnorm@patterns-") == 1
     assert "'nowhere' matches no norm" in output and "2 of 3 trials done" in output
     trials = read_study(path).trials(tmp_path / "studies")
     assert [state_of(trial, 1) for trial in trials] == ["finished", "failed", "finished"]

@@ -1,4 +1,4 @@
-"""A study's YAML: the commands it makes, what changes a trial, and what is refused."""
+"""A study's YAML: the commands that it yields, what changes a trial, and what is refused."""
 
 import shlex
 import subprocess
@@ -27,7 +27,7 @@ def write(tmp_path):
     return write
 
 
-def test_cells_are_commands_seed_by_seed(write, tmp_path):
+def test_trials_are_commands_seed_by_seed(write, tmp_path):
     norms = ["layernorm", {"name": "adanorm", "options": {"k": 0.2}, "sites": ["layer.0", "final"]}]
     study = read_study(write(norms=norms, overrides={"trainer": {"max_epochs": 3}, "data.source": "a b"}))
     trials = study.trials(tmp_path / "studies")
@@ -79,7 +79,7 @@ def test_a_dry_run_prints_the_commands_and_runs_nothing(write, tmp_path, capsys,
     assert not (tmp_path / "runs").exists()
 
 
-def test_whoever_reads_the_commands_may_stop_reading(write, tmp_path):
+def test_the_reader_of_the_commands_may_close_the_pipe(write, tmp_path):
     command = f"{sys.executable} -m app.study run {write(seeds=list(range(500)))} --dry-run | head -1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""The same small study on a Ray of this machine, one of its workers killed on the way."""
+"""The same small study on Ray on this machine, with a worker that is killed."""
 
 import sys
 
@@ -17,7 +17,7 @@ def worker_of(trial):
         command = process.info["cmdline"] or []
         if str(TRAIN) in command and str(trial.root) in command:
             return process.parent()
-    raise AssertionError(f"{trial.name} is run by no process")
+    raise AssertionError(f"{trial.name} is not run by any process")
 
 
 def test_a_study_one_of_whose_workers_is_killed_ends_with_the_same_numbers(study, tmp_path):
@@ -29,9 +29,9 @@ def test_a_study_one_of_whose_workers_is_killed_ends_with_the_same_numbers(study
     output, _ = on_ray.communicate(timeout=300)
     assert on_ray.returncode == 0, output
     for words in (
-        "2 of 2 trials to run, by Ray, as many at a time as have room, 1 CPUs (threads) each",
-        f"failed, trying again: {trials[0].name}, exit status -9: lost by Ray",
-        f"going on: {trials[0].name}",
+        "2 of 2 trials to run, on Ray, as many in parallel as fit, 1 CPUs (threads) each",
+        f"failed, retrying: {trials[0].name}, exit status -9: lost by Ray",
+        f"resumed: {trials[0].name}",
         "2 of 2 trials done",
     ):
         assert words in output
@@ -41,18 +41,18 @@ def test_a_study_one_of_whose_workers_is_killed_ends_with_the_same_numbers(study
     assert scores(trials) == scores(read_study(path).trials(tmp_path / "local"))
 
 
-def test_what_no_machine_has_is_asked_for_in_vain(study, tmp_path):
+def test_a_request_that_no_machine_meets_is_refused(study, tmp_path):
     asks = start(study(), tmp_path, "--engine", "ray", "--gpus", "0.5")
     output, _ = asks.communicate(timeout=120)
     assert asks.returncode == 2
-    assert "error: --gpus is 0.5; no machine of this Ray has more than 0: ask for less" in output
+    assert "error: --gpus is 0.5; no machine of this Ray cluster has more than 0; request less" in output
 
 
 def test_an_address_without_a_cluster(study, tmp_path):
     asks = start(study(), tmp_path, "--engine", "ray", "--address", "127.0.0.1:1")
     output, _ = asks.communicate(timeout=120)
     assert asks.returncode == 2
-    assert "error: --address 127.0.0.1:1: no Ray (" in output and "Traceback" not in output
+    assert "error: --address 127.0.0.1:1: no Ray cluster answers (" in output and "Traceback" not in output
 
 
 def test_without_ray_a_line_says_what_to_install(study, monkeypatch, capsys):
@@ -67,15 +67,15 @@ def test_ray_is_pinned_once():
 
 def test_flags_of_the_other_engine_are_refused(study, capsys):
     for flags, line in (
-        (["--engine", "ray", "--jobs", "2"], "--jobs is for --engine local, not for ray; leave it out"),
-        (["--cpus", "2"], "--cpus is for --engine ray, not for local; leave it out"),
-        (["--engine", "ray", "--cpus", "0"], "--cpus is 0; allowed: whole numbers from 1"),
+        (["--engine", "ray", "--jobs", "2"], "--jobs is for --engine local, not for ray; omit it"),
+        (["--cpus", "2"], "--cpus is for --engine ray, not for local; omit it"),
+        (["--engine", "ray", "--cpus", "0"], "--cpus is 0; must be >= 1"),
         (
             ["--engine", "ray", "--gpus", "-1"],
-            "--gpus is -1; allowed: whole numbers from 0, and fractions of one from 0.001",
+            "--gpus is -1; must be a whole number >= 0, or a fraction between 0.001 and 1",
         ),
-        (["--engine", "ray", "--gpus", "1.5"], "--gpus is 1.5; allowed: whole numbers from 0, and fractions of one"),
-        (["--jobs", "0"], "--jobs is 0; allowed: whole numbers from 1"),
+        (["--engine", "ray", "--gpus", "1.5"], "--gpus is 1.5; must be a whole number >= 0"),
+        (["--jobs", "0"], "--jobs is 0; must be >= 1"),
     ):
         assert main(["run", str(study()), *flags]) == 2
         assert line in capsys.readouterr().err

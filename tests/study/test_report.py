@@ -1,4 +1,4 @@
-"""Answers and reports of made-up studies, whose results are known: tables, pairs, claims, files."""
+"""Comparisons and reports of made-up studies whose results are known: tables, pairs, claims, files."""
 
 import csv
 import json
@@ -69,7 +69,9 @@ def test_a_planted_difference_is_shown_and_none_is_not(made):
     assert baseline.difference is None and baseline.test.mean == pytest.approx(75.3, abs=0.01)
     assert ada.is_shown and ada.words.startswith("difference shown: +2.00, 95 % interval +1.")
     assert (
-        not none.is_shown and none.words.startswith("no difference shown: +0.02") and "seeds could have" in none.words
+        not none.is_shown
+        and none.words.startswith("no difference shown: +0.02")
+        and "the minimum detectable difference is" in none.words
     )
     assert ada.adjusted > ada.difference.p_value and table.best == ada
     assert ada.difference.sd == pytest.approx(0.0577, abs=1e-3)  # the seeds' luck, 0.9, is in both and drops out
@@ -87,9 +89,9 @@ def test_a_metric_that_only_the_runs_know_has_its_direction_and_its_unit(made):
     assert {answer.verdict for answer in answers([table]) if answer.claim.startswith("3")} == {"supported"}
 
 
-def test_runs_that_are_not_proven_to_be_paired_are_not_compared(made):
+def test_runs_that_are_not_verified_as_paired_are_not_compared(made):
     (table,) = tables(*made({"layernorm": seeds(75), "adanorm": seeds(77, plan_fingerprint="other")}))
-    assert table.rows[1].difference is None and "no run that is paired" in table.rows[1].words
+    assert table.rows[1].difference is None and "no run is paired" in table.rows[1].words
 
 
 def test_below_three_seeds_there_is_no_winner(made):
@@ -116,14 +118,14 @@ def test_the_claims_are_judged(made):
             run["final"]["train_probe"]["loss"] -= 0.001 * seed * number
     found = {answer.claim[0]: answer for answer in answers(tables(*made(results)))}
     assert [found[claim].verdict for claim in "1234"] == ["undecided", "contradicted", "supported", "supported"]
-    assert "adanorm less layernorm: +2.000 (95 % interval" in found["3"].numbers and "shown" in found["3"].numbers
+    assert "adanorm minus layernorm: +2.000 (95 % interval" in found["3"].numbers and "shown" in found["3"].numbers
 
 
-def test_claims_without_their_norms_are_left_out(made):
+def test_claims_without_their_norms_are_skipped(made):
     assert [a.claim[0] for a in answers(tables(*made({"layernorm": seeds(75), "adanorm": seeds(77)})))] == ["3", "4"]
 
 
-def test_the_report_is_one_file_with_tables_beside_it(made, tmp_path, capsys):
+def test_the_report_is_one_file_with_tables_next_to_it(made, tmp_path, capsys):
     made({"layernorm": seeds(75), "adanorm": seeds(77, 0.1), "none": {1: result(1, 70)}}, baseline="layernorm")
     arguments = [str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]
     assert main(["report", *arguments]) == 0
@@ -135,7 +137,7 @@ def test_the_report_is_one_file_with_tables_beside_it(made, tmp_path, capsys):
     }  # fmt: skip
     html = (folder / "report.html").read_text()
     for word in (
-        "The answer",
+        "Results",
         "supported",
         "77.30",
         "77.5",
@@ -173,11 +175,11 @@ def test_a_study_without_results_has_no_report(made, tmp_path, capsys):
     assert not (tmp_path / "studies").exists()
 
 
-def test_status_says_what_is_done_and_how_long_the_rest_takes(made, tmp_path, capsys):
+def test_status_tells_what_is_done_and_how_long_the_rest_will_take(made, tmp_path, capsys):
     made({"layernorm": seeds(75), "adanorm": {1: result(1, 77)}})
     assert main(["status", str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]) == 0
     shown = capsys.readouterr().out
-    assert "5 of 8 trials done; the other 3 take about 3 minutes, one at a time" in shown
+    assert "5 of 8 trials done; the other 3 will take about 3 minutes, one after the other" in shown
     assert shown.count("finished") == 5 and shown.count("waiting") == 3
 
 
