@@ -8,12 +8,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from app.errors import DEBUG, InputError, print_answer, take_debug
 from app.errors.argparse_messages import StrictArgumentParser
 from app.study.inspection import inspect
-from app.study.launch import Engine, run_trials
+from app.study.launch import run_trials
 from app.study.local import LocalEngine
 from app.study.plan import read_study
 from app.study.ray_engine import RayEngine
@@ -77,8 +76,9 @@ def _run(known: argparse.Namespace) -> int:
         return 0
     display = StatusDisplay(study, trials)
     try:
-        engine = _engine(known)
-        signal.signal(signal.SIGTERM, _end)  # after the engine: Ray sets a handler of its own
+        is_ray = known.engine == "ray"
+        engine = RayEngine(known.address, known.cpus or 1, known.gpus or 0) if is_ray else LocalEngine(known.jobs or 1)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # after Ray has set its own handler
         with display.live:
             run_trials(trials, study.retries, engine, display.log, display.refresh)
     except (KeyboardInterrupt, SystemExit) as ended:
@@ -103,12 +103,6 @@ def _check(known: argparse.Namespace) -> None:
         raise InputError(f"--gpus is {gpus:g}; must be a whole number >= 0, or a fraction between 0.001 and 1")
 
 
-def _engine(known: argparse.Namespace) -> Engine:
-    if known.engine == "ray":
-        return RayEngine(known.address, known.cpus or 1, known.gpus or 0)
-    return LocalEngine(known.jobs or 1)
-
-
 def _status(known: argparse.Namespace) -> int:
     study = read_study(known.study)
     print("\n".join(status_lines(study, study.trials(known.study_root))))
@@ -120,10 +114,6 @@ def _report(known: argparse.Namespace) -> int:
     folder = study.folder(known.study_root)
     print(write_report(study, study.trials(known.study_root), folder / "report"))
     return 0
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def describe(found: dict[str, Any], sites: Sequence[dict[str, str]], signature: 
                 [
                     row["path"], by_path[row["path"]]["old_class"], by_path[row["path"]]["new_norm"],
                     by_path[row["path"]]["shape"],
-                    *(_number(row[k]) for k in ("input", "sigma", "output", "gradient_at_output", "gradient_at_input")),
+                    *(f"{row[k]:.3g}" for k in ("input", "sigma", "output", "gradient_at_output", "gradient_at_input")),
                 ]
                 for row in found["sites"]
             ],
@@ -87,7 +87,7 @@ def describe(found: dict[str, Any], sites: Sequence[dict[str, str]], signature: 
         ),
     ]  # fmt: skip
     if found["blocks"]:
-        rows = [[row["path"], _number(row["activation"]), _number(row["gradient"])] for row in found["blocks"]]
+        rows = [[row["path"], f"{row['activation']:.3g}", f"{row['gradient']:.3g}"] for row in found["blocks"]]
         parts += [
             "",
             "Blocks in the order of the forward pass: rms of the output, and of the gradient with respect to it",
@@ -124,10 +124,6 @@ def verdict(found: dict[str, Any]) -> str:
         f"Will this train? Nothing speaks against it: all values are finite, and the gradient at {first['path']} is "
         f"{ratios['gradient']:.2g} times that at {last['path']}."
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -136,14 +136,9 @@ class _RayJob(Job):
 
 
 def _run(trial: Trial, threads: int, folder: Path) -> int:
-    """Run a trial in a worker of Ray and return its exit status; cancelling raises KeyboardInterrupt here.
+    """Run a trial in a worker of Ray, in the folder of the study, and return its exit status.
 
-    The state of the trial is read here, because it may have been queued for hours.
-
-    Args:
-        trial: the trial to run.
-        threads: number of threads that it computes with.
-        folder: the folder that the study was started in; all paths are relative to it.
+    Cancelling raises KeyboardInterrupt here. The state of the trial is read here, because it may have been queued.
     """
     if not (folder / trial.root).is_dir():
         raise FileNotFoundError(

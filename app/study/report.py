@@ -143,9 +143,8 @@ def _costs(table: Table) -> list[list[str]]:
             seconds, speed, memory = (
                 statistics.fmean(cost[key] for cost in costs) for key in ("elapsed_s", "tokens_per_s", "peak_rss_bytes")
             )
-            parameters = f"{costs[0]['parameters']:,}"
-            means = [f"{seconds / 60:.1f}", f"{speed:,.0f}", f"{memory / 2**30:.1f}"]
-            rows.append([table.dataset, row.norm.label, *means, parameters])
+            cells = [f"{seconds / 60:.1f}", f"{speed:,.0f}", f"{memory / 2**30:.1f}", f"{costs[0]['parameters']:,}"]
+            rows.append([table.dataset, row.norm.label, *cells])
     return rows
 
 

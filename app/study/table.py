@@ -29,7 +29,7 @@ class StatusDisplay:
 
     def __init__(self, study: Study, trials: Sequence[Trial]) -> None:
         self.study, self.trials = study, trials
-        self.live = Live(Table(box=None), auto_refresh=False) if sys.stdout.isatty() else nullcontext()
+        self.live: Live | nullcontext[None] = Live(auto_refresh=False) if sys.stdout.isatty() else nullcontext()
         self._refreshed_at = 0.0
 
     @property
@@ -88,13 +88,7 @@ def _rows(study: Study, trials: Sequence[Trial], active: set[Path]) -> list[list
         progress = progress_of(trial)
         epoch, score, left = progress.epoch, progress.score, progress.seconds_left
         state = "running" if trial.root in active or is_running(trial) else state_of(trial, study.retries)
-        rows.append(
-            [
-                trial.name,
-                state,
-                "" if epoch is None else str(epoch),
-                "" if score is None else f"{score:.4f}",
-                "" if left is None or state != "running" else f"{int(left) // 60}:{int(left) % 60:02d}",
-            ]
-        )
+        minutes = "" if left is None or state != "running" else f"{int(left) // 60}:{int(left) % 60:02d}"
+        numbers = ["" if epoch is None else str(epoch), "" if score is None else f"{score:.4f}"]
+        rows.append([trial.name, state, *numbers, minutes])
     return rows
