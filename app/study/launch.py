@@ -65,7 +65,7 @@ def run_trials(
     retries: int,
     engine: Engine,
     log: Callable[[str], None],
-    refresh: Callable[[Sequence[Job]], None] = lambda jobs: None,
+    refresh: Callable[[Sequence[Job]], None],
 ) -> None:
     """Run the trials that are not done; one that fails does not stop the others.
 
