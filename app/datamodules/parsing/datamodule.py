@@ -20,7 +20,6 @@ from app.datamodules.parsing.projectivity import is_projective
 from app.datamodules.parsing.reader import Treebank, read_treebank
 from app.datamodules.parsing.split import ParsingSplit
 from app.datamodules.parsing.vocabularies import Reading, Tags, TreebankVocabularies
-from app.datamodules.tokenizers.serialization import deserialize_tokenizer, serialize_tokenizer
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
 
@@ -183,15 +182,14 @@ class ParsingData(DataModule):
 
     def export_spec(self) -> dict[str, Any]:
         """Tokenizer, vocabularies and relations."""
-        config = self.tokenizer_config
-        tokenizer = None if self.tokenizer is None or config is None else serialize_tokenizer(self.tokenizer, config)
+        tokenizer = None if self.tokenizer is None else self.tokenizer.to_dict()
         return {"tokenizer": tokenizer, "vocabularies": self.vocabularies.to_dict()}
 
     def restore_spec(self, kept: dict[str, Any]) -> None:
         """Have those of a run."""
         self.vocabularies = TreebankVocabularies.from_dict(kept["vocabularies"])
         if self.tokenizer_config is not None:
-            self.tokenizer = deserialize_tokenizer(kept["tokenizer"], self.tokenizer_config)
+            self.tokenizer = TextTokenizer.from_dict(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, ParsingSplit]:

@@ -36,8 +36,6 @@ def encode_words(tokenizer: TextTokenizer, sentences: Sequence[Sequence[str]]) -
     """
     core = tokenizer.core
     core.encode_special_tokens = True  # "[PAD]" as a word is a word
-    core.no_padding()
-    core.no_truncation()
     unknown = core.token_to_id("[UNK]")
     if unknown is None:
         unknown = core.token_to_id("<unk>")

@@ -20,7 +20,6 @@ from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, label_ids
 from app.datamodules.io.splitting import complete_splits
 from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts, texts_to_predict
-from app.datamodules.tokenizers.serialization import deserialize_tokenizer, serialize_tokenizer
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
 
@@ -162,12 +161,12 @@ class TextClassificationData(DataModule):
 
     def export_spec(self) -> dict[str, Any]:
         """Classes and tokenizer."""
-        return {"labels": list(self.labels), "tokenizer": serialize_tokenizer(self.tokenizer, self.tokenizer_config)}
+        return {"labels": list(self.labels), "tokenizer": self.tokenizer.to_dict()}
 
     def restore_spec(self, kept: dict[str, Any]) -> None:
         """Have those of a run."""
         self.labels = tuple(kept["labels"])
-        self.tokenizer = deserialize_tokenizer(kept["tokenizer"], self.tokenizer_config)
+        self.tokenizer = TextTokenizer.from_dict(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, TextSplit]:

@@ -1,4 +1,4 @@
-"""Text to token ids: tokenizers, their training, and how a run folder keeps them."""
+"""Text to token ids: tokenizers and their training."""
 
 from app.datamodules.tokenizers.tokenizer import TokenizerConfig
 

@@ -18,7 +18,6 @@ from app.datamodules.io.fetch import fetch
 from app.datamodules.io.files import select_split
 from app.datamodules.io.splitting import complete_splits
 from app.datamodules.text_classification.reader import texts_to_predict
-from app.datamodules.tokenizers.serialization import deserialize_tokenizer, serialize_tokenizer
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.datamodules.translation.detokenize import detokenize
 from app.datamodules.translation.reader import ParallelTexts, is_prefix, read_parallel_texts
@@ -127,11 +126,11 @@ class TranslationData(DataModule):
 
     def export_spec(self) -> dict[str, Any]:
         """The tokenizer."""
-        return {"tokenizer": serialize_tokenizer(self.tokenizer, self.tokenizer_config)}
+        return {"tokenizer": self.tokenizer.to_dict()}
 
     def restore_spec(self, kept: dict[str, Any]) -> None:
         """Have that of a run."""
-        self.tokenizer = deserialize_tokenizer(kept["tokenizer"], self.tokenizer_config)
+        self.tokenizer = TextTokenizer.from_dict(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, TranslationSplit]:

@@ -109,7 +109,7 @@ def test_long_texts_are_cut_before_the_last_token_and_counted(tmp_path, kind):
     assert ids == [whole[0], whole[1], [*whole[2][: limit - 1], SEP]]
     assert tokenizer.encode(texts)[0] == whole  # one call's limit is not the next one's
     assert all(len(sentence) == 3 for sentence in tokenizer.encode(texts, max_length=3)[0])
-    with pytest.raises(InputError, match="max_length 2; allowed: 3 and more"):
+    with pytest.raises(InputError, match="max_length is 2; it must be >= 3"):
         tokenizer.encode(texts, max_length=2)
 
 
@@ -242,11 +242,11 @@ def test_a_pretrained_tokenizer_that_cannot_be_used_is_refused(tmp_path, monkeyp
     ("options", "message"),
     [
         ({"kind": "words"}, "kind 'words'; allowed: word, bpe, wordpiece, pretrained"),
-        ({"kind": "pretrained"}, "give pretrained"),
-        ({"kind": "word", "pretrained": "bert-base-uncased"}, "give pretrained"),
-        ({"vocab_size": 5}, "vocab_size 5; allowed for word: 6 and more"),
-        ({"kind": "bpe", "vocab_size": 260}, "vocab_size 260; allowed for bpe: 261 and more"),
-        ({"min_frequency": 0}, "min_frequency 0; allowed: 1 and more"),
+        ({"kind": "pretrained"}, "set pretrained"),
+        ({"kind": "word", "pretrained": "bert-base-uncased"}, "set pretrained"),
+        ({"vocab_size": 5}, "vocab_size is 5; for kind word it must be >= 6"),
+        ({"kind": "bpe", "vocab_size": 260}, "vocab_size is 260; for kind bpe it must be >= 261"),
+        ({"min_frequency": 0}, "min_frequency is 0; it must be >= 1"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, message):
@@ -255,6 +255,6 @@ def test_options_that_cannot_be_are_refused(options, message):
 
 
 def test_wordpiece_needs_room_for_the_letters(tmp_path):
-    with pytest.raises(InputError, match="the letters of these texts alone need 8"):
+    with pytest.raises(InputError, match="must be >= 8: the letters of the texts"):
         trained("wordpiece", tmp_path, ["ab b"], vocab_size=7)
     assert trained("wordpiece", tmp_path, ["ab b"], vocab_size=8).vocab_size == 8
