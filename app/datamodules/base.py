@@ -1,12 +1,11 @@
-"""What all datamodules share: splits become loaders, and a loader begins where the trainer stands.
+"""The base of all datamodules: splits become loaders, and a loader starts at the position of the trainer.
 
-A subclass says how its source becomes splits; a split knows the length of its examples and makes a batch of some of
-them. Everything about order, processes, accumulation and resuming is here and in the batch plan, once for all tasks.
+A subclass reads its source into splits; a split knows the lengths of its examples and makes batches of them. Everything
+about order, processes, accumulation and resuming is here and in the batch plan, once for all kinds of data.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from abc import abstractmethod
 from functools import cached_property
@@ -19,7 +18,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from app.batches import Batch, DataSpec
-from app.datamodules.batching.batch_plan import BatchPlan, Plan, PlanItem, PlanSampler
+from app.datamodules.batching.batch_plan import BatchPlan, Plan, PlanItem, PlanSampler, digest
 from app.datamodules.batching.loader import PlanLoader
 from app.datamodules.io.chunks import Chunks
 from app.errors import InputError
@@ -28,23 +27,23 @@ log = logging.getLogger(__name__)
 
 
 class Split(Protocol):
-    """The examples of one part of a dataset."""
+    """The examples of one split of a dataset, ready to be made into batches."""
 
     lengths: np.ndarray  # (N,) int64, cost of each example in tokens
     units: np.ndarray  # (N,) int64, loss units of each example
 
     def batch(self, item: PlanItem) -> Batch:
-        """The typed batch of some examples."""
+        """The batch of the examples that a plan item names."""
 
     def subset(self, indices: np.ndarray) -> Split:
-        """The split of some examples, renumbered from 0."""
+        """The split of the examples at `indices`, numbered from 0 again."""
 
     def fingerprint(self) -> str:
-        """Digest of the content."""
+        """A digest of the content."""
 
 
 class PlannedDataset(torch.utils.data.Dataset[Batch]):
-    """A split as a torch dataset whose index is a plan item, so that a whole batch is made at once."""
+    """A split as a torch dataset that is indexed by plan items, so that a whole batch is made at once."""
 
     def __init__(self, split: Split) -> None:
         self.split = split
@@ -114,7 +113,7 @@ class DataModule(LightningDataModule):
             ("workers", workers, 0),
         ):
             if value is not None and value < least:
-                raise InputError(f"data.{key} is {value}; allowed: {least} and more")
+                raise InputError(f"data.{key} is {value}; it must be >= {least}")
         self.name, self.source = name, source
         self.fractions, self.split_seed = {"val": val_fraction, "test": test_fraction}, split_seed
         self.batch_tokens, self.batch_size, self.eval_batch_factor = batch_tokens, batch_size, eval_batch_factor
@@ -122,21 +121,21 @@ class DataModule(LightningDataModule):
         self.cache_dir, self.predict_source = Path(cache_dir), predict_source
 
     def __str__(self) -> str:
-        """Its name; Lightning would read all data to say how much there is, also in the middle of an error."""
+        """The name; Lightning's own text would read all data to tell its size, even in the middle of an error."""
         return f"{type(self).__name__} {self.name}"
 
     @property
     @abstractmethod
     def data_spec(self) -> DataSpec:
-        """What the data dictates to the model."""
+        """What the model must know of the data."""
 
     @property
     @abstractmethod
     def splits(self) -> dict[str, Split]:
-        """The parts train, val and test, read and tokenised."""
+        """The splits train, val and test, read and tokenised."""
 
     def batch_size_settings(self, training: bool) -> str:
-        """What makes a batch smaller, in training or in evaluation, for a person whose memory it does not fit."""
+        """The setting to lower when a batch, in training or in evaluation, does not fit into memory."""
         if not training and self.eval_batch_factor > 1:
             return f"data.eval_batch_factor ({self.eval_batch_factor})"
         name = "batch_tokens" if self.batch_tokens is not None else "batch_size"
@@ -144,28 +143,28 @@ class DataModule(LightningDataModule):
 
     @abstractmethod
     def export_spec(self) -> dict[str, Any]:
-        """What `data_spec` and `predict_splits` are made of, in plain types: the run folder keeps it for predict."""
+        """What `data_spec` and `predict_splits` depend on, in plain types; the run folder keeps it for predict."""
 
     @abstractmethod
     def restore_spec(self, kept: dict[str, Any]) -> None:
-        """Have what `export_spec` gave, and read no training data for it."""
+        """Restore what `export_spec` returned, so that no training data is read for it."""
 
     @abstractmethod
     def predict_splits(self) -> Chunks[Any]:
         """The examples of `predict_source`, without labels, in splits of `predict_chunk_size`; of stdin as they come.
 
         Raises:
-            InputError: without a source, and for one that cannot be read; for a line of it, when its piece comes.
+            InputError: without a source, and for one that cannot be read; for a line of it, when its chunk comes.
         """
 
-    def given_predict_source(self) -> str:
-        """`predict_source`.
+    def required_predict_source(self) -> str:
+        """Return `predict_source`.
 
         Raises:
-            InputError: if there is none.
+            InputError: if it is not set.
         """
         if self.predict_source is None:
-            raise InputError("predict has nothing to read; give --data.predict_source FILE, or - for standard input")
+            raise InputError("predict has nothing to read; set --data.predict_source FILE, or - for standard input")
         return self.predict_source
 
     @cached_property
@@ -173,39 +172,31 @@ class DataModule(LightningDataModule):
         """The batch plan of training."""
         plan = self._plan(self.splits["train"], seed=self.seed)
         if self.batch_tokens is not None:
-            log.info(
-                "batches: %d an epoch, %.0f examples each, %.2f of the tokens are real",
-                len(plan),
-                len(plan.lengths) / len(plan),
-                plan.padding_efficiency,
-            )
+            log.info("%s", plan)
         return plan
 
     def check_budgets(self) -> None:
-        """Raise InputError now, not when a trained model is to be tested, for an example that fits into no batch."""
-        for part in ("val", "test"):
-            self._plan(self.splits[part], seed=None)
+        """Raise InputError for an example that fits into no batch, now and not only when a trained model is tested."""
+        for split in ("val", "test"):
+            self._plan(self.splits[split], seed=None)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of every split: runs with equal fingerprints saw the same examples."""
-        digest = hashlib.sha256()
-        for part, split in sorted(self.splits.items()):
-            digest.update(f"{part}:{split.fingerprint()};".encode())
-        return digest.hexdigest()[:16]
+        """A digest of every split: runs with equal fingerprints saw the same examples."""
+        return digest("".join(f"{name}:{split.fingerprint()};" for name, split in sorted(self.splits.items())))
 
     @cached_property
     def probe(self) -> Split:
-        """A fixed random part of the training set, as large as the validation set; the same for every seed."""
+        """A fixed random subset of the training split, as large as the validation split; the same for every seed."""
         train = self.splits["train"]
         size = min(len(train.lengths), len(self.splits["val"].lengths))
         return train.subset(np.sort(np.random.default_rng(0).permutation(len(train.lengths))[:size]))
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Training batches from where the trainer's loops stand.
+        """The training batches, starting at the position of the trainer's loops.
 
-        Lightning asks for this after it has restored its loops, so the position is read from them and no loader keeps
-        any.
+        Lightning calls this after it has restored its loops, so the position is read from them, and no loader needs
+        state of its own.
         """
         trainer = self.trainer
         epoch, skip, accumulate = 0, 0, 1
@@ -217,27 +208,26 @@ class DataModule(LightningDataModule):
         return self._loader(self.splits["train"], self.plan, accumulate=accumulate, epoch=epoch, skip=skip)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
-        """The validation set and, if asked for, the train probe."""
+        """The batches of the validation split and, with `train_probe`, of the probe."""
         return [self.eval_loader(split) for split in [self.splits["val"], *([self.probe] if self.train_probe else [])]]
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """The test set."""
+        """The batches of the test split."""
         return self.eval_loader(self.splits["test"])
 
     def eval_loader(self, split: Split) -> DataLoader[Batch]:
-        """Large batches in the order of lengths."""
+        """Large batches of a split in the order of lengths."""
         return self._loader(split, self._plan(split, seed=None))
 
     def _plan(self, split: Split, seed: int | None) -> Plan:
-        """The batches of a split: for training, shuffled by the seed, or for evaluation without one."""
+        """The batches of a split: shuffled by the seed for training, or without a seed for evaluation."""
         factor = 1 if seed is not None else self.eval_batch_factor
         lengths = split.lengths if self.batch_tokens is not None else np.ones_like(split.lengths)
         budget = (self.batch_tokens or self.batch_size or 0) * factor
         if lengths.max() > budget:
             raise InputError(
-                f"data.batch_tokens is {self.batch_tokens}"
-                + (f", {factor} times that in evaluation" if factor > 1 else "")
-                + f", but the longest example has {lengths.max()} tokens; raise it, or lower data.max_length"
+                f"data.batch_tokens is {self.batch_tokens}{f' (x {factor} in evaluation)' if factor > 1 else ''}, but "
+                f"the longest example has {lengths.max()} tokens; raise it, or lower data.max_length"
             )
         return BatchPlan(lengths, budget, seed, split.units)
 

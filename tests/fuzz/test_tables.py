@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from app.datamodules.io.files import read_bytes
 from app.datamodules.io.tables import read_rows
-from app.datamodules.text_classification.reader import read_labelled_texts, texts_to_predict
+from app.datamodules.io.texts import texts_to_predict
+from app.datamodules.text_classification.reader import read_labelled_texts
 from tests.fuzz.damage import damaged, fuzzed, outcome
 
 CSV = 'label,text,more\nx,a good film,1\ny,"a ""bad"" one, with a comma",2\nx,"two\nlines",3\ny,café\t,4\n'.encode()
@@ -72,7 +73,7 @@ def test_rows_are_those_of_python_s_modules(name, whole, reference, data, tmp_pa
     if parts is not None:
         (part,) = parts.values()
         assert all(map(str.strip, [*part.texts, *part.labels])) and part.lines == sorted(set(part.lines))
-    outcome(lambda: list(texts_to_predict(str(path), "text", most=2)), path)
+    outcome(lambda: list(texts_to_predict(str(path), "text", chunk_size=2)), path)
 
 
 @fuzzed

@@ -1,1 +1,1 @@
-"""Which examples are in which batch: the batch plan, and the loader that follows it."""
+"""Which examples are in which batch: the batch plan, the loader that follows it, and padding."""

@@ -1,21 +1,20 @@
-"""Which examples stand in which batch: a pure function of (seed, epoch, lengths, budget).
+"""Which examples are in which batch: a pure function of (seed, epoch, lengths, budget).
 
 The examples are sorted by length once and cut into batches once, so the number of batches is the same in every epoch.
-What an epoch's generator shuffles is who stands where: examples of about the same length (a bucket) change places,
-then the batches change order. A cut charges each example with the longest length of its bucket, so no shuffle can
-break the budget.
+An epoch shuffles which examples are where: those of about the same length (a bucket) change places, then the batches
+change order. A cut charges each example with the longest length of its bucket, so no shuffle can exceed the budget.
 
 Processes take their share of every batch (`batch[rank::world_size]`) rather than batches of their own: the plan, and
-with it the experiment, does not depend on how many there are. No state is kept anywhere: (epoch, batches consumed)
-says where a run stands.
+with it the experiment, does not depend on the number of processes. No state is kept anywhere: (epoch, number of batches
+consumed) is the position of a run.
 """
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -27,9 +26,9 @@ class PlanItem:
     """One process's share of one batch.
 
     Args:
-        indices: examples of this process; one copied example when `is_dummy`.
+        indices: the examples of this process; a single copied example when `is_dummy`.
         loss_denominator: loss units of the whole update, over all processes and accumulated batches.
-        is_dummy: this process has no example of its own in the batch.
+        is_dummy: whether this process has no example of its own in the batch.
     """
 
     indices: list[int]
@@ -37,38 +36,50 @@ class PlanItem:
     is_dummy: bool
 
 
-class Plan(Protocol):
-    """Which examples stand in which batch of an epoch: a `BatchPlan`, or what stands for one."""
+class Plan(ABC):
+    """Which examples are in which batch of an epoch: a `BatchPlan` or a `StreamPlan`."""
 
     lengths: np.ndarray  # (N,) int64, cost of each example
     units: np.ndarray  # (N,) int64, loss units of each example
 
+    @abstractmethod
     def __len__(self) -> int:
-        """Batches of an epoch: the same in every epoch."""
+        """The number of batches of an epoch: the same in every epoch and on every process."""
 
+    @abstractmethod
     def epoch(self, epoch: int) -> list[np.ndarray]:
-        """The whole batches of an epoch, in order."""
+        """The whole batches of an epoch in order, before they are shared among processes: example indices."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A digest of everything that the plan depends on: equal fingerprints mean equal batches in every epoch."""
 
     @property
     def padding_efficiency(self) -> float:
-        """Real tokens / padded tokens."""
+        """Real tokens / padded tokens over the first epoch."""
+        padded = sum(len(batch) * int(self.lengths[batch].max()) for batch in self.epoch(0))
+        return float(self.lengths.sum()) / padded
 
-    @property
-    def fingerprint(self) -> str:
-        """Digest of everything that the plan depends on."""
+    def __str__(self) -> str:
+        """The plan in words, for the log."""
+        return (
+            f"{len(self)} batches per epoch, {len(self.lengths) / len(self):.0f} examples per batch on average, "
+            f"{100 * (1 - self.padding_efficiency):.0f} % padding"
+        )
 
 
-class BatchPlan:
+class BatchPlan(Plan):
     """The batches of every epoch, as a function of the arguments alone.
 
     Args:
         lengths: (N,) cost of each example, in tokens; ones for batches by example count.
-        budget: most that a batch may cost, padding included: examples x longest length.
-        seed: with the epoch, seeds the shuffle; None keeps the order of lengths (evaluation).
-        units: (N,) loss units of each example, such as target tokens; one each by default.
+        budget: maximum cost of a batch, padding included: number of examples x longest length.
+        seed: seeds the shuffle, together with the epoch; None keeps the order of lengths (evaluation).
+        units: (N,) loss units of each example, such as target tokens; by default one each.
 
     Raises:
-        ValueError: for no example at all, a budget below the longest example, or lengths below 1.
+        ValueError: without examples, for a budget below the longest example, or for lengths below 1.
     """
 
     def __init__(
@@ -78,7 +89,7 @@ class BatchPlan:
         if len(self.lengths) == 0:
             raise ValueError("no examples to make batches of")
         if self.lengths.min() < 1:
-            raise ValueError("an example of length 0 cannot stand in a batch")
+            raise ValueError("an example of length 0 cannot be in a batch")
         if self.lengths.max() > budget:
             raise ValueError(f"the longest example has {self.lengths.max()} tokens, more than the budget of {budget}")
         self.budget = budget
@@ -89,11 +100,10 @@ class BatchPlan:
         self._cuts = _cut(self.lengths[self._order], self._buckets, budget)
 
     def __len__(self) -> int:
-        """Batches of an epoch: the same in every epoch and on every process."""
         return len(self._cuts) - 1
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
-        """The whole batches of an epoch, in order, before they are cut to processes: arrays of example indices."""
+        """The whole batches of an epoch; see `Plan.epoch`."""
         order = self._order
         batch_order = np.arange(len(self))
         if self.seed is not None:
@@ -105,33 +115,23 @@ class BatchPlan:
         return [order[self._cuts[b] : self._cuts[b + 1]] for b in batch_order]
 
     @property
-    def padding_efficiency(self) -> float:
-        """Real tokens / padded tokens over the first epoch."""
-        padded = sum(len(batch) * int(self.lengths[batch].max()) for batch in self.epoch(0))
-        return float(self.lengths.sum()) / padded
-
-    @property
     def fingerprint(self) -> str:
-        """Digest of everything that the plan depends on: equal fingerprints mean equal batches in every epoch."""
-        digest = hashlib.sha256(f"{self.seed}|{self.budget}|{_BUCKET_GROWTH}|".encode())
-        digest.update(self.lengths.tobytes())
-        digest.update(self.units.tobytes())
-        return digest.hexdigest()[:16]
+        """A digest of the arguments; see `Plan.fingerprint`."""
+        return digest(f"{self.seed}|{self.budget}|{_BUCKET_GROWTH}|", self.lengths, self.units)
 
 
 class PlanSampler:
-    """The plan as a DataLoader's batch sampler: one process's share of each batch, from a position on.
+    """The batch sampler of a plan: one process's share of each batch, starting at any position.
 
-    Lightning calls `set_epoch` on `batch_sampler.sampler` before each epoch; hence `sampler`, which returns this
-    object.
+    Lightning calls `set_epoch` on `batch_sampler.sampler` before each epoch; hence the property `sampler`.
 
     Args:
         plan: the plan.
-        rank: this process.
+        rank: number of this process.
         world_size: number of processes.
-        accumulate: batches accumulated into one update.
-        epoch: epoch to begin with.
-        skip: batches of that epoch that were consumed before.
+        accumulate: number of batches that are accumulated into one update.
+        epoch: the epoch to start with.
+        skip: number of batches of that epoch that were consumed before.
     """
 
     def __init__(
@@ -142,11 +142,11 @@ class PlanSampler:
 
     @property
     def sampler(self) -> PlanSampler:
-        """Itself: what Lightning looks for `set_epoch` on."""
+        """This object, on which Lightning calls `set_epoch`."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Move to an epoch; a new one begins at its first batch."""
+        """Move to an epoch; a new one starts with its first batch."""
         if epoch != self.epoch:
             self.epoch, self.skip = epoch, 0
 
@@ -166,6 +166,11 @@ class PlanSampler:
             )
 
 
+def digest(head: str, *arrays: np.ndarray) -> str:
+    """A short digest of a text and the content of arrays."""
+    return hashlib.sha256(head.encode() + b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
+
+
 def _bucket_bounds(sorted_lengths: np.ndarray) -> np.ndarray:
     """Positions in the sorted order where a new bucket begins, and the end: (buckets + 1,)."""
     bounds = [0]
@@ -179,9 +184,9 @@ def _bucket_bounds(sorted_lengths: np.ndarray) -> np.ndarray:
 def _cut(sorted_lengths: np.ndarray, buckets: np.ndarray, budget: int) -> np.ndarray:
     """Positions in the sorted order where a new batch begins, and the end: (batches + 1,).
 
-    Batches run on over the ends of buckets, so that no bucket leaves a small rest behind.
+    A batch may extend over several buckets, so that no bucket ends with a small batch.
     """
-    charged = np.repeat(sorted_lengths[buckets[1:] - 1], np.diff(buckets))  # (N,) longest length of the own bucket
+    charged = np.repeat(sorted_lengths[buckets[1:] - 1], np.diff(buckets))  # (N,) longest length of its bucket
     cuts = [0]
     while cuts[-1] < len(charged):
         begin = cuts[-1]

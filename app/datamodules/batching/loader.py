@@ -1,4 +1,4 @@
-"""PlanLoader: torch's DataLoader, whose faults come where a batch is asked for."""
+"""PlanLoader: torch's DataLoader, whose errors are raised where the next batch is requested."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from app.batches import Batch
 
 
 class PlanLoader(DataLoader[Batch]):
-    """Tells of a loader process that has died when its next batch is due.
+    """A DataLoader that reports the death of a loader process when its next batch is requested.
 
-    Torch raises it from a handler of signals besides, wherever Python then stands: in the midst of a checkpoint, say,
-    or of the answer to another error. A batch that does not come is missed after five seconds, when torch looks.
+    Torch also reports it from a signal handler, wherever Python is at that moment, such as in the middle of writing a
+    checkpoint or reporting another error. This class removes the handler; torch notices a missing batch after five
+    seconds anyway.
     """
 
     def __iter__(self) -> Any:
         if threading.current_thread() is not threading.main_thread():  # torch installs no handler there
             return super().__iter__()
-        handler = signal.getsignal(signal.SIGCHLD) or signal.SIG_DFL  # None: not of Python
+        handler = signal.getsignal(signal.SIGCHLD) or signal.SIG_DFL  # None: not set by Python
         batches = super().__iter__()
         signal.signal(signal.SIGCHLD, handler)
         return batches

@@ -1,1 +1,1 @@
-"""Images with a class each."""
+"""Image classification: images with one class each."""

@@ -1,10 +1,9 @@
-"""Images with a class each: files to batches of standardised pixels."""
+"""The datamodule of image classification: files to batches of standardised pixels."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -18,32 +17,30 @@ from app.datamodules.image_classification.reader import LabelledImages, images_t
 from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, label_ids
-from app.datamodules.io.splitting import complete_splits
+from app.datamodules.io.splitting import complete_splits, sizes
 from app.errors import InputError
 
 log = logging.getLogger(__name__)
 
 
 class ImageSplit:
-    """Images of one split.
+    """The images of one split.
 
     Args:
         pixels: (N, H, W) or (N, H, W, C) uint8.
         labels: (N,) class ids.
-        mean: of the training part's pixels, in 0..1.
-        std: likewise.
-        first: number of the first one among all that were read, for predictions.
+        mean: mean of the pixels of the training split, in 0..1.
+        std: their standard deviation, in 0..1.
+        first: number of the first image among all that are read, for predictions.
     """
 
     def __init__(self, pixels: np.ndarray, labels: np.ndarray, mean: float, std: float, first: int = 0) -> None:
-        self.pixels = pixels
-        self.labels = labels
-        self.mean, self.std, self.first = mean, std, first
+        self.pixels, self.labels, self.mean, self.std, self.first = pixels, labels, mean, std, first
         self.lengths = np.ones(len(labels), dtype=np.int64)
         self.units = np.ones(len(labels), dtype=np.int64)
 
     def batch(self, item: PlanItem) -> ImageBatch:
-        """The images of a plan item, standardised by the training part's mean and standard deviation."""
+        """The images of a plan item, standardised by mean and standard deviation of the training split."""
         pixels = torch.from_numpy(self.pixels[item.indices])  # (B, H, W) or (B, H, W, C)
         pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)  # (B, C, H, W)
         return ImageBatch(
@@ -59,7 +56,7 @@ class ImageSplit:
         return ImageSplit(self.pixels[indices], self.labels[indices], self.mean, self.std)
 
     def fingerprint(self) -> str:
-        """Digest of pixels and labels."""
+        """A digest of pixels and labels."""
         return hashlib.sha256(self.pixels.tobytes() + self.labels.tobytes()).hexdigest()
 
 
@@ -98,21 +95,16 @@ class ImageClassificationData(DataModule):
 
     @cached_property
     def images(self) -> dict[str, LabelledImages]:
-        """The parts train, val and test as published bytes."""
+        """The splits train, val and test, with pixels as published."""
         read = read_labelled_images(
             fetch(self.source, cache_dir=self.cache_dir),
             image_column=self.image_column,
             label_column=self.label_column,
             image_shape=self.image_shape,
         )
-        parts = complete_splits(read, self.fractions, self.split_seed)
-        log.info(
-            "%s: read %d images, kept %s",
-            self.name,
-            sum(map(len, read.values())),
-            ", ".join(f"{len(part)} {name}" for name, part in parts.items()),
-        )
-        return parts
+        splits = complete_splits(read, self.fractions, self.split_seed)
+        log.info("%s: read %d images, kept %s", self.name, sum(map(len, read.values())), sizes(splits))
+        return splits
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -121,38 +113,37 @@ class ImageClassificationData(DataModule):
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """(H, W) of grey images, (H, W, C) of coloured ones."""
+        """(H, W) of grey images, (H, W, C) of images in colour."""
         return self.images["train"].pixels.shape[1:]
 
     @property
     def data_spec(self) -> DataSpec:
-        """Size of the images, channels and classes."""
+        """The size of the images, the number of channels and the classes."""
         height, width, channels = (*self.shape, 1)[:3]
         if height != width:
-            raise InputError(f"{self.source}: images are {height}x{width}; the models here take square ones")
+            raise InputError(f"{self.source}: images are {height}x{width}; they must be square for the models here")
         return DataSpec({"image_size": height, "num_channels": channels}, self.labels, batch=ImageBatch)
 
     def export_spec(self) -> dict[str, Any]:
-        """Classes, shape, mean and standard deviation."""
+        """The classes, and shape, mean and standard deviation of the images."""
         return {"labels": list(self.labels), "shape": list(self.shape), "mean_and_std": list(self.mean_and_std)}
 
     def restore_spec(self, kept: dict[str, Any]) -> None:
-        """Have those of a run."""
+        """Restore classes, shape, mean and standard deviation of a run."""
         self.labels, self.shape = tuple(kept["labels"]), tuple(kept["shape"])
-        mean, std = kept["mean_and_std"]
-        self.mean_and_std = (mean, std)
+        self.mean_and_std = tuple(kept["mean_and_std"])
 
     @cached_property
     def splits(self) -> dict[str, ImageSplit]:
-        """The parts as arrays."""
+        """The splits as arrays."""
         return {
-            part: ImageSplit(images.pixels, label_ids(images, self.labels), *self.mean_and_std)
-            for part, images in self.images.items()
+            split: ImageSplit(images.pixels, label_ids(images, self.labels), *self.mean_and_std)
+            for split, images in self.images.items()
         }
 
     @cached_property
     def mean_and_std(self) -> tuple[float, float]:
-        """Of the training part's pixels, in 0..1; from the counts of the 256 values, so exact and quick."""
+        """Mean and standard deviation of the training split's pixels, in 0..1; exact, from counts of the 256 values."""
         counts = np.bincount(self.images["train"].pixels.reshape(-1), minlength=256)
         values = np.arange(256) / 255
         mean = float((counts * values).sum() / counts.sum())
@@ -161,11 +152,7 @@ class ImageClassificationData(DataModule):
 
     def predict_splits(self) -> Chunks[ImageSplit]:
         """The images of `predict_source`."""
-        pieces = images_to_predict(self.given_predict_source(), self.shape, most=self.predict_chunk_size)
-        return Chunks(self._numbered(pieces), pieces.total)
-
-    def _numbered(self, pieces: Iterable[np.ndarray]) -> Iterator[ImageSplit]:
-        first = 0
-        for pixels in pieces:
-            yield ImageSplit(pixels, np.zeros(len(pixels), dtype=np.int64), *self.mean_and_std, first)
-            first += len(pixels)
+        chunks = images_to_predict(self.required_predict_source(), self.shape, self.predict_chunk_size)
+        return chunks.map_numbered(
+            lambda pixels, first: ImageSplit(pixels, np.zeros(len(pixels), np.int64), *self.mean_and_std, first)
+        )

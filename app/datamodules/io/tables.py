@@ -1,7 +1,7 @@
-"""Rows of csv, tsv, JSON lines and parquet files, each with the line where it stands.
+"""Rows of csv, tsv, JSON lines and parquet files, each with its line.
 
 Decisions: a table has a header; a row that does not fit it is an error, never a guess. In tsv a record is one line,
-so that a stray quotation mark is found at its line instead of swallowing the lines behind it.
+so that a stray quotation mark is reported at its line instead of swallowing the lines after it.
 """
 
 from __future__ import annotations
@@ -21,42 +21,37 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-def read_rows(
-    path: Path, columns: Sequence[str], delimiter: str | None = None, encoding: str | None = None
-) -> Iterator[tuple[int, list[Any]]]:
-    """The wanted columns of each row, in the file's order.
+def read_rows(path: Path, columns: Sequence[str], encoding: str | None = None) -> Iterator[tuple[int, list[Any]]]:
+    """The given columns of each row, in the order of the file.
 
     Args:
-        path: a .csv, .tsv, .jsonl, .json (one object a line) or .parquet file; the text ones also as .gz or .bz2.
+        path: a .csv, .tsv, .jsonl, .json (one object per line) or .parquet file; text files also as .gz or .bz2.
         columns: names in the header, keys of the objects, or columns of the parquet schema.
-        delimiter: what stands between the fields of csv and tsv; by default a comma and a tab.
-        encoding: of the text ones; by default utf-8.
+        encoding: encoding of text files; by default utf-8.
 
     Yields:
         (line, values): the line on which the row begins, counted from 1 (in parquet the number of the row), and one
-        value a column: str from csv and tsv, whatever the format holds from the others.
+        value per column: str from csv and tsv, any type from the others.
 
     Raises:
-        InputError: for a column that is not there (naming those that are) or a broken row (naming its line).
+        InputError: for a missing column (naming those that exist) or an invalid row (naming its line).
     """
     suffix = data_suffix(path)
-    if delimiter is not None and suffix not in _DELIMITERS:
-        raise InputError(f"{path}: delimiter {delimiter!r} is for csv and tsv files; leave it out")
     if suffix == ".parquet":
         yield from _parquet_rows(path, columns)
         return
     text = decode(read_bytes(path), path, encoding or "utf-8")
     if suffix in _DELIMITERS:
-        yield from _csv_rows(path, text, columns, delimiter or _DELIMITERS[suffix])
+        yield from _csv_rows(path, text, columns, _DELIMITERS[suffix])
     else:
         yield from _json_rows(path, text, columns)
 
 
 def text_value(value: Any, place: str, *, allow_empty: bool = False) -> str:
-    """A cell that must hold text, without white space around it.
+    """The text in a cell, without white space around it.
 
     Raises:
-        InputError: if it is no text, empty (unless allowed), or has half of a surrogate pair, beginning with `place`.
+        InputError: if it is not text, is empty (unless allowed), or has half of a surrogate pair; it names `place`.
     """
     if not isinstance(value, str):
         raise InputError(f"{place}: the text is {_shown(value)}, not a string; correct or delete this row")
@@ -66,15 +61,15 @@ def text_value(value: Any, place: str, *, allow_empty: bool = False) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{place}: the text is no valid Unicode ({error.reason}); correct this row") from error
+        raise InputError(f"{place}: the text is not valid Unicode ({error.reason}); correct this row") from error
     return text
 
 
 def label_value(value: Any, place: str) -> str:
-    """A cell that must hold a class: text without white space around it, a whole number, or true / false, as text.
+    """The class in a cell, as text: text without white space around it, a whole number, or true / false.
 
     Raises:
-        InputError: if it is empty or of another type, beginning with `place`.
+        InputError: if it is empty or of another type; it names `place`.
     """
     if isinstance(value, bool):
         return str(value).lower()
@@ -88,16 +83,14 @@ def label_value(value: Any, place: str) -> str:
 
 
 def missing_column(name: object, column: str, there: Sequence[str]) -> InputError:
-    """The error for a column that is not in `there`, with the nearest name."""
+    """The error for a column that is not among those `there`, with the nearest name."""
     listed = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
     hint = did_you_mean(column, there)
     return InputError(f"{name}: no column {column!r}{hint} it has {listed or 'none'}; name the column to be read")
 
 
 def _csv_rows(path: Path, text: str, columns: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise InputError(f"{path}: delimiter {delimiter!r}; allowed: one character, such as ',' or ';' or a tab")
-    # newline="\n" keeps lines as an editor counts them: a lone \r or a U+2028 ends none
+    # newline="\n" counts lines as an editor does: a lone \r or a U+2028 does not end one
     csv.field_size_limit(max(len(text), csv.field_size_limit()))  # module-wide; a text may be longer than the default
     reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -106,7 +99,7 @@ def _csv_rows(path: Path, text: str, columns: Sequence[str], delimiter: str) -> 
     try:
         for fields in reader:
             if delimiter == "\t" and reader.line_num > line:
-                raise csv.Error("a quoted field runs over the end of the line")
+                raise csv.Error("a quoted field does not end on its line")
             if not header:
                 header = [field.strip() for field in fields]
                 places = _column_places(path, header, columns)
@@ -122,15 +115,15 @@ def _csv_rows(path: Path, text: str, columns: Sequence[str], delimiter: str) -> 
         if "new-line character" in str(error):
             reason, hint = "a carriage return without a line feed", r"end lines with \n or \r\n"
         else:
-            reason, hint = str(error), 'a quotation mark inside a quoted field is written ""'
+            reason, hint = str(error), 'write a quotation mark inside a quoted field as ""'
         raise InputError(f"{path}:{line}: {reason}; {hint}") from error
     if not header:
-        raise InputError(f"{path}: is empty; its first line should name the columns")
+        raise InputError(f"{path}: is empty; its first line must name the columns")
 
 
 def _column_places(path: Path, header: list[str], columns: Sequence[str]) -> list[int]:
     if not any(header):
-        raise InputError(f"{path}:1: is an empty line; the first line names the columns")
+        raise InputError(f"{path}:1: is an empty line; the first line must name the columns")
     for column in columns:
         if header.count(column) > 1:
             raise InputError(f"{path}:1: the header names {column!r} twice; rename one of them")
@@ -145,9 +138,9 @@ def _json_rows(path: Path, text: str, columns: Sequence[str]) -> Iterator[tuple[
             row = json.loads(record)
         except (ValueError, RecursionError) as error:
             reason = str(error).partition(";")[0] if record.strip() else "an empty line"
-            raise InputError(f"{path}:{line}: no JSON ({reason}); each line holds one object") from error
+            raise InputError(f"{path}:{line}: not JSON ({reason}); each line must be one object") from error
         if not isinstance(row, dict):
-            raise InputError(f"{path}:{line}: {_shown(row)} where an object is due; each line holds one object")
+            raise InputError(f"{path}:{line}: {_shown(row)} is not an object; each line must be one object")
         for column in columns:
             if column not in row:
                 raise missing_column(f"{path}:{line}", column, list(row))
@@ -155,7 +148,7 @@ def _json_rows(path: Path, text: str, columns: Sequence[str]) -> Iterator[tuple[
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-    import pyarrow  # here, because other formats do not need it and it takes long to import
+    import pyarrow  # here, because other formats do not need it and its import is slow
     import pyarrow.parquet
 
     try:
@@ -167,7 +160,7 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, lis
         values = [table.column(column).to_pylist() for column in columns]
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: no readable parquet file ({reason}); fetch it or write it again") from error
+        raise InputError(f"{path}: not a valid parquet file ({reason}); fetch or write it again") from error
     for row, cells in enumerate(zip(*values, strict=True), start=1):
         yield row, list(cells)
 

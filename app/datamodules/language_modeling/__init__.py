@@ -1,1 +1,1 @@
-"""A text as bytes."""
+"""Language modelling: any file as bytes."""

@@ -1,9 +1,8 @@
-"""Language modelling on bytes: a file to rows of bytes, in streams for models with memory or in windows for others."""
+"""The datamodule of language modelling: a file to rows of bytes, as streams for models with memory or as windows."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +13,10 @@ from app.datamodules.base import DataModule, Split
 from app.datamodules.batching.batch_plan import BatchPlan, Plan
 from app.datamodules.batching.stream_plan import StreamPlan
 from app.datamodules.io.chunks import Chunks
-from app.datamodules.language_modeling.reader import BytePart, read_byte_parts
+from app.datamodules.io.splitting import sizes
+from app.datamodules.io.texts import texts_to_predict
+from app.datamodules.language_modeling.reader import ByteRange, read_byte_splits
 from app.datamodules.language_modeling.split import PromptSplit, StreamSplit, WindowSplit
-from app.datamodules.text_classification.reader import texts_to_predict
 from app.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class ByteData(DataModule):
         **kwargs: the arguments of `DataModule`.
     """
 
-    predict_chunk_size = 20  # one a batch: nothing is won by waiting
+    predict_chunk_size = 20  # a batch is one prompt: larger chunks would only wait longer
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class ByteData(DataModule):
             ("eval_limit", eval_limit),
         ):
             if value is not None and value < 1:
-                raise InputError(f"data.{key} is {value}; allowed: 1 and more")
+                raise InputError(f"data.{key} is {value}; it must be >= 1")
         super().__init__(
             name,
             source,
@@ -97,43 +97,37 @@ class ByteData(DataModule):
             **kwargs,
         )
         if memory and (window is not None or eval_stride is not None):
-            raise InputError("data.window and data.eval_stride are for data.memory false; leave them out, or set it so")
+            raise InputError(
+                "data.window and data.eval_stride are for data.memory false; omit them, or set it to false"
+            )
         self.window = segment if window is None else window
         self.eval_stride = max(1, self.window // 2) if eval_stride is None else eval_stride
         if not 1 <= self.eval_stride <= self.window:
-            raise InputError(f"data.eval_stride is {eval_stride}; allowed: 1 to data.window, which is {self.window}")
-        self.part_sources = (val_source, test_source)
+            raise InputError(f"data.eval_stride is {eval_stride}; it must be 1 to data.window, which is {self.window}")
+        self.own_sources = {"val": val_source, "test": test_source}
         self.memory, self.segment, self.streams = memory, segment, streams
         self.eval_streams, self.eval_batch_size, self.eval_limit = eval_streams, eval_batch_size, eval_limit
 
     @cached_property
-    def parts(self) -> dict[str, BytePart]:
-        """The parts train, val and test; of the validation part what `eval_limit` leaves."""
-        val_source, test_source = self.part_sources
-        parts = read_byte_parts(
-            self.source, self.cache_dir, val_source=val_source, test_source=test_source, fractions=self.fractions
-        )
-        kept = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
-        log.info("%s: read %d bytes, kept %s", self.name, sum(map(len, parts.values())), kept)
-        val = parts["val"]
+    def byte_ranges(self) -> dict[str, ByteRange]:
+        """The bytes of the splits train, val and test; those of val up to `eval_limit`."""
+        ranges = read_byte_splits(self.source, self.cache_dir, own_sources=self.own_sources, fractions=self.fractions)
+        log.info("%s: read %d bytes, kept %s", self.name, sum(map(len, ranges.values())), sizes(ranges))
+        val = ranges["val"]
         if self.eval_limit is not None and self.eval_limit < len(val):
-            parts["val"] = val.slice(0, self.eval_limit)
-            log.info(
-                "%s: validation and train probe take %d bytes, the first of %d; the test is whole",
-                self.name,
-                self.eval_limit,
-                len(val),
-            )
-        return parts
+            ranges["val"] = val.slice(0, self.eval_limit)
+            which = f"the first {self.eval_limit} of {len(val)} bytes"
+            log.info("%s: validation uses %s, and the train probe as many; the test is whole", self.name, which)
+        return ranges
 
     @cached_property
     def baselines(self) -> dict[str, float]:
-        """Bits per byte of general compressors, gzip and bzip2, on the bytes of the test part."""
-        return self.parts["test"].compressed_bits()
+        """Bits per byte of the compressors gzip and bzip2 on the test split."""
+        return self.byte_ranges["test"].compressed_bits()
 
     @cached_property
     def data_spec(self) -> DataSpec:
-        """The 256 bytes, the longest row of what has no memory, and what compressors make of the test part."""
+        """The 256 bytes, the longest row of a model without memory, and the compressors' baselines."""
         return DataSpec(
             {"vocab_size": 256},
             max_length=None if self.memory else max(self.segment, self.window),
@@ -143,26 +137,27 @@ class ByteData(DataModule):
         )
 
     def export_spec(self) -> dict[str, Any]:
-        """What compressors make of the test part; for the rest, bytes are bytes."""
+        """The compressors' baselines; predict needs nothing else, because bytes are bytes."""
         return {"baselines": self.baselines}
 
     def restore_spec(self, kept: dict[str, Any]) -> None:
-        """Have that of a run."""
+        """Restore the baselines of a run."""
         self.baselines = dict(kept["baselines"])
 
     @cached_property
     def splits(self) -> dict[str, WindowSplit | StreamSplit]:
-        """The parts, cut into rows."""
-        train, val, test = self.parts.values()
+        """The splits, cut into rows."""
+        train, val, test = self.byte_ranges.values()
         if not self.memory:
-            evaluated = {
-                name: WindowSplit(part, self.window, self.eval_stride) for name, part in (("val", val), ("test", test))
+            return {
+                "train": WindowSplit(train, self.segment, self.segment),
+                "val": WindowSplit(val, self.window, self.eval_stride),
+                "test": WindowSplit(test, self.window, self.eval_stride),
             }
-            return {"train": WindowSplit(train, self.segment, self.segment), **evaluated}
-        for key, part in (("streams", "train"), ("eval_streams", "val"), ("eval_streams", "test")):
-            streams, size = getattr(self, key), len(self.parts[part])
+        for key, split in (("streams", "train"), ("eval_streams", "val"), ("eval_streams", "test")):
+            streams, size = getattr(self, key), len(self.byte_ranges[split])
             if size < streams:
-                raise InputError(f"data.{key} is {streams}, but the {part} part has {size} bytes; lower it")
+                raise InputError(f"data.{key} is {streams}, but the {split} split has {size} bytes; lower it")
         return {
             "train": StreamSplit(train, self.streams, self.segment),
             "val": StreamSplit(val, self.eval_streams, self.segment),
@@ -171,28 +166,30 @@ class ByteData(DataModule):
 
     @cached_property
     def probe(self) -> WindowSplit | StreamSplit:
-        """A fixed part of the training set, as large as the validation set and scored as it is; the same for all seeds.
+        """A fixed subset of the training split, as large as the validation split and scored as it is, for every seed.
 
-        It is spread evenly over the training part: with memory, the beginnings of `eval_streams` streams; if `streams`
-        is a multiple of that, training begins there too and has seen them first. Without memory, evenly spaced windows.
+        It is spread evenly over the training split: with memory, the beginnings of `eval_streams` streams (if `streams`
+        is a multiple of that, training begins there, too, and sees them first); without, evenly spaced windows.
         """
-        train, val = self.parts["train"], self.splits["val"]
+        train, val = self.byte_ranges["train"], self.splits["val"]
         if isinstance(val, StreamSplit):
-            return StreamSplit(train, self.eval_streams, self.segment, total=min(len(train), len(self.parts["val"])))
+            total = min(len(train), len(self.byte_ranges["val"]))
+            return StreamSplit(train, self.eval_streams, self.segment, total)
         windows = WindowSplit(train, self.window, self.eval_stride)
         size = min(len(windows.lengths), len(val.lengths))
         return windows.subset(np.arange(size) * len(windows.lengths) // size)
 
     def batch_size_settings(self, training: bool) -> str:
-        """Rows of a batch, or how long they are."""
+        """The number of rows of a batch, or their length."""
         if training:
             return f"data.streams ({self.streams}) or data.segment ({self.segment})"
         return f"data.eval_batch_size ({self.eval_batch_size})"
 
     def predict_splits(self) -> Chunks[PromptSplit]:
-        """The prompts of `predict_source`, those of standard input as they come; an empty line stays one."""
-        pieces = texts_to_predict(self.given_predict_source(), "text", strip=False, most=self.predict_chunk_size)
-        return Chunks(_numbered(pieces), pieces.total)
+        """The prompts of `predict_source`, those of standard input as they come; an empty line is an empty prompt."""
+        source = self.required_predict_source()
+        chunks = texts_to_predict(source, "text", strip=False, chunk_size=self.predict_chunk_size)
+        return chunks.map_numbered(PromptSplit)
 
     def _plan(self, split: Split, seed: int | None) -> Plan:
         size = self.eval_batch_size if seed is None else self.streams
@@ -201,10 +198,3 @@ class ByteData(DataModule):
         if isinstance(split, PromptSplit):
             size = 1
         return BatchPlan(np.ones_like(split.lengths), size, seed, split.units)
-
-
-def _numbered(pieces: Iterable[Sequence[str]]) -> Iterator[PromptSplit]:
-    first = 0
-    for texts in pieces:
-        yield PromptSplit(texts, first)
-        first += len(texts)

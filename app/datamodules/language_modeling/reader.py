@@ -1,8 +1,8 @@
-"""Any file as bytes to learn and to score: mapped from disk, never copied whole, cut in the order of the file.
+"""Any file as bytes to model: mapped from disk, never copied as a whole, split in the order of the file.
 
-Decisions: what is packed is unpacked once, into the cache, under the digest of the packed file. Every part knows the
-byte before its first one, because that byte is the input from which the first one is predicted: so every byte of a
-part is predicted exactly once.
+Decisions: a packed file is unpacked once, into the cache, under the digest of the packed file. Every range of bytes
+knows the byte before it, because that is the input from which its first byte is predicted: so every byte of a split is
+predicted exactly once.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import os
 import platform
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,21 +26,22 @@ import numpy as np
 
 from app.datamodules.io.cache import make_once
 from app.datamodules.io.fetch import digest, fetch
-from app.datamodules.io.files import by_split, select_split, visible_files
+from app.datamodules.io.files import by_split, visible_files
+from app.datamodules.io.splitting import checked_fraction, empty_split, read_splits, training_source
 from app.errors import InputError
 
-NEWLINE = 10  # stands before what nothing stands before
-_PIECE = 1 << 20  # bytes read at a time
+NEWLINE = 10  # taken as the byte before the first one of a file
+_CHUNK = 1 << 20  # bytes read at a time
 
 
 @dataclass(frozen=True)
-class BytePart:
-    """A contiguous piece of a file of plain bytes.
+class ByteRange:
+    """A contiguous range of the bytes of a file.
 
     Args:
-        file: where they are.
-        begin: position of the first one there.
-        end: position behind the last one.
+        file: the file, not packed.
+        begin: position of the first byte.
+        end: position after the last byte.
         before: the byte before the first one.
     """
 
@@ -57,13 +59,13 @@ class BytePart:
         return np.memmap(self.file, np.uint8, mode="r", offset=self.begin, shape=(len(self),))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the mapped bytes: pickled for a loader process, they would be copied whole."""
+        """Omit the mapped bytes, which would be copied when they are pickled for a loader process."""
         return {key: value for key, value in self.__dict__.items() if key != "data"}
 
-    def slice(self, begin: int, end: int) -> BytePart:
-        """The part from `begin` up to `end`, counted from this part's first byte."""
+    def slice(self, begin: int, end: int) -> ByteRange:
+        """The range from `begin` up to `end`, counted from the first byte of this one."""
         before = int(self.data[begin - 1]) if begin else self.before
-        return BytePart(self.file, self.begin + begin, self.begin + min(end, len(self)), before)
+        return ByteRange(self.file, self.begin + begin, self.begin + min(end, len(self)), before)
 
     def inputs(self, begin: int, end: int) -> np.ndarray:
         """(end - begin,) uint8: for each byte from `begin` up to `end`, the byte before it."""
@@ -78,123 +80,100 @@ class BytePart:
         return digested.hexdigest()
 
     def compressed_bits(self) -> dict[str, float]:
-        """Bits per byte of what `gzip -9` and `bzip2 -9` make of these bytes."""
+        """The size of these bytes when compressed by `gzip -9` and by `bzip2 -9`, in bits per byte."""
         compressors = {"gzip": zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS), "bzip2": bz2.BZ2Compressor(9)}
         sizes = dict.fromkeys(compressors, 0)
         for name, compressor in compressors.items():
-            for begin in range(0, len(self), _PIECE):
-                sizes[name] += len(compressor.compress(self.data[begin : begin + _PIECE]))
+            for begin in range(0, len(self), _CHUNK):
+                sizes[name] += len(compressor.compress(self.data[begin : begin + _CHUNK]))
             sizes[name] += len(compressor.flush())
         return {name: 8 * size / len(self) for name, size in sizes.items()}
 
 
-def read_byte_parts(
-    source: str,
-    cache_dir: Path,
-    *,
-    val_source: str | None = None,
-    test_source: str | None = None,
-    fractions: dict[str, float],
-) -> dict[str, BytePart]:
-    """The parts train, val and test: the files that are named so, and what is missing cut from the end of the rest.
+def read_byte_splits(
+    source: str, cache_dir: Path, *, own_sources: Mapping[str, str | None], fractions: dict[str, float]
+) -> dict[str, ByteRange]:
+    """The splits train, val and test: the files that are named so, and missing ones cut off the end of the rest.
 
     Args:
-        source: what `source.fetch` takes, but no hub set: a file, plain or packed as .gz, .bz2 or a .zip of one file,
-            or a folder with one such file each for train, val and test; or module://pydoc_data.topics, the texts of
+        source: what `fetch` takes, except hub datasets: a file, plain or packed as .gz, .bz2 or a .zip of one file, or
+            a folder with one such file each for train, val and test; or module://pydoc_data.topics, the texts of
             Python's own help, which every machine has.
-        cache_dir: where downloads and unpacked files are kept.
-        val_source: where the validation part is, if elsewhere: as source.
-        test_source: where the test part is, if elsewhere: as source.
-        fractions: share of `val` and of `test`, used where they are missing; train stands first, then val, then test.
+        cache_dir: folder for downloads and unpacked files.
+        own_sources: see `read_splits`.
+        fractions: fraction of `val` and of `test`, used where they are missing; the order is train, val, test.
 
     Raises:
-        InputError: for a source that cannot be read, nothing to train on, a fraction that is not between 0 and 1, or a
-            part that comes out empty.
+        InputError: for a source that cannot be read, nothing to train on, a fraction that is not between 0 and 1, or an
+            empty split.
     """
-    files = _files(source, cache_dir)
-    for part, other in (("val", val_source), ("test", test_source)):
-        if other is not None:
-            files[part] = select_split(_files(other, cache_dir), part, other)
-    parts = {part: _whole(file, cache_dir) for part, file in files.items()}
-    rest = parts.pop("all", None) or parts.pop("train", None)
-    if rest is None:
-        raise InputError(f"{source}: has {', '.join(parts)} but no training part; add one, or name it train")
+    files = read_splits(partial(_files, cache_dir=cache_dir), source, own_sources)
+    rest = open_bytes(training_source(files, f"{source}:"), cache_dir)
+    splits = {split: open_bytes(files[split], cache_dir) for split in ("val", "test") if split in files}
     size = len(rest)
-    for part in ("test", "val"):  # from the end
-        if part in parts:
-            continue
-        fraction = fractions[part]
-        if not 0 < fraction < 1:
-            raise InputError(f"data.{part}_fraction is {fraction}; allowed: numbers above 0 and below 1")
-        cut = len(rest) - round(fraction * size)
-        if not 0 < cut < len(rest):
-            empty = part if cut == len(rest) else "train"
-            raise InputError(
-                f"{source}: the {empty} part is empty: {size} bytes were cut by {fractions}; give more data, or other "
-                "fractions"
-            )
-        rest, parts[part] = rest.slice(0, cut), rest.slice(cut, len(rest))
-    return {"train": rest, "val": parts["val"], "test": parts["test"]}
+    for split in ("test", "val"):  # from the end
+        if split not in splits:
+            end = len(rest) - round(checked_fraction(fractions, split) * size)
+            if not 0 < end < len(rest):
+                raise empty_split(source, split if end == len(rest) else "train", f"{size} bytes", fractions)
+            rest, splits[split] = rest.slice(0, end), rest.slice(end, len(rest))
+    return {"train": rest, "val": splits["val"], "test": splits["test"]}
 
 
-def open_bytes(path: Path, cache_dir: Path) -> np.ndarray:
-    """The content of a file as a read-only memmap of uint8.
+def open_bytes(path: Path, cache_dir: Path) -> ByteRange:
+    """The bytes of a file.
 
     Args:
-        path: mapped as it is, unless its name ends in .gz, .bz2 or .zip: then it is unpacked once, in pieces.
-        cache_dir: where unpacked files are kept.
+        path: a file, which is unpacked once, in chunks, if its name ends in .gz, .bz2 or .zip.
+        cache_dir: folder for unpacked files.
 
     Raises:
-        InputError: for what is no file, holds no byte, cannot be read or unpacked, or a zip that holds not one file.
+        InputError: for a file that does not exist, is empty, or cannot be read or unpacked, or a zip of several files.
     """
     plain = path
     try:
         if not path.is_file():
-            raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no file'}; give one file of bytes")
+            raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'not a file'}; use one file of bytes")
         if path.suffix.lower() in _UNPACK:
-            plain = make_once(cache_dir / "bytes" / f"{digest(path)}.bin", lambda part: _unpack(path, part))
-        if plain.stat().st_size == 0:
-            raise InputError(f"{path}: holds no byte; give a file that does")
-        return np.memmap(plain, np.uint8, mode="r")
+            plain = make_once(cache_dir / "bytes" / f"{digest(path)}.bin", lambda target: _unpack(path, target))
+        with plain.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if size == 0:
+        raise InputError(f"{path}: is empty; use a file with content")
+    return ByteRange(plain, 0, size)
 
 
 def _files(source: str, cache_dir: Path) -> dict[str, Path]:
-    """The one file of each part that a source names, or of `all`."""
+    """The file of each split in a source, or of `all`."""
     scheme, mark, rest = source.partition("://")
     if mark and scheme == "module":
         return {"all": _module_text(source, rest, cache_dir)}
     if mark and scheme == "hub":
         raise InputError(
-            f"source {source!r}: a hub set is no file of bytes; give a file, a folder, https:// or pypi://"
+            f"source {source!r}: a hub dataset is not a file of bytes; use a file, a folder, https:// or pypi://"
         )
     path = fetch(source, cache_dir=cache_dir)
-    assert isinstance(path, Path), path  # only the hub gives anything else
+    assert isinstance(path, Path), path  # only the hub gives another type
     if not path.is_dir():
         return {"all": path}
     files = by_split(visible_files(path))
     if not files:
-        raise InputError(f"{path}: holds no file; give one, or one each for train, val (or dev) and test")
+        raise InputError(f"{path}: has no file; it must have one, or one each for train, val (or dev) and test")
     return files
-
-
-def _whole(file: Path, cache_dir: Path) -> BytePart:
-    mapped = open_bytes(file, cache_dir)
-    assert isinstance(mapped, np.memmap), type(mapped)
-    return BytePart(Path(mapped.filename), 0, len(mapped))
 
 
 def _module_text(source: str, name: str, cache_dir: Path) -> Path:
     if name not in _MODULE_TEXTS:
         allowed = ", ".join(f"module://{module}" for module in _MODULE_TEXTS)
-        raise InputError(f"source {source!r}: no module is read for its text but those allowed: {allowed}")
+        raise InputError(f"source {source!r}: the text of this module cannot be read; allowed: {allowed}")
     path = cache_dir / "bytes" / f"{name}-{platform.python_version()}.txt"  # another Python has another text
-    return make_once(path, lambda part: part.write_bytes(_MODULE_TEXTS[name]().encode()))
+    return make_once(path, lambda target: target.write_bytes(_MODULE_TEXTS[name]().encode()))
 
 
 def _python_topics() -> str:
-    from pydoc_data.topics import topics  # here, because hardly anybody asks for half a megabyte of text
+    from pydoc_data.topics import topics  # here, because few runs need its half a megabyte of text
 
     return "\n\n".join(text for _, text in sorted(topics.items()))
 
@@ -202,25 +181,24 @@ def _python_topics() -> str:
 _MODULE_TEXTS: dict[str, Callable[[], str]] = {"pydoc_data.topics": _python_topics}
 
 
-def _unpack(path: Path, part: Path) -> None:
-    size = 0
-    with part.open("wb") as stream:
-        for piece in _unpacked_pieces(path):
-            size += stream.write(piece)
-    if size == 0:
-        raise InputError(f"{path}: holds no byte; give a file that does")
+def _unpack(path: Path, target: Path) -> None:
+    with target.open("wb") as stream:
+        for chunk in _unpacked(path):
+            stream.write(chunk)
+    if target.stat().st_size == 0:
+        raise InputError(f"{path}: is empty; use a file with content")
 
 
-def _unpacked_pieces(path: Path) -> Iterator[bytes]:
-    """The content in order; only faults of the packed file become errors about it, not those of the one written."""
+def _unpacked(path: Path) -> Iterator[bytes]:
+    """The content in chunks; only errors of the packed file are reported as such, not those of the file written."""
     suffix = path.suffix.lower()
     try:
         with _UNPACK[suffix](path) as stream:
-            while piece := stream.read(_PIECE):
-                yield piece
+            while chunk := stream.read(_CHUNK):
+                yield chunk
     except InputError:
         raise
-    # zipfile raises RuntimeError for a password, NotImplementedError for a method that it does not know
+    # zipfile raises RuntimeError for a password and NotImplementedError for an unknown method
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: cannot be unpacked as {suffix} ({error}); is it cut short?") from error
 
@@ -231,7 +209,7 @@ def _only_member(path: Path) -> Iterator[IO[bytes]]:
     with zipfile.ZipFile(path) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
         if len(members) != 1:
-            raise InputError(f"{path}: holds {len(members)} files; give a zip of one file, or unpack it")
+            raise InputError(f"{path}: has {len(members)} files; use a zip of one file, or unpack it")
         with archive.open(members[0]) as stream:
             yield stream
 

@@ -1,7 +1,7 @@
-"""Rows of bytes out of a part: independent windows, contiguous streams, and prompts.
+"""Rows of bytes: independent windows, contiguous streams, and prompts.
 
-The input at a position is the byte before the one that is to be predicted there, so every byte of a part, its first one
-too, is a target exactly once, however the part is cut.
+The input at a position is the byte before the one to predict there, so every byte of a split, including its first one,
+is a target exactly once, however the split is cut into rows.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ import torch
 
 from app.batches import ByteBatch
 from app.datamodules.batching.batch_plan import PlanItem
-from app.datamodules.language_modeling.reader import NEWLINE, BytePart
+from app.datamodules.batching.padding import right_pad
+from app.datamodules.language_modeling.reader import NEWLINE, ByteRange
 
 
 class WindowSplit:
     """Independent windows, for models without memory.
 
     Window k scores the bytes from k * stride up to (k + 1) * stride. Before them it has `window - stride` bytes of
-    context, as far as the part has them.
+    context, or fewer at the beginning of the split.
 
     Args:
-        part: the bytes.
-        window: most positions of a row.
-        stride: bytes that a window scores; equal to `window` for training, where no byte is read twice.
+        content: the bytes of the split.
+        window: maximum number of positions of a row.
+        stride: number of bytes that a window scores; equal to `window` for training, where no byte is read twice.
         chosen: numbers of the windows that make up this split; by default all.
     """
 
-    def __init__(self, part: BytePart, window: int, stride: int, chosen: np.ndarray | None = None) -> None:
+    def __init__(self, content: ByteRange, window: int, stride: int, chosen: np.ndarray | None = None) -> None:
         assert 1 <= stride <= window, (stride, window)
-        self.part, self.window, self.stride = part, window, stride
-        self.chosen = np.arange(-(-len(part) // stride)) if chosen is None else chosen
+        self.content, self.window, self.stride = content, window, stride
+        self.chosen = np.arange(-(-len(content) // stride)) if chosen is None else chosen
         self._begins = self.chosen * stride  # (N,) first target of each window
         self._context = np.minimum(self._begins, window - stride)
-        self.units = np.minimum(stride, len(part) - self._begins)
+        self.units = np.minimum(stride, len(content) - self._begins)
         self.lengths = self._context + self.units
 
     def batch(self, item: PlanItem) -> ByteBatch:
@@ -45,18 +46,18 @@ class WindowSplit:
         for index in item.indices:
             begin, context = int(self._begins[index]), int(self._context[index])
             end = begin + int(self.units[index])
-            labels = self.part.data[begin - context : end].astype(np.int64)
+            labels = self.content.data[begin - context : end].astype(np.int64)
             labels[:context] = ByteBatch.IGNORED
-            rows.append((self.part.inputs(begin - context, end), labels))
+            rows.append((self.content.inputs(begin - context, end), labels))
         return _padded(item, rows, [-1] * len(rows), begins=True)
 
     def subset(self, indices: np.ndarray) -> WindowSplit:
         """The windows at `indices`."""
-        return WindowSplit(self.part, self.window, self.stride, self.chosen[indices])
+        return WindowSplit(self.content, self.window, self.stride, self.chosen[indices])
 
     def fingerprint(self) -> str:
-        """Digest of the part's bytes and of how they are cut."""
-        digest = hashlib.sha256(f"windows|{self.part.digest()}|{self.window}|{self.stride}|".encode())
+        """A digest of the bytes and of how they are cut."""
+        digest = hashlib.sha256(f"windows|{self.content.digest()}|{self.window}|{self.stride}|".encode())
         digest.update(self.chosen.tobytes())
         return digest.hexdigest()
 
@@ -64,22 +65,22 @@ class WindowSplit:
 class StreamSplit:
     """Contiguous streams, for models that carry a memory from one segment of a stream to the next.
 
-    The part is cut into streams whose lengths differ by at most one, the first ones longer. Example t * streams + s is
-    segment t of stream s. Where a stream has ended before the longest one (in the last step only), its example is a row
+    The split is cut into streams whose lengths differ by at most one, the first ones longer. Example t * streams + s is
+    segment t of stream s. Where a stream ends before the longest one (in the last step only), its example is a row
     without targets, so that every step has the same rows.
 
     Args:
-        part: the bytes.
-        streams: how many streams.
-        segment: positions of a row.
-        total: bytes of all streams together; fewer than the part has take of each stream its beginning.
+        content: the bytes of the split.
+        streams: number of streams.
+        segment: number of positions of a row.
+        total: number of bytes of all streams together, if only the beginning of each stream is used.
     """
 
-    def __init__(self, part: BytePart, streams: int, segment: int, total: int | None = None) -> None:
-        self.part, self.streams, self.segment = part, streams, segment
-        whole = _even(len(part), streams)
+    def __init__(self, content: ByteRange, streams: int, segment: int, total: int | None = None) -> None:
+        self.content, self.streams, self.segment = content, streams, segment
+        whole = _even(len(content), streams)
         taken = whole if total is None else _even(total, streams)
-        assert (taken <= whole).all(), (total, len(part))
+        assert (taken <= whole).all(), (total, len(content))
         self._begins = np.cumsum(whole) - whole  # (streams,)
         self._taken = taken
         steps = np.arange(-(-int(taken.max()) // segment))
@@ -89,32 +90,32 @@ class StreamSplit:
     def batch(self, item: PlanItem) -> ByteBatch:
         """The next segment of some streams, right-padded to the longest."""
         steps, streams = np.divmod(item.indices, self.streams)
-        assert (steps == steps[0]).all(), "the rows of a batch stand at the same step"
+        assert (steps == steps[0]).all(), "the rows of a batch are of the same step"
         rows = []
         for begin, units in zip(self._begins[streams] + steps * self.segment, self.units[item.indices], strict=True):
-            rows.append((self.part.inputs(begin, begin + units), self.part.data[begin : begin + units]))
+            rows.append((self.content.inputs(begin, begin + units), self.content.data[begin : begin + units]))
         return _padded(item, rows, streams.tolist(), begins=bool(steps[0] == 0))
 
     def subset(self, indices: np.ndarray) -> StreamSplit:
-        """Nothing that makes sense: a segment is what it is by those before it."""
-        raise NotImplementedError("segments of streams do not stand alone; give StreamSplit a total instead")
+        """Not supported: a segment depends on those before it."""
+        raise NotImplementedError("a segment of a stream depends on those before it; pass a total to StreamSplit")
 
     def fingerprint(self) -> str:
-        """Digest of the part's bytes and of how they are cut."""
-        geometry = f"streams|{self.part.digest()}|{self.streams}|{self.segment}|{self._taken.sum()}"
+        """A digest of the bytes and of how they are cut."""
+        geometry = f"streams|{self.content.digest()}|{self.streams}|{self.segment}|{self._taken.sum()}"
         return hashlib.sha256(geometry.encode()).hexdigest()
 
 
 class PromptSplit:
-    """Texts to go on with, one a batch, so that no row needs padding.
+    """Prompts to continue, one per batch, so that no row needs padding.
 
-    A row is the text's utf-8 behind a newline, which stands before it as before the first byte of a part; so an empty
-    text too is a row of one byte.
+    A row is a newline, as it is assumed before the first byte of a split, and the text in utf-8; so an empty text is a
+    row of one byte.
 
     Args:
         texts: the prompts.
-        first: number of the first one among all that were read, so that what is drawn for a prompt does not depend on
-            how many come at a time.
+        first: number of the first prompt among all that are read, so that what is sampled for a prompt does not depend
+            on how many are read at a time.
     """
 
     def __init__(self, texts: Sequence[str], first: int = 0) -> None:
@@ -124,7 +125,7 @@ class PromptSplit:
         self.units = np.zeros_like(self.lengths)
 
     def batch(self, item: PlanItem) -> ByteBatch:
-        """One prompt, all of it context; `index` is its number among all."""
+        """One prompt, all of it context; `index` is its number among all prompts."""
         assert len(item.indices) == 1, item.indices
         row = self.rows[item.indices[0]]
         batch = _padded(item, [(row, np.full(len(row), ByteBatch.IGNORED))], [-1], begins=True)
@@ -136,32 +137,27 @@ class PromptSplit:
         return PromptSplit([self.rows[index][1:].tobytes().decode() for index in indices], self.first)
 
     def fingerprint(self) -> str:
-        """Digest of the prompts."""
+        """A digest of the prompts."""
         return hashlib.sha256(b"".join(row.tobytes() for row in self.rows)).hexdigest()
 
 
 def _even(total: int, count: int) -> np.ndarray:
-    """(count,) int64, `total` in shares that differ by at most one, the first ones larger."""
+    """(count,) int64: `total`, divided into shares that differ by at most one, the first ones larger."""
     return total // count + (np.arange(count) < total % count)
 
 
 def _padded(
     item: PlanItem, rows: Sequence[tuple[np.ndarray, np.ndarray]], streams: Sequence[int], begins: bool
 ) -> ByteBatch:
-    """The batch of rows of (inputs, labels); at least one position wide."""
-    width = max(1, *(len(inputs) for inputs, _ in rows))
-    input_ids = np.zeros((len(rows), width), dtype=np.int64)
-    all_labels = np.full((len(rows), width), ByteBatch.IGNORED, dtype=np.int64)
-    for place, (inputs, labels) in enumerate(rows):
-        input_ids[place, : len(inputs)] = inputs
-        all_labels[place, : len(labels)] = labels
+    """The batch of rows of (inputs, labels)."""
+    labels = right_pad([labels for _, labels in rows], ByteBatch.IGNORED)
     return ByteBatch(
         index=torch.tensor(item.indices),
         loss_denominator=item.loss_denominator,
         is_dummy=item.is_dummy,
-        input_ids=torch.from_numpy(input_ids),
-        labels=torch.from_numpy(all_labels),
+        input_ids=right_pad([inputs for inputs, _ in rows], 0),
+        labels=labels,
         stream=torch.tensor(streams),
         begins=begins,
-        target_bytes=int((all_labels != ByteBatch.IGNORED).sum()),
+        target_bytes=int((labels != ByteBatch.IGNORED).sum()),
     )

@@ -1,1 +1,1 @@
-"""Treebanks."""
+"""Dependency parsing: treebanks, sentences with a tree each."""

@@ -1,10 +1,10 @@
-"""Sentences with dependency trees: treebanks to batches of ids."""
+"""The datamodule of dependency parsing: treebanks to batches of ids."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -81,64 +81,61 @@ class ParsingData(DataModule):
         super().__init__(name, source, predict_source=predict_source, **kwargs)
         for key, value, least in (("max_length", max_length, 3), ("min_frequency", min_frequency, 1)):
             if value < least:
-                raise InputError(f"data.{key} is {value}; allowed: {least} and more")
-        self.part_sources, self.split_modulo = {"val_source": val_source, "test_source": test_source}, split_modulo
+                raise InputError(f"data.{key} is {value}; it must be >= {least}")
+        self.own_sources, self.split_modulo = {"val": val_source, "test": test_source}, split_modulo
         self.tokenizer_config, self.max_length = tokenizer, max_length
         self.tags, self.characters = tags, characters
         self.reading = Reading(tags, lowercase, subtypes)
         self.min_frequency, self.nonprojective = min_frequency, nonprojective
         self.score_without = [PUNCTUATION] if score_without is None else score_without
         self.language, self.predict_format = language, predict_format
+        self._warned = False
 
     @cached_property
     def treebank(self) -> dict[str, Treebank]:
-        """The parts train, val and test, as read; without training sentences that are not to be learned from."""
-        parts = read_treebank(
+        """The splits train, val and test as read; the training split without trees that `nonprojective` leaves out."""
+        splits = read_treebank(
             self.source,
             self.cache_dir,
-            **self.part_sources,
+            own_sources=self.own_sources,
             split_modulo=self.split_modulo,
             fractions=self.fractions,
             split_seed=self.split_seed,
         )
-        counts = (f"{len(bank)} {part} sentences of {bank.words} words" for part, bank in parts.items())
+        counts = (f"{len(bank)} {split} sentences of {bank.words} words" for split, bank in splits.items())
         log.info("%s: read %s", self.name, ", ".join(counts))
         crossing = {
-            part: [i for i, s in enumerate(bank.sentences) if not is_projective(s.heads or ())]
-            for part, bank in parts.items()
+            split: [i for i, s in enumerate(bank.sentences) if not is_projective(s.heads or ())]
+            for split, bank in splits.items()
         }
         log.info(
-            "%s: trees with crossing arcs: %s; those of the training part are %s",
+            "%s: trees with crossing arcs: %s; those of the training split are %s",
             self.name,
-            ", ".join(f"{len(crossing[part])} of {len(bank)} {part}" for part, bank in parts.items()),
+            ", ".join(f"{len(crossing[split])} of {len(bank)} {split}" for split, bank in splits.items()),
             "kept" if self.nonprojective == "keep" else "left out",
         )
         if self.nonprojective == "leave_out":
-            kept = np.setdiff1d(np.arange(len(parts["train"])), crossing["train"])
+            kept = np.setdiff1d(np.arange(len(splits["train"])), crossing["train"])
             if len(kept) == 0:
                 raise InputError(
-                    f"data.nonprojective is leave_out, and all {len(crossing['train'])} training sentences have "
-                    "crossing arcs; allowed: keep"
+                    f"data.nonprojective is leave_out, but all {len(crossing['train'])} training sentences have "
+                    "crossing arcs; set it to keep"
                 )
-            parts["train"] = parts["train"].subset(kept)
-        return parts
+            splits["train"] = splits["train"].subset(kept)
+        return splits
 
     @cached_property
     def has_relations(self) -> bool:
-        """Whether all sentences have relations: else arcs alone are learned and scored."""
+        """Whether all sentences have relations; otherwise only arcs are learned and scored."""
         missing = [s.place for bank in self.treebank.values() for s in bank.sentences if s.relations is None]
         if missing:
-            log.info(
-                "%s: %d sentences have no relations, the first %s: arcs alone are learned and scored",
-                self.name,
-                len(missing),
-                missing[0],
-            )
+            why = f"{len(missing)} sentences have no relations, the first of them {missing[0]}"
+            log.info("%s: %s: only arcs are learned and scored", self.name, why)
         return not missing
 
     @cached_property
     def tokenizer(self) -> TextTokenizer | None:
-        """The tokenizer, trained on the training part or loaded."""
+        """The tokenizer, trained on the training split or loaded."""
         if self.tokenizer_config is None:
             return None
         texts = [" ".join(sentence.forms) for sentence in self.treebank["train"].sentences]
@@ -146,7 +143,7 @@ class ParsingData(DataModule):
 
     @cached_property
     def vocabularies(self) -> TreebankVocabularies:
-        """Vocabularies and relations of the training part."""
+        """The vocabularies and relations of the training split."""
         return TreebankVocabularies.count(
             self.treebank["train"].sentences,
             self.reading,
@@ -157,7 +154,7 @@ class ParsingData(DataModule):
 
     @cached_property
     def encoder(self) -> TreebankEncoder:
-        """Sentences in the terms of the training part."""
+        """The encoder of sentences, with the vocabularies of the training split."""
         encoder = TreebankEncoder(self.vocabularies, self.reading, self.score_without, self.tokenizer)
         sizes = ", ".join(f"{size} {name}" for name, size in encoder.features.items())
         log.info("%s: vocabularies of %s; %d relations", self.name, sizes, len(self.vocabularies.relations))
@@ -165,7 +162,7 @@ class ParsingData(DataModule):
 
     @property
     def data_spec(self) -> DataSpec:
-        """Vocabularies, relations and scores."""
+        """The vocabularies, the relations and the additional scores."""
         options = {}
         if self.tokenizer is not None:
             options = {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id}
@@ -181,50 +178,48 @@ class ParsingData(DataModule):
         )
 
     def export_spec(self) -> dict[str, Any]:
-        """Tokenizer, vocabularies and relations."""
+        """The tokenizer, the vocabularies and the relations."""
         tokenizer = None if self.tokenizer is None else self.tokenizer.to_dict()
         return {"tokenizer": tokenizer, "vocabularies": self.vocabularies.to_dict()}
 
     def restore_spec(self, kept: dict[str, Any]) -> None:
-        """Have those of a run."""
+        """Restore tokenizer, vocabularies and relations of a run."""
         self.vocabularies = TreebankVocabularies.from_dict(kept["vocabularies"])
         if self.tokenizer_config is not None:
             self.tokenizer = TextTokenizer.from_dict(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, ParsingSplit]:
-        """The parts, as ids."""
-        splits = {part: self._split(bank.sentences, part) for part, bank in self.treebank.items()}
-        counts = ", ".join(f"{len(s.lengths)} {part} ({s.units.sum()} words)" for part, s in splits.items())
+        """The splits, as ids."""
+        splits = {split: self._split(bank.sentences, split) for split, bank in self.treebank.items()}
+        counts = ", ".join(f"{len(s.lengths)} {name} ({s.units.sum()} words)" for name, s in splits.items())
         log.info("%s: kept sentences %s", self.name, counts)
         return splits
 
     def predict_splits(self) -> Chunks[ParsingSplit]:
         """The sentences of `predict_source`, those of standard input as they come."""
-        source = self.given_predict_source()
-        pieces = sentences_to_parse(source, self.predict_format, self.language, self.predict_chunk_size)
-        return Chunks(self._splits_to_predict(pieces), pieces.total)
+        source = self.required_predict_source()
+        chunks = sentences_to_parse(source, self.predict_format, self.language, self.predict_chunk_size)
+        return chunks.map(self._split_to_predict)
 
-    def _splits_to_predict(self, pieces: Iterable[list[Sentence]]) -> Iterator[ParsingSplit]:
-        warned = False
-        for sentences in pieces:
-            untagged = self.tags is not None and all(t == "_" for s in sentences for t in getattr(s, self.tags))
-            if untagged and not warned:
-                warned = True
-                log.warning("%s: the parser reads %s, and the input has none: expect worse trees", self.name, self.tags)
-            yield self._split(sentences, "predict", keep=True)
+    def _split_to_predict(self, sentences: list[Sentence]) -> ParsingSplit:
+        untagged = self.tags is not None and all(t == "_" for s in sentences for t in getattr(s, self.tags))
+        if untagged and not self._warned:
+            self._warned = True
+            log.warning("%s: the parser reads %s, but the input has none: expect worse trees", self.name, self.tags)
+        return self._split(sentences, "predict")
 
-    def _split(self, sentences: Sequence[Sentence], part: str, keep: bool = False) -> ParsingSplit:
+    def _split(self, sentences: Sequence[Sentence], name: str) -> ParsingSplit:
         pad_id = self.tokenizer.pad_id if self.tokenizer is not None else 0
-        split = ParsingSplit(self.encoder.encode(sentences), pad_id, list(sentences) if keep else None)
+        split = ParsingSplit(self.encoder.encode(sentences), pad_id, list(sentences) if name == "predict" else None)
         too_long = np.flatnonzero(split.lengths > self.max_length)
         if len(too_long) == 0:
             return split
-        if part == "train" and len(too_long) < len(sentences):
-            log.info("%s: left out %d training sentences of over %d tokens", self.name, len(too_long), self.max_length)
+        if name == "train" and len(too_long) < len(sentences):
+            log.info("%s: skipped %d training sentences of over %d tokens", self.name, len(too_long), self.max_length)
             return split.subset(np.flatnonzero(split.lengths <= self.max_length))
         longest = int(too_long[np.argmax(split.lengths[too_long])])
         raise InputError(
-            f"{sentences[longest].place}: has {split.lengths[longest]} tokens, and data.max_length is "
-            f"{self.max_length}; raise it, and with it what the model takes"
+            f"{sentences[longest].place}: has {split.lengths[longest]} tokens, but data.max_length is "
+            f"{self.max_length}; raise it, and the maximum length of the model"
         )

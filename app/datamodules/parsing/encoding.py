@@ -1,4 +1,4 @@
-"""Sentences of a treebank to ids, and which words are scored."""
+"""Encoding of sentences of a treebank as ids, and which words are scored."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from app.datamodules.tokenizers.tokenizer import TextTokenizer
 from app.errors import InputError
 
 PUNCTUATION = "punct"
-_PTB_PUNCTUATION = frozenset(("``", "''", ":", ",", "."))  # the five tags that Penn Treebank scores leave out
-_MOST_LETTERS = 20  # of a word; the first ten and the last ten of a longer one
+_PTB_PUNCTUATION = frozenset(("``", "''", ":", ",", "."))  # the five tags that scores on the Penn Treebank skip
+_MAX_LETTERS = 20  # of a word; of a longer one, the first ten and the last ten are used
 
 
 class TreebankEncoder:
-    """Sentences in the terms of a training part.
+    """The encoder of sentences, with the vocabularies of a training split.
 
     Args:
-        vocabularies: what the training part dictates.
+        vocabularies: the vocabularies.
         reading: how sentences are read, as they were for the vocabularies.
-        score_without: names of further scores: `punct` leaves punctuation out, any other name the words with that
+        score_without: names of additional scores: `punct` skips punctuation, any other name the words with that
             relation.
-        tokenizer: gives subwords; None for none.
+        tokenizer: the tokenizer of subwords; None for none.
 
     Raises:
-        InputError: for a relation in score_without that the training part does not have.
+        InputError: for a relation in score_without that the training split does not have.
     """
 
     def __init__(
@@ -47,26 +47,26 @@ class TreebankEncoder:
         for name in self.score_without:
             if name != PUNCTUATION and name not in vocabularies.relations:
                 raise InputError(
-                    f"data.score_without names {name!r}; allowed: punct and the relations of the training part: "
+                    f"data.score_without names {name!r}; allowed: punct and the relations of the training split: "
                     f"{', '.join(vocabularies.relations) or 'none'}"
                 )
 
     @property
     def features(self) -> dict[str, int]:
-        """Entries of each vocabulary, for embeddings."""
+        """The size of each vocabulary, for embeddings."""
         known = self.vocabularies
         sizes = {"words": known.words, "tags": known.tags, "characters": known.letters}
         return {name: len(vocabulary) for name, vocabulary in sizes.items() if vocabulary is not None}
 
     @property
     def digest(self) -> str:
-        """Equal where subwords, words, tags and letters have the same ids."""
+        """A digest that is equal where subwords, words, tags and letters have the same ids."""
         known = self.vocabularies
-        parts = [self.tokenizer, known.words, known.tags, known.letters]
-        return "-".join(part.digest for part in parts if part is not None)
+        tables = (self.tokenizer, known.words, known.tags, known.letters)
+        return "-".join(table.digest for table in tables if table is not None)
 
     def encode(self, sentences: Sequence[Sentence]) -> list[EncodedSentence]:
-        """The sentences as ids; those without a tree have each word under the root, which nothing is to read."""
+        """The sentences as ids; in those without a tree all heads are the root, and must not be read."""
         known, reading = self.vocabularies, self.reading
         subwords = encode_words(self.tokenizer, [s.forms for s in sentences]) if self.tokenizer is not None else None
         encoded = []
@@ -74,8 +74,8 @@ class TreebankEncoder:
             heads = sentence.heads or (0,) * len(sentence.forms)
             encoded.append(
                 EncodedSentence(
-                    words=_behind_root(known.words.encode(reading.words(sentence))),
-                    tags=_behind_root(known.tags.encode(reading.tags_of(sentence))) if known.tags else None,
+                    words=_with_root(known.words.encode(reading.words(sentence))),
+                    tags=_with_root(known.tags.encode(reading.tags_of(sentence))) if known.tags else None,
                     characters=self._letters_of(sentence) if known.letters else None,
                     subwords=subwords[number] if subwords is not None else None,
                     heads=np.array(heads, dtype=np.int32),
@@ -87,10 +87,10 @@ class TreebankEncoder:
         return encoded
 
     def _letters_of(self, sentence: Sentence) -> np.ndarray:
-        """(W + 1, C): the letters of each word, the longest word's number of columns."""
+        """(W + 1, C) ids of the letters of each word, with C the length of the longest word."""
         assert self.vocabularies.letters is not None
-        half = _MOST_LETTERS // 2
-        words = [word if len(word) <= _MOST_LETTERS else word[:half] + word[-half:] for word in sentence.forms]
+        half = _MAX_LETTERS // 2
+        words = [word if len(word) <= _MAX_LETTERS else word[:half] + word[-half:] for word in sentence.forms]
         ids = np.full((len(words) + 1, max(map(len, words))), ParsingBatch.PAD, dtype=np.int32)
         ids[0, 0] = ParsingBatch.ROOT
         for row, word in enumerate(words, start=1):
@@ -98,14 +98,14 @@ class TreebankEncoder:
         return ids
 
     def _encode_relations(self, sentence: Sentence) -> np.ndarray:
-        """(W,) ids; zeros where relations are not learned, IGNORED for one that the training part does not have."""
+        """(W,) ids; zeros where relations are not learned, IGNORED for one that the training split does not have."""
         if not self.vocabularies.relations or sentence.relations is None:
             return np.zeros(len(sentence.forms), dtype=np.int32)
         ids = [self._relation_ids.get(self.reading.relation(r), ParsingBatch.IGNORED) for r in sentence.relations]
         return np.array(ids, dtype=np.int32)
 
     def _scored(self, sentence: Sentence) -> np.ndarray:
-        """(W, G) bool."""
+        """(W, G) bool, whether each word counts in each of the additional scores."""
         scored = np.ones((len(sentence.forms), len(self.score_without)), dtype=bool)
         for column, name in enumerate(self.score_without):
             if name != PUNCTUATION:
@@ -118,5 +118,5 @@ class TreebankEncoder:
         return scored
 
 
-def _behind_root(ids: np.ndarray) -> np.ndarray:
+def _with_root(ids: np.ndarray) -> np.ndarray:
     return np.concatenate([np.array([ParsingBatch.ROOT], dtype=ids.dtype), ids])

@@ -1,4 +1,4 @@
-"""Plain text, one sentence a line, as the CoNLL-U of a sentence that is still to be parsed."""
+"""Plain text, one sentence per line, as CoNLL-U without trees."""
 
 from __future__ import annotations
 
@@ -13,25 +13,20 @@ if TYPE_CHECKING:
     from sacremoses import MosesTokenizer
 
 
-def sentence_of_text(text: str, number: int, language: str) -> Sentence | None:
-    """The sentence in `text`, cut into words by Moses' tokenizer.
+def sentence_of_text(text: str, number: int, language: str) -> Sentence:
+    """The sentence in a text, cut into words by Moses' tokenizer, without a tree.
 
     Its comments are `sent_id` and `text`, the latter in NFC and with one space for each run of white space; column
-    MISC says where no space follows a word there, and ID and FORM are the only other ones that say anything. Where
-    Moses changes what it cuts (control characters, or a name that it uses itself), words are what white space
-    separates.
+    MISC says where no space follows a word there, and only ID and FORM are filled in besides. If Moses changes the text
+    (control characters, or a name that it uses itself), the words are what white space separates.
 
     Args:
-        text: one sentence; what stands behind it is taken for white space.
-        number: of the sentence, which becomes its id.
-        language: code such as en; Moses has rules of its own for some.
-
-    Returns:
-        The sentence without a tree, or None where there is nothing but white space.
+        text: one sentence; it has more than white space.
+        number: number of the sentence, which becomes its id.
+        language: code such as en; Moses has special rules for some languages.
     """
     text = " ".join(unicodedata.normalize("NFC", text).split())
-    if not text:
-        return None
+    assert text
     language = re.split("[-_]", language.lower())[0]  # en of en_GB
     words = _aligned(_tokenizer(language).tokenize(text, escape=False), text)
     words = words or [(word, True) for word in text.split(" ")]
@@ -54,7 +49,7 @@ def sentence_of_text(text: str, number: int, language: str) -> Sentence | None:
 
 
 def _aligned(words: list[str], text: str) -> list[tuple[str, bool]] | None:
-    """Each word and whether a space or nothing follows it in `text`; None where they are not what `text` is made of."""
+    """Each word and whether a space or nothing follows it in `text`; None if the text does not consist of the words."""
     aligned = []
     begin = 0
     for word in words:
@@ -69,6 +64,6 @@ def _aligned(words: list[str], text: str) -> list[tuple[str, bool]] | None:
 
 @lru_cache
 def _tokenizer(language: str) -> MosesTokenizer:
-    from sacremoses import MosesTokenizer  # here, because it takes long to import and only plain text needs it
+    from sacremoses import MosesTokenizer  # here, because its import is slow and only plain text needs it
 
     return MosesTokenizer(lang=language)

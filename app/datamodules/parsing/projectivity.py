@@ -1,6 +1,6 @@
-"""Projective dependency trees: those whose arcs, drawn above the sentence, do not cross; and making trees projective.
+"""Projective dependency trees, whose arcs do not cross if drawn above the sentence, and how to make trees projective.
 
-A tree is given by the heads of words 1 to W in their order, 0 for the root, which stands before the first word.
+A tree is given by the heads of words 1 to W in their order, 0 for the root, which is before the first word.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 
 def is_projective(heads: Sequence[int]) -> bool:
-    """Whether no two arcs of a tree cross, the root's among them; takes O(W log W).
+    """Whether no two arcs of a tree cross, including those of the root, in O(W log W).
 
-    For a tree that is to say that in every arc the head dominates all words between head and dependent.
+    For a tree this means that the head of every arc dominates all words between head and dependent.
     """
-    ends: list[int] = []  # right ends of the arcs that span the place reached, innermost last
+    ends: list[int] = []  # right ends of the arcs over the current position, innermost last
     for left, minus_right in sorted((min(arc), -max(arc)) for arc in enumerate(heads, start=1)):
         while ends and ends[-1] <= left:
             ends.pop()
@@ -24,19 +24,19 @@ def is_projective(heads: Sequence[int]) -> bool:
 
 
 def projectivize(heads: Sequence[int]) -> list[int]:
-    """The tree with non-projective arcs lifted, one by one, until it is projective; a projective tree as it was.
+    """Lift the non-projective arcs of a tree, one by one, until it is projective.
 
-    Always the shortest non-projective arc is taken, of equals that of the leftmost dependent, and its dependent is
-    attached to the head of its head: Nivre and Nilsson (2005), "Pseudo-projective dependency parsing", without their
-    encoding of lifts in labels. Where the root has one child, it keeps that one and gets no other.
+    Each step takes the shortest non-projective arc, in a tie that of the leftmost dependent, and attaches its dependent
+    to the head of its head: Nivre and Nilsson (2005), "Pseudo-projective dependency parsing", without their encoding
+    of lifts in labels. If the root has one child, it keeps this one and gets no other.
 
     Args:
-        heads: of a tree; with a cycle there would be no end.
+        heads: the heads of a tree; with a cycle this would not end.
     """
     lifted = list(heads)
     while not is_projective(lifted):
         non_projective = [word for word in range(1, len(lifted) + 1) if not _is_arc_projective(lifted, word)]
-        word = min(non_projective, key=lambda word: abs(lifted[word - 1] - word))  # the first of equals
+        word = min(non_projective, key=lambda word: abs(lifted[word - 1] - word))  # the first one in a tie
         lifted[word - 1] = lifted[lifted[word - 1] - 1]
     return lifted
 

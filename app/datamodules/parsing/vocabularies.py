@@ -1,56 +1,95 @@
-"""What the training part of a treebank dictates: which words, tags, letters and relations there are."""
+"""The vocabularies of a treebank: the words, tags, letters and relations of its training split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.datamodules.parsing.conllu import Sentence
-from app.datamodules.parsing.word_vocabulary import WordVocabulary
+import numpy as np
+
+from app.batches import ParsingBatch
+from app.datamodules.parsing.conllu import NONE, Sentence
 from app.errors import InputError
 
 Tags = Literal["upos", "xpos"]
+_SPECIAL = 3  # number of ids that are the same in every vocabulary: ParsingBatch.PAD, UNKNOWN, ROOT
+
+
+class WordVocabulary:
+    """The ids of words, tags or letters, from 3 on.
+
+    Args:
+        entries: the words, tags or letters in the order of their ids, all different.
+    """
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self._ids = {entry: number for number, entry in enumerate(entries, start=_SPECIAL)}
+
+    @classmethod
+    def count(cls, occurrences: Iterable[str], min_frequency: int = 1) -> WordVocabulary:
+        """The vocabulary of a training split, the most frequent entry first, ties in alphabetical order.
+
+        Args:
+            occurrences: all occurrences of all entries.
+            min_frequency: rarer entries have no id of their own; UNKNOWN is learned from them.
+        """
+        counts = Counter(occurrences)
+        return cls(sorted((e for e in counts if counts[e] >= min_frequency), key=lambda e: (-counts[e], e)))
+
+    @property
+    def entries(self) -> list[str]:
+        """The entries in the order of their ids."""
+        return list(self._ids)
+
+    def __len__(self) -> int:
+        """The number of rows that an embedding needs."""
+        return len(self._ids) + _SPECIAL
+
+    @property
+    def digest(self) -> str:
+        """A digest that is equal where all entries have the same ids."""
+        return hashlib.sha256("\0".join(self._ids).encode()).hexdigest()[:16]
+
+    def encode(self, entries: Sequence[str]) -> np.ndarray:
+        """(N,) int32 ids, UNKNOWN for entries without one."""
+        return np.array([self._ids.get(entry, ParsingBatch.UNKNOWN) for entry in entries], dtype=np.int32)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a sentence is read.
-
-    Args:
-        tags: the column that tags are read from; None for none.
-        lowercase: fold upper case of words; letters and subwords keep it.
-        subtypes: keep what follows the colon of a relation (nsubj:pass).
-    """
+    """Which words, tags and relations a parser sees of a sentence; see `ParsingData` for the arguments."""
 
     tags: Tags | None
     lowercase: bool
     subtypes: bool
 
     def words(self, sentence: Sentence) -> list[str]:
-        """The words that have ids."""
+        """The words, as they have ids."""
         return [word.lower() for word in sentence.forms] if self.lowercase else list(sentence.forms)
 
     def tags_of(self, sentence: Sentence) -> tuple[str, ...]:
-        """The tags."""
+        """The tags of the words."""
         return sentence.upos if self.tags == "upos" else sentence.xpos
 
     def relation(self, relation: str) -> str:
-        """A relation, as it is learned."""
+        """The relation, as it is learned."""
         return relation if self.subtypes else relation.partition(":")[0]
 
 
 @dataclass(frozen=True)
 class TreebankVocabularies:
-    """Vocabularies and relations of a training part.
+    """The vocabularies and relations of a training split.
 
     Args:
-        words: see `WordVocabulary`, as are tags and letters.
-        tags: None where none are read.
-        letters: likewise.
-        relations: in the order of their ids; empty where none are learned.
-        root_relations: for each, whether it marks roots; empty where one marks roots and others.
-        has_upos: some word has the universal tag PUNCT, so that the punctuation is known by it.
+        words: vocabulary of the words.
+        tags: vocabulary of the tags; None if they are not read.
+        letters: vocabulary of the letters; None if they are not read.
+        relations: the relations in the order of their ids; empty if they are not learned.
+        root_relations: for each relation, whether it marks roots; empty if one marks roots and other words.
+        has_upos: whether some word has the universal tag PUNCT, by which punctuation is then found.
     """
 
     words: WordVocabulary
@@ -64,22 +103,21 @@ class TreebankVocabularies:
     def count(
         cls, train: Sequence[Sentence], reading: Reading, *, characters: bool, min_frequency: int, has_relations: bool
     ) -> TreebankVocabularies:
-        """Those of sentences with trees.
+        """Count the vocabularies of sentences with trees.
 
         Args:
-            train: sentences of the training part.
+            train: the sentences of the training split.
             reading: how they are read.
-            characters: whether letters are encoded.
+            characters: whether letters are read.
             min_frequency: rarer words are unknown words.
             has_relations: whether relations are learned.
 
         Raises:
-            InputError: for tags that the sentences lack.
+            InputError: if the sentences have no such tags.
         """
-        if reading.tags and all(tag == "_" for sentence in train for tag in reading.tags_of(sentence)):
-            raise InputError(
-                f"data.tags is {reading.tags}, and the training part has none of them; allowed: null, or the other"
-            )
+        if reading.tags and all(tag == NONE for sentence in train for tag in reading.tags_of(sentence)):
+            other = "xpos" if reading.tags == "upos" else "upos"
+            raise InputError(f"data.tags is {reading.tags}, but the training split has none; set it to null or {other}")
         letters = (letter for s in train for word in s.forms for letter in word)
         relations, root_relations = _relations_of(train, reading) if has_relations else ((), ())
         return cls(
@@ -92,7 +130,7 @@ class TreebankVocabularies:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The same in plain types."""
+        """The vocabularies in plain types."""
         vocabularies = {"words": self.words, "tags": self.tags, "letters": self.letters}
         return {
             **{name: None if entries is None else entries.entries for name, entries in vocabularies.items()},
@@ -103,7 +141,7 @@ class TreebankVocabularies:
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any]) -> TreebankVocabularies:
-        """What `to_dict` was called on."""
+        """The vocabularies that `to_dict` was called on."""
         tags, letters = kept["tags"], kept["letters"]
         return cls(
             WordVocabulary(kept["words"]),
@@ -116,7 +154,7 @@ class TreebankVocabularies:
 
 
 def _relations_of(train: Sequence[Sentence], reading: Reading) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-    """All relations in order, and for each whether it marks roots; nothing where one marks roots and others."""
+    """All relations in order, and for each whether it marks roots; () if one marks roots and other words."""
     of_roots: set[str] = set()
     of_others: set[str] = set()
     for sentence in train:

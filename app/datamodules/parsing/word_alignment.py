@@ -1,4 +1,4 @@
-"""Words to subwords, with the tokenizer's own account of which subword belongs to which word."""
+"""Words to subwords, aligned by the tokenizer itself."""
 
 from __future__ import annotations
 
@@ -14,25 +14,20 @@ NO_WORD = -1
 
 
 class Subwords(NamedTuple):
-    """One sentence of W words as T subwords.
+    """One sentence of W words as T subwords, special ones included; the first one is special and means the root."""
 
-    Attributes:
-        ids: (T,) int32, special ones included; the first is special and stands for the root.
-        words: (T,) int32, the word of each, 1 to W; 0 for the first one, NO_WORD for other special ones.
-    """
-
-    ids: np.ndarray
-    words: np.ndarray
+    ids: np.ndarray  # (T,) int32
+    words: np.ndarray  # (T,) int32, the word of each, 1 to W; 0 for the first one, NO_WORD for other special ones
 
 
 def encode_words(tokenizer: TextTokenizer, sentences: Sequence[Sequence[str]]) -> list[Subwords]:
-    """Subwords of sentences whose words are given; each word has at least one.
+    """The subwords of sentences of words; each word has at least one.
 
-    A word of which the tokenizer leaves nothing (some drop control characters) becomes its unknown token, or, where it
-    has none, its padding token.
+    A word that the tokenizer removes (some drop control characters) becomes its unknown token, or its padding token if
+    it has none.
 
     Raises:
-        InputError: if the tokenizer puts no special token before a sentence, which a parser needs for the root.
+        InputError: if the tokenizer puts no special token before a sentence, which a parser needs as the root.
     """
     core = tokenizer.core
     core.encode_special_tokens = True  # "[PAD]" as a word is a word
@@ -47,8 +42,8 @@ def encode_words(tokenizer: TextTokenizer, sentences: Sequence[Sequence[str]]) -
         word_ids = encoding.word_ids  # None at special tokens
         if not word_ids or word_ids[0] is not None:
             raise InputError(
-                "data.tokenizer puts no special token before a sentence, and the parser needs one for the root; give a "
-                "tokenizer of an encoder, such as BERT's"
+                "data.tokenizer puts no special token before a sentence, but the parser needs one as the root; use the "
+                "tokenizer of an encoder, such as BERT"
             )
         ids = np.array(encoding.ids, dtype=np.int32)
         of_word = np.array([NO_WORD if word is None else word + 1 for word in word_ids], dtype=np.int32)

@@ -1,1 +1,1 @@
-"""Sentences with a class each."""
+"""Text classification: sentences with one class each."""

@@ -1,4 +1,4 @@
-"""Sentences with a class each: files to batches of token ids."""
+"""The datamodule of text classification: files to batches of token ids."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ import torch
 from app.batches import DataSpec, TextBatch
 from app.datamodules.base import DataModule
 from app.datamodules.batching.batch_plan import PlanItem
+from app.datamodules.batching.padding import padding_mask, right_pad
 from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, label_ids
-from app.datamodules.io.splitting import complete_splits
-from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts, texts_to_predict
+from app.datamodules.io.splitting import complete_splits, log_overlap, sizes
+from app.datamodules.io.texts import texts_to_predict
+from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
 
@@ -27,40 +29,33 @@ log = logging.getLogger(__name__)
 
 
 class TextSplit:
-    """Tokenised sentences of one split.
+    """The tokenised sentences of one split.
 
     Args:
         ids: token ids of each sentence.
         labels: (N,) class ids.
-        pad_id: id that fills short sentences up.
-        texts: as they were read, where predictions are to stand beside them.
+        pad_id: id that pads short sentences.
+        texts: the sentences as they were read, where predictions are written next to them.
     """
 
     def __init__(
         self, ids: Sequence[np.ndarray], labels: np.ndarray, pad_id: int, texts: Sequence[str] | None = None
     ) -> None:
-        self.ids = list(ids)
-        self.labels = labels
-        self.pad_id = pad_id
-        self.texts = texts
+        self.ids, self.labels, self.pad_id, self.texts = list(ids), labels, pad_id, texts
         self.lengths = np.array([len(sentence) for sentence in ids], dtype=np.int64)
         self.units = np.ones(len(self.ids), dtype=np.int64)
 
     def batch(self, item: PlanItem) -> TextBatch:
         """The sentences of a plan item, right-padded to the longest."""
-        lengths = self.lengths[item.indices]
-        input_ids = np.full((len(lengths), lengths.max()), self.pad_id, dtype=np.int64)
-        for row, index in enumerate(item.indices):
-            input_ids[row, : lengths[row]] = self.ids[index]
-        mask = np.arange(lengths.max()) < lengths[:, None]
+        rows = [self.ids[i] for i in item.indices]
         return TextBatch(
             index=torch.tensor(item.indices),
             loss_denominator=item.loss_denominator,
             is_dummy=item.is_dummy,
-            input_ids=torch.from_numpy(input_ids),
-            attention_mask=torch.from_numpy(mask.astype(np.int64)),
+            input_ids=right_pad(rows, self.pad_id),
+            attention_mask=padding_mask(rows),
             labels=torch.from_numpy(self.labels[item.indices]),
-            real_tokens=int(lengths.sum()),
+            real_tokens=int(self.lengths[item.indices].sum()),
             texts=[] if self.texts is None else [self.texts[i] for i in item.indices],
         )
 
@@ -70,7 +65,7 @@ class TextSplit:
         return TextSplit([self.ids[i] for i in indices], self.labels[indices], self.pad_id, texts)
 
     def fingerprint(self) -> str:
-        """Digest of ids and labels."""
+        """A digest of ids and labels."""
         digest = hashlib.sha256(self.labels.tobytes() + self.lengths.tobytes())
         digest.update(np.concatenate(self.ids).astype(np.int64).tobytes())
         return digest.hexdigest()
@@ -105,7 +100,7 @@ class TextClassificationData(DataModule):
     ) -> None:
         super().__init__(name, source, **kwargs)
         if max_length < 3:
-            raise InputError(f"data.max_length is {max_length}; allowed: 3 and more, for [CLS], a token and [SEP]")
+            raise InputError(f"data.max_length is {max_length}; it must be >= 3, for [CLS], a token and [SEP]")
         self.text_column, self.label_column = text_column, label_column
         self.given_labels, self.ignore_labels = labels, ignore_labels or []
         self.encoding, self.max_length = encoding, max_length
@@ -113,7 +108,7 @@ class TextClassificationData(DataModule):
 
     @cached_property
     def texts(self) -> dict[str, LabelledTexts]:
-        """The parts train, val and test as text."""
+        """The splits train, val and test as text."""
         read = read_labelled_texts(
             fetch(self.source, cache_dir=self.cache_dir),
             text_column=self.text_column,
@@ -121,22 +116,19 @@ class TextClassificationData(DataModule):
             ignore_labels=self.ignore_labels,
             encoding=self.encoding,
         )
-        left_out = sum((Counter(part.left_out) for part in read.values()), Counter[str]())
-        log.info(
-            "%s: read %d examples%s",
-            self.name,
-            sum(map(len, read.values())) + left_out.total(),
-            "".join(f", left out {count} labelled {label}" for label, count in left_out.items()),
-        )
-        if "all" in read:  # it is cut below: no part may hold a text that another was trained on
+        skipped = sum((Counter(texts.skipped) for texts in read.values()), Counter[str]())
+        count = sum(map(len, read.values())) + skipped.total()
+        reasons = "".join(f", skipped {count} labelled {label}" for label, count in skipped.items())
+        log.info("%s: read %d examples%s", self.name, count, reasons)
+        if "all" in read:  # it is split below: no split may have a text that another one was trained on
             count = len(read["all"])
             read["all"] = read["all"].without_repetitions()
             if count > len(read["all"]):
                 log.info("%s: dropped %d repetitions of a text", self.name, count - len(read["all"]))
-        parts = complete_splits(read, self.fractions, self.split_seed)
-        self._count_common(parts)
-        log.info("%s: kept %s", self.name, ", ".join(f"{len(part)} {name}" for name, part in parts.items()))
-        return parts
+        splits = complete_splits(read, self.fractions, self.split_seed)
+        log_overlap(self.name, {split: texts.texts for split, texts in splits.items()}, "texts")
+        log.info("%s: kept %s", self.name, sizes(splits))
+        return splits
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -145,12 +137,12 @@ class TextClassificationData(DataModule):
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
-        """The tokenizer, trained on the training part or loaded."""
+        """The tokenizer, trained on the training split or loaded."""
         return train_or_load_tokenizer(self.texts["train"].texts, self.tokenizer_config, self.cache_dir)
 
     @property
     def data_spec(self) -> DataSpec:
-        """Vocabulary, padding and classes."""
+        """The vocabulary, the padding token and the classes."""
         return DataSpec(
             {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id},
             self.labels,
@@ -160,40 +152,32 @@ class TextClassificationData(DataModule):
         )
 
     def export_spec(self) -> dict[str, Any]:
-        """Classes and tokenizer."""
+        """The classes and the tokenizer."""
         return {"labels": list(self.labels), "tokenizer": self.tokenizer.to_dict()}
 
     def restore_spec(self, kept: dict[str, Any]) -> None:
-        """Have those of a run."""
+        """Restore the classes and the tokenizer of a run."""
         self.labels = tuple(kept["labels"])
         self.tokenizer = TextTokenizer.from_dict(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, TextSplit]:
-        """The parts, tokenised."""
+        """The splits, tokenised."""
         return {
-            part: self._encode(texts.texts, label_ids(texts, self.labels), part) for part, texts in self.texts.items()
+            split: self._encode(texts.texts, label_ids(texts, self.labels), split)
+            for split, texts in self.texts.items()
         }
 
     def predict_splits(self) -> Chunks[TextSplit]:
         """The sentences of `predict_source`; an empty line is an empty sentence."""
-        source = self.given_predict_source()
-        pieces = texts_to_predict(source, self.text_column, self.encoding, most=self.predict_chunk_size)
-        return pieces.map(lambda texts: self._encode(texts, np.zeros(len(texts), dtype=np.int64), "predict"))
+        source = self.required_predict_source()
+        chunks = texts_to_predict(source, self.text_column, self.encoding, chunk_size=self.predict_chunk_size)
+        return chunks.map(lambda texts: self._encode(texts, np.zeros(len(texts), dtype=np.int64), "predict"))
 
-    def _count_common(self, parts: dict[str, LabelledTexts]) -> None:
-        """Say how many texts of published parts stand in the training part too; they are left as published."""
-        trained_on = set(parts["train"].texts)
-        for part in ("val", "test"):
-            common = sum(text in trained_on for text in parts[part].texts)
-            if common:
-                log.info("%s: %d %s texts also stand in the training part, as published", self.name, common, part)
-
-    def _encode(self, texts: Sequence[str], labels: np.ndarray, part: str) -> TextSplit:
+    def _encode(self, texts: Sequence[str], labels: np.ndarray, split: str) -> TextSplit:
         ids, truncated = self.tokenizer.encode(texts, self.max_length)
         if truncated:
-            log.info(
-                "%s: %d of %d %s sentences were cut to %d tokens", self.name, truncated, len(ids), part, self.max_length
-            )
+            what = f"{split} sentences were truncated to {self.max_length} tokens"
+            log.info("%s: %d of %d %s", self.name, truncated, len(ids), what)
         rows = [np.array(sentence, dtype=np.int32) for sentence in ids]
-        return TextSplit(rows, labels, self.tokenizer.pad_id, texts if part == "predict" else None)
+        return TextSplit(rows, labels, self.tokenizer.pad_id, texts if split == "predict" else None)

@@ -1,1 +1,1 @@
-"""Pairs of sentences."""
+"""Translation: pairs of sentences in two languages."""

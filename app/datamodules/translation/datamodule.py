@@ -1,4 +1,4 @@
-"""Pairs of sentences in two languages: files to batches of token ids."""
+"""The datamodule of translation: files to batches of token ids."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import numpy as np
 
 from app.batches import DataSpec, TranslationBatch
 from app.datamodules.base import DataModule
-from app.datamodules.io.chunks import Chunks
+from app.datamodules.io.chunks import Chunks, chunked
 from app.datamodules.io.fetch import fetch
-from app.datamodules.io.files import select_split
-from app.datamodules.io.splitting import complete_splits
-from app.datamodules.text_classification.reader import texts_to_predict
+from app.datamodules.io.splitting import complete_splits, log_overlap, read_splits
+from app.datamodules.io.texts import texts_to_predict
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.datamodules.translation.detokenize import detokenize
 from app.datamodules.translation.reader import ParallelTexts, is_prefix, read_parallel_texts
@@ -25,7 +24,7 @@ from app.datamodules.translation.split import Side, TranslationSplit
 from app.errors import InputError
 
 log = logging.getLogger(__name__)
-_PIECE = 10_000  # sentences that are tokenised at a time
+_CHUNK = 10_000  # sentences that are tokenised at a time
 
 
 class TranslationData(DataModule):
@@ -54,7 +53,7 @@ class TranslationData(DataModule):
             pairs with equal sources stay in one split.
     """
 
-    predict_chunk_size = 2_000  # enough to sort by length, and a fast reader does not wait for long
+    predict_chunk_size = 2_000  # enough to sort by length, and the first translations come soon
 
     def __init__(
         self,
@@ -75,9 +74,9 @@ class TranslationData(DataModule):
     ) -> None:
         super().__init__(name, source, **kwargs)
         if max_length < 2:
-            raise InputError(f"data.max_length is {max_length}; allowed: 2 and more, for a token and the end mark")
+            raise InputError(f"data.max_length is {max_length}; it must be >= 2, for a token and the end mark")
         if not max_ratio >= 1:
-            raise InputError(f"data.max_ratio is {max_ratio}; allowed: numbers from 1")
+            raise InputError(f"data.max_ratio is {max_ratio}; it must be >= 1")
         self.tokenizer_config = tokenizer or TokenizerConfig(kind="bpe", vocab_size=8000)
         if not self.tokenizer_config.is_lossless:
             raise InputError(
@@ -85,36 +84,29 @@ class TranslationData(DataModule):
                 "which does not give text back; allowed for translation: bpe with lowercase false, or pretrained"
             )
         self.languages = (source_language, target_language)
-        self.part_sources = {"val": val_source, "test": test_source}
+        self.own_sources = {"val": val_source, "test": test_source}
         self.columns = (source_column, target_column)
         self.encoding, self.detokenize = encoding, detokenize
         self.max_length, self.max_ratio = max_length, max_ratio
 
     @cached_property
     def texts(self) -> dict[str, ParallelTexts]:
-        """The parts train, val and test as text, without pairs of which a side is empty."""
-        read = self._read(self.source)
-        for part, source in self.part_sources.items():
-            if source is not None:
-                read[part] = select_split(self._read(source), part, source)
+        """The splits train, val and test as text, without pairs with an empty side."""
+        read = read_splits(self._read, self.source, self.own_sources)
         whole = read.get("all", read.get("train"))
-        parts = complete_splits(read, self.fractions, self.split_seed, None if whole is None else whole.groups)
-        trained_on = set(parts["train"].sources)
-        for part in ("val", "test"):
-            common = sum(source in trained_on for source in parts[part].sources)
-            if common:
-                log.info("%s: %d %s sources also stand in the training part, as published", self.name, common, part)
-        return parts
+        splits = complete_splits(read, self.fractions, self.split_seed, None if whole is None else whole.groups)
+        log_overlap(self.name, {split: pairs.sources for split, pairs in splits.items()}, "sources")
+        return splits
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
-        """The joint tokenizer, trained on both sides of the training part or loaded."""
+        """The joint tokenizer, trained on both sides of the training split or loaded."""
         train = self.texts["train"]
         return train_or_load_tokenizer([*train.sources, *train.targets], self.tokenizer_config, self.cache_dir)
 
     @property
     def data_spec(self) -> DataSpec:
-        """Vocabulary, special tokens and the way back to text."""
+        """The vocabulary, the special tokens and the way back to text."""
         return DataSpec(
             {"vocab_size": self.tokenizer.vocab_size, **self.tokenizer.special_ids},
             max_length=self.max_length,
@@ -129,12 +121,12 @@ class TranslationData(DataModule):
         return {"tokenizer": self.tokenizer.to_dict()}
 
     def restore_spec(self, kept: dict[str, Any]) -> None:
-        """Have that of a run."""
+        """Restore the tokenizer of a run."""
         self.tokenizer = TextTokenizer.from_dict(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, TranslationSplit]:
-        """The parts, tokenised; of the training part, what the limits leave."""
+        """The splits, tokenised; the training split without the pairs that exceed a limit."""
         train = self.texts["train"]
         split = self._split(train, max_length=None)
         longest, shortest = np.maximum(*_lengths(split)), np.minimum(*_lengths(split))
@@ -149,30 +141,28 @@ class TranslationData(DataModule):
         kept = np.flatnonzero(~too_long & ~mismatched)
         if len(kept) == 0:
             raise InputError(
-                f"{self.source}: no training pair is left within max_length {self.max_length} and max_ratio "
+                f"{self.source}: every training pair exceeds max_length {self.max_length} or max_ratio "
                 f"{self.max_ratio:g}; raise these limits"
             )
         splits = {"train": split.subset(kept)}
-        for part in ("val", "test"):
-            splits[part] = self._split(self.texts[part], self.max_length, part)
-        log.info("%s: kept %s pairs", self.name, ", ".join(f"{len(s.lengths)} {part}" for part, s in splits.items()))
+        for name in ("val", "test"):
+            splits[name] = self._split(self.texts[name], self.max_length, name)
+        log.info("%s: kept %s pairs", self.name, ", ".join(f"{len(s.lengths)} {name}" for name, s in splits.items()))
         self._check_round_trip(splits["val"].target)
         return splits
 
     def predict_splits(self) -> Chunks[TranslationSplit]:
-        """The sentences of `predict_source`, those of standard input as they come; an empty line stays one."""
-        source, column = self.given_predict_source(), self.columns[0] or self.languages[0]
-        return texts_to_predict(source, column, self.encoding, most=self.predict_chunk_size).map(self._split_to_predict)
+        """The sentences of `predict_source`, those of standard input as they come; an empty line is an empty text."""
+        source, column = self.required_predict_source(), self.columns[0] or self.languages[0]
+        chunks = texts_to_predict(source, column, self.encoding, chunk_size=self.predict_chunk_size)
+        return chunks.map(self._split_to_predict)
 
     def _split_to_predict(self, texts: Sequence[str]) -> TranslationSplit:
-        sources = self._prepare(texts, self.languages[0])
-        nothing = [""] * len(sources)
-        return TranslationSplit(
-            self._side(sources, self.max_length, "predict"), self._side(nothing, None), self.tokenizer.pad_id
-        )
+        source = self._side(self._prepare(texts, self.languages[0]), self.max_length, "predict")
+        return TranslationSplit(source, self._side([""] * len(texts), None), self.tokenizer.pad_id)
 
     def _read(self, source: str) -> dict[str, ParallelTexts]:
-        """Read one source, say what was left out, and drop pairs of which a side is empty."""
+        """Read one source, drop pairs with an empty side, and log what was dropped."""
         language, other = self.languages
         path = Path(source) if is_prefix(source, language, other) else fetch(source, cache_dir=self.cache_dir)
         read = read_parallel_texts(
@@ -183,13 +173,13 @@ class TranslationData(DataModule):
             target_column=self.columns[1],
             encoding=self.encoding,
         )
-        dropped = sum((Counter(part.dropped) for part in read.values()), Counter[str]())
+        dropped = sum((Counter(pairs.skipped) for pairs in read.values()), Counter[str]())
         count = sum(map(len, read.values())) + dropped.total()
-        for part, pairs in read.items():
+        for split, pairs in read.items():
             whole = [i for i in range(len(pairs)) if pairs.sources[i] and pairs.targets[i]]
             dropped["with an empty side"] += len(pairs) - len(whole)
             pairs = pairs.subset(whole)
-            read[part] = ParallelTexts(
+            read[split] = ParallelTexts(
                 self._prepare(pairs.sources, language), self._prepare(pairs.targets, other), pairs.files, pairs.lines
             )
         reasons = ", ".join(f"{number} {reason}" for reason, number in dropped.items() if number)
@@ -199,24 +189,25 @@ class TranslationData(DataModule):
     def _prepare(self, texts: Sequence[str], language: str) -> list[str]:
         return detokenize(texts, language) if self.detokenize else list(texts)
 
-    def _split(self, pairs: ParallelTexts, max_length: int | None, part: str = "") -> TranslationSplit:
-        source = self._side(pairs.sources, max_length, f"{part} source")
-        target = self._side(pairs.targets, max_length, f"{part} target")
+    def _split(self, pairs: ParallelTexts, max_length: int | None, split: str = "") -> TranslationSplit:
+        source = self._side(pairs.sources, max_length, f"{split} source")
+        target = self._side(pairs.targets, max_length, f"{split} target")
         return TranslationSplit(source, target, self.tokenizer.pad_id)
 
     def _side(self, texts: Sequence[str], max_length: int | None, what: str = "") -> Side:
         ids: list[np.ndarray] = []
-        cut = 0
-        for begin in range(0, len(texts), _PIECE):  # millions of pairs at a time would take tens of gigabytes
-            rows, cut_here = self.tokenizer.encode(texts[begin : begin + _PIECE], max_length, framed=False)
+        truncated = 0
+        for chunk in chunked(texts, _CHUNK):  # millions of pairs at a time would take tens of gigabytes
+            rows, truncated_here = self.tokenizer.encode(chunk, max_length, framed=False)
             ids += [np.array(row, dtype=np.int32) for row in rows]
-            cut += cut_here
-        if cut:
-            log.info("%s: %d of %d %s sentences were cut to %d tokens", self.name, cut, len(ids), what, max_length)
+            truncated += truncated_here
+        if truncated:
+            what = f"{what} sentences were truncated to {max_length} tokens"
+            log.info("%s: %d of %d %s", self.name, truncated, len(ids), what)
         return Side(list(texts), ids)
 
     def _check_round_trip(self, side: Side) -> None:
-        """Say how many texts the tokenizer does not give back; a trained one gives all, a pretrained one may not."""
+        """Log how many texts the tokenizer does not give back: none if it is trained, perhaps some if pretrained."""
         ids, _ = self.tokenizer.encode(side.texts, framed=False)
         back = self.tokenizer.decode(ids)
         changed = sum(" ".join(text.split()) != again for text, again in zip(side.texts, back, strict=True))

@@ -1,8 +1,8 @@
-"""Sentence pairs out of gettext catalogs: the messages of a program and their translations.
+"""Sentence pairs from gettext catalogs: the messages of a program and their translations.
 
-Decisions: a message with placeholders is no sentence and is left out, as is one that says nothing about translation;
-each is counted by its reason. What only an interface needs (marks of keyboard shortcuts, markup, line breaks) is taken
-out of the others; `<count>` and the like, which the reader of a message sees, are no markup and stay.
+Decisions: a message with placeholders is not a sentence and is skipped, as is one that does not help to learn
+translation; they are counted by reason. What only an interface needs (marks of keyboard shortcuts, markup, line breaks)
+is removed from the others; `<count>` and the like, which the user of the program sees, are not markup and stay.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from polib import MOFile, POFile
 
 CATALOG_SUFFIXES = (".mo", ".po")
-_BYTE_ORDERS = {b"\xde\x12\x04\x95": "<", b"\x95\x04\x12\xde": ">"}  # what a .mo file begins with
+_BYTE_ORDERS = {b"\xde\x12\x04\x95": "<", b"\x95\x04\x12\xde": ">"}  # by the first four bytes of a .mo file
 # %s %(name)s %-5.2f %1$s %Y %% %1; {name} {0}; $name ${name} $1
 _PLACEHOLDER = re.compile(r"%(?:[-+#0*\d.$]*[A-Za-z(%@]|\d)|\{[^{}]*\}|\$\{?\w")
 _INLINE = "a|b|big|code|em|font|i|kbd|q|s|small|span|strong|sub|sup|tt|u"
 _BLOCK = "blockquote|body|br|center|div|h[1-6]|hr|html|img|li|markup|ol|p|pre|table|td|th|tr|ul"
-_REMOVED = [  # in this order, each by what stands for it
+_REMOVED = [  # in this order, with their replacements
     (re.compile(rf"<(?:/\s*)?(?:{_BLOCK})(?:\s[^<>]*)?/?>", re.IGNORECASE), " "),
     (re.compile(rf"<(?:/\s*)?(?:{_INLINE})(?:\s[^<>]*)?/?>", re.IGNORECASE), ""),
     (re.compile(r"\s*\([_&]\w\)"), ""),  # 文件(_F)
@@ -41,52 +41,52 @@ _CHUNK = re.compile(r"[\w&]+")
 def read_catalog(
     path: Path, source_language: str, target_language: str, encoding: str | None = None
 ) -> tuple[list[tuple[int, tuple[str, str]]], Mapping[str, int]]:
-    """The sentence pairs of a catalog, of plural messages the singular, and how many messages were left out.
+    """The sentence pairs of a catalog (the singular of plural messages), and how many messages were skipped.
 
-    A catalog says the language of its translations, not that of its messages: where the former is the source language,
-    the translations are the sources.
+    A catalog declares the language of its translations, not that of its messages: if this is the source language, the
+    translations are the sources.
 
     Args:
         path: a .mo or .po file, also as .gz or .bz2.
         source_language: code of the language to translate from, such as en.
-        target_language: code of the other.
-        encoding: by default what the catalog says of itself, or utf-8.
+        target_language: code of the language to translate into.
+        encoding: by default the one that the catalog declares, or utf-8.
 
     Returns:
-        (number, (source, target)) of each pair, the number that of its message in the catalog, counted from 1, without
-        the header; and reason -> number of messages left out.
+        (number, (source, target)) of each pair, where number is that of its message in the catalog, counted from 1
+        without the header; and the number of skipped messages by reason.
 
     Raises:
-        InputError: if it cannot be read as a catalog, or is of another language.
+        InputError: if it cannot be read as a catalog, or is in another language.
     """
     catalog = _load(path, encoding)
     is_swapped = _is_swapped(path, catalog.metadata.get("Language", ""), source_language, target_language)
     messages: list[tuple[int, tuple[str, str]]] = []
-    dropped = Counter[str]()
+    skipped = Counter[str]()
     for number, entry in enumerate(catalog, start=1):
         translation = entry.msgstr_plural.get(0, "") if entry.msgid_plural else entry.msgstr
         if entry.obsolete or "fuzzy" in entry.flags:
-            dropped["obsolete" if entry.obsolete else "fuzzy"] += 1
+            skipped["obsolete" if entry.obsolete else "fuzzy"] += 1
         elif not translation.strip():
-            dropped["untranslated"] += 1
+            skipped["untranslated"] += 1
         elif _PLACEHOLDER.search(entry.msgid) or _PLACEHOLDER.search(translation):
-            dropped["with placeholders"] += 1
+            skipped["with placeholders"] += 1
         else:
             messages.append((number, (entry.msgid, translation)))
     sides = [_clean([pair[side] for _, pair in messages]) for side in (0, 1)]
     pairs: dict[tuple[str, str], int] = {}
     for (number, _), source, target in zip(messages, *sides, strict=True):
         if source is None or target is None:
-            dropped["underscore inside a word"] += 1
+            skipped["underscore inside a word"] += 1
         elif source == target:
-            dropped["source equals target"] += 1
+            skipped["source equals target"] += 1
         elif min(_count_words(source), _count_words(target)) < 2:
-            dropped["one word"] += 1
+            skipped["one word"] += 1
         elif (source, target) in pairs:
-            dropped["repeated"] += 1
+            skipped["repeated"] += 1
         else:
             pairs[source, target] = number
-    return [(number, pair[::-1] if is_swapped else pair) for pair, number in pairs.items()], dict(dropped)
+    return [(number, pair[::-1] if is_swapped else pair) for pair, number in pairs.items()], dict(skipped)
 
 
 def _load(path: Path, encoding: str | None) -> MOFile | POFile:
@@ -99,29 +99,29 @@ def _load(path: Path, encoding: str | None) -> MOFile | POFile:
         encoding = encoding or polib.detect_encoding(data, True)
     else:
         encoding = encoding or polib.detect_encoding(data)
-        content = decode(data, path, encoding) + "\n"  # never the name of a file, which polib would open
+        content = decode(data, path, encoding) + "\n"  # never a file name, which polib would open
     try:
         return (polib.mofile if data_suffix(path) == ".mo" else polib.pofile)(content, encoding=encoding)
-    except Exception as error:  # of a broken file polib raises almost any kind
+    except Exception as error:  # for an invalid file polib raises almost any kind
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         line = re.search(r"\(line (\d+)\)", reason)
         place = f"{path}:{line[1]}" if line else path
-        raise InputError(f"{place}: no readable gettext catalog ({reason}); check it with msgfmt") from error
+        raise InputError(f"{place}: not a valid gettext catalog ({reason}); check it with msgfmt") from error
 
 
 def _check_tables(path: Path, data: bytes) -> None:
-    """Raise InputError unless each text of a .mo lies inside the file: polib would cut the last ones short unsaid."""
+    """Raise InputError if a text of a .mo is beyond the end of the file: polib would truncate it silently."""
     order = _BYTE_ORDERS.get(data[:4])
     if order is None:
-        raise InputError(f"{path}: is no gettext catalog (it begins with {data[:4]!r}); give a .mo that msgfmt made")
+        raise InputError(f"{path}: is not a gettext catalog (it begins with {data[:4]!r}); use a .mo made by msgfmt")
     try:
         count, *tables = struct.unpack_from(f"{order}III", data, 8)
         for place in (table + 8 * number for table in tables for number in range(count)):
             length, begin = struct.unpack_from(f"{order}II", data, place)
             if begin + length > len(data):
-                raise InputError(f"{path}: is cut short: a text lies beyond its {len(data)} bytes; fetch it again")
+                raise InputError(f"{path}: is truncated: a text is beyond its {len(data)} bytes; fetch it again")
     except struct.error as error:
-        raise InputError(f"{path}: is cut short: its tables end beyond {len(data)} bytes; fetch it again") from error
+        raise InputError(f"{path}: is truncated: its tables are beyond {len(data)} bytes; fetch it again") from error
 
 
 def _is_swapped(path: Path, language: str, source_language: str, target_language: str) -> bool:
@@ -132,15 +132,15 @@ def _is_swapped(path: Path, language: str, source_language: str, target_language
     if here != source:
         raise InputError(
             f"{path}: its header says Language: {language}, which is neither {source_language} nor {target_language}; "
-            "give the catalog of one of them"
+            "use a catalog of one of them"
         )
     return True
 
 
 def _clean(texts: list[str]) -> list[str | None]:
-    """One side of all pairs as sentences; None for a text in which an underscore may be a shortcut or part of a name.
+    """One side of all pairs as sentences; None if an underscore may mark a shortcut or be part of a name.
 
-    `Ma_ximum` and `FAMILY_TREE` look alike: the mark is a shortcut's if what is left without it is a word elsewhere.
+    `Ma_ximum` and `FAMILY_TREE` look alike: the underscore marks a shortcut if the rest is a word elsewhere.
     """
     for pattern, by in _REMOVED:
         texts = [pattern.sub(by, text) for text in texts]

@@ -10,17 +10,18 @@ import torch
 
 from app.batches import TranslationBatch
 from app.datamodules.batching.batch_plan import PlanItem
+from app.datamodules.batching.padding import padding_mask, right_pad
 
 
 class Side(NamedTuple):
-    """One language of a split: N texts and the token ids of each."""
+    """One language of a split: N texts and their token ids."""
 
     texts: list[str]
     ids: list[np.ndarray]  # N arrays of int32, each with the end mark
 
     @property
     def lengths(self) -> np.ndarray:
-        """(N,) int64, tokens of each text."""
+        """(N,) int64, the number of tokens of each text."""
         return np.array([len(row) for row in self.ids], dtype=np.int64)
 
     def subset(self, indices: np.ndarray) -> Side:
@@ -29,12 +30,12 @@ class Side(NamedTuple):
 
 
 class TranslationSplit:
-    """Tokenised pairs of one split; the cost of a pair is its longer side, its loss units are its target tokens.
+    """The tokenised pairs of one split; a pair costs its longer side, and its loss units are its target tokens.
 
     Args:
-        source: what is translated.
-        target: its translation.
-        pad_id: id that fills short sources up.
+        source: the texts to translate.
+        target: their translations.
+        pad_id: id that pads short sources.
     """
 
     def __init__(self, source: Side, target: Side, pad_id: int) -> None:
@@ -44,16 +45,15 @@ class TranslationSplit:
 
     def batch(self, item: PlanItem) -> TranslationBatch:
         """The pairs of a plan item, each side right-padded to its longest."""
-        input_ids, mask = self._padded(self.source.ids, item.indices, self.pad_id)
-        labels, _ = self._padded(self.target.ids, item.indices, TranslationBatch.IGNORED)
+        sources = [self.source.ids[i] for i in item.indices]
         target_tokens = int(self.units[item.indices].sum())
         return TranslationBatch(
             index=torch.tensor(item.indices),
             loss_denominator=item.loss_denominator,
             is_dummy=item.is_dummy,
-            input_ids=input_ids,
-            attention_mask=mask,
-            labels=labels,
+            input_ids=right_pad(sources, self.pad_id),
+            attention_mask=padding_mask(sources),
+            labels=right_pad([self.target.ids[i] for i in item.indices], TranslationBatch.IGNORED),
             sources=[self.source.texts[i] for i in item.indices],
             references=[self.target.texts[i] for i in item.indices],
             real_tokens=int(self._source_lengths[item.indices].sum()) + target_tokens,
@@ -65,19 +65,8 @@ class TranslationSplit:
         return TranslationSplit(self.source.subset(indices), self.target.subset(indices), self.pad_id)
 
     def fingerprint(self) -> str:
-        """Digest of the ids of both sides."""
+        """A digest of the ids of both sides."""
         digest = hashlib.sha256(self._source_lengths.tobytes() + self.units.tobytes())
         for side in (self.source, self.target):
             digest.update(np.concatenate(side.ids).astype(np.int64).tobytes())
         return digest.hexdigest()
-
-    @staticmethod
-    def _padded(ids: list[np.ndarray], indices: list[int], fill: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, longest) int64 ids and the mask of what is real."""
-        rows = [ids[i] for i in indices]
-        lengths = np.array([len(row) for row in rows])
-        padded = np.full((len(rows), lengths.max()), fill, dtype=np.int64)
-        for place, row in enumerate(rows):
-            padded[place, : len(row)] = row
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        return torch.from_numpy(padded), torch.from_numpy(mask.astype(np.int64))

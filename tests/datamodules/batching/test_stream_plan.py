@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.datamodules.batching.batch_plan import PlanSampler
 from app.datamodules.batching.stream_plan import StreamPlan
-from app.datamodules.language_modeling.reader import BytePart
+from app.datamodules.language_modeling.reader import ByteRange
 from app.datamodules.language_modeling.split import StreamSplit
 
 SIZE = 300
@@ -18,7 +18,7 @@ small = st.integers(1, 20)
 def part(tmp_path_factory):
     file = tmp_path_factory.mktemp("bytes") / "raw"
     file.write_bytes(np.random.default_rng(0).integers(0, 256, SIZE, dtype=np.uint8).tobytes())
-    return BytePart(file, 0, SIZE)
+    return ByteRange(file, 0, SIZE)
 
 
 def units_of(size, streams, segment):

@@ -80,9 +80,9 @@ def test_an_idx_file_of_another_length_is_refused(length, surplus):
     [
         ({"train-images-idx3-ubyte": idx(PIXELS)}, "train-images-idx3-ubyte has no partner"),
         (mnist("train", labels=LABELS[:1]), "has 2 images, train-labels-idx1-ubyte 1 labels"),
-        (mnist("train", pixels=LABELS, labels=PIXELS), "has 1 dimensions where 3 or 4 are due"),
+        (mnist("train", pixels=LABELS, labels=PIXELS), "has 1 dimensions, not 3 or 4"),
         (mnist("train", pixels=PIXELS[:0], labels=LABELS[:0]), "is empty"),
-        ({**mnist("train"), "train-images-idx3-ubyte": b"\0\0\x0d\3" + idx(PIXELS)[4:]}, "instead of 00 00 08"),
+        ({**mnist("train"), "train-images-idx3-ubyte": b"\0\0\x0d\3" + idx(PIXELS)[4:]}, "not 00 00 08"),
         ({**mnist("train"), "train-images-idx3-ubyte.gz": b""}, "are both for train"),
         ({**mnist("train"), "train.csv": "1,2\n"}, "has idx and csv files"),
         ({**mnist("train"), **mnist("t10k", PIXELS[:, :2])}, "different shapes .*train.*test"),
@@ -98,7 +98,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path, files, message):
 
 def test_one_half_of_a_pair_is_not_a_dataset(tmp_path):
     write(tmp_path, mnist("train"))
-    with pytest.raises(InputError, match="give the folder that holds both"):
+    with pytest.raises(InputError, match="use the folder that has both"):
         read_labelled_images(tmp_path / "train-images-idx3-ubyte")
 
 
@@ -175,7 +175,7 @@ def test_images_to_predict(tmp_path):
         np.testing.assert_array_equal(read_images(tmp_path / name, image_shape=(3, 3)), PIXELS, strict=True)
         with pytest.raises(InputError, match="image"):
             read_images(tmp_path / name, image_shape=(4, 4))
-    with pytest.raises(InputError, match="10 pixels .* a label column must be left out here"):
+    with pytest.raises(InputError, match="10 pixels .* omit a label column here"):
         read_images(tmp_path / "labelled.csv", image_shape=(3, 3))
     with pytest.raises(InputError, match="has 1 dimensions"):
         read_images(tmp_path / "labels")
@@ -184,13 +184,13 @@ def test_images_to_predict(tmp_path):
 def test_images_to_predict_come_in_pieces_and_from_standard_input(tmp_path, monkeypatch):
     rows = csv_rows(PIXELS).encode()
     write(tmp_path, {"x.csv": rows})
-    pieces = images_to_predict(str(tmp_path / "x.csv"), (3, 3), most=1)
+    pieces = images_to_predict(str(tmp_path / "x.csv"), (3, 3), chunk_size=1)
     assert pieces.total == 2 and [piece.tolist() for piece in pieces] == [[image.tolist()] for image in PIXELS]
 
     def comes(*pieces):
         read = iter([*pieces, b""])
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=SimpleNamespace(read1=lambda size: next(read))))
-        return images_to_predict("-", (3, 3), most=1)
+        return images_to_predict("-", (3, 3), chunk_size=1)
 
     first, second = rows.splitlines(keepends=True)
     assert [piece.tolist() for piece in comes(first, second)] == [[image.tolist()] for image in PIXELS]
@@ -239,9 +239,9 @@ def test_hub_images_and_class_names(pixels):
             r"'train':2: the image is \(2, 3\), the first one \(3, 3\)",
         ),
         (hub_split([PIXELS[0]], [0], "CMYK"), {}, "'train':1: an image of mode CMYK; allowed: grey"),
-        (hub_split([PIXELS[0], None], [0, 1]), {}, "'train':2: no image"),
+        (hub_split([PIXELS[0], None], [0, 1]), {}, "'train':2: not an image"),
         (hub_split([PIXELS[0]], [0]), {"image_column": "img"}, "no column 'img' .*it has 'image', 'label'"),
-        (hub_split([PIXELS[0]], [0]), {"image_column": "label"}, "column 'label' is ClassLabel.*, no image"),
+        (hub_split([PIXELS[0]], [0]), {"image_column": "label"}, "column 'label' is ClassLabel.*, not images"),
         (hub_split([PIXELS[0]], [-1]), {}, "no split has labels"),
     ],
 )
@@ -253,5 +253,5 @@ def test_a_hub_dataset_that_does_not_fit_is_refused(split, options, message):
 def test_a_hub_image_that_does_not_decode_is_named():
     features = Features({"image": Image(), "label": Value("int64")})
     split = Dataset.from_dict({"image": [{"bytes": b"no image", "path": None}], "label": [0]}, features=features)
-    with pytest.raises(InputError, match="'train':1: no readable image"):
+    with pytest.raises(InputError, match="'train':1: invalid image"):
         read_labelled_images(DatasetDict({"train": split}))

@@ -77,17 +77,17 @@ def site():
 def test_a_download_is_made_once_and_keeps_its_name(tmp_path, site, caplog):
     caplog.set_level(logging.INFO, logger="app.datamodules.io.fetch")
     source = f"{site.address}/data/reviews.csv.gz?version=2"
-    first = fetch(source, SHA256, tmp_path)
+    first = fetch(f"{source}#sha256={SHA256}", tmp_path)
     assert first.read_bytes() == CONTENT
     assert first.name == "reviews.csv.gz"
     site.close()
-    assert fetch(source, SHA256, tmp_path) == first
+    assert fetch(f"{source}#sha256={SHA256}", tmp_path) == first
     assert len(site.requests) == 1
     assert [SHA256 in record.getMessage() for record in caplog.records] == [True]
 
 
 def test_two_sites_may_share_a_file_name(tmp_path, site):
-    paths = [fetch(f"{site.address}/{folder}/data.csv", SHA256, tmp_path) for folder in ("a", "b")]
+    paths = [fetch(f"{site.address}/{folder}/data.csv#sha256={SHA256}", tmp_path) for folder in ("a", "b")]
     assert paths[0] != paths[1]
 
 
@@ -97,14 +97,14 @@ def test_two_sites_may_share_a_file_name(tmp_path, site):
 )
 def test_a_failed_download_leaves_nothing(tmp_path, site, path, sha256, message):
     with pytest.raises(InputError, match=message):
-        fetch(f"{site.address}/{path}", sha256, tmp_path)
+        fetch(f"{site.address}/{path}#sha256={sha256}", tmp_path)
     assert kept(tmp_path) == []
 
 
 def test_a_site_that_is_down_is_an_input_error(tmp_path, site):
     site.close()
     with pytest.raises(InputError, match="cannot be downloaded .*check address and network"):
-        fetch(f"{site.address}/file.csv", SHA256, tmp_path)
+        fetch(f"{site.address}/file.csv#sha256={SHA256}", tmp_path)
 
 
 def test_a_cached_file_that_was_changed_is_fetched_again(tmp_path, site):
@@ -117,7 +117,7 @@ def test_a_cached_file_that_was_changed_is_fetched_again(tmp_path, site):
 def test_a_cache_that_cannot_be_written_is_an_input_error(tmp_path, site):
     (tmp_path / "cache").write_text("a file where a folder is due")
     with pytest.raises(InputError, match="cannot be written"):
-        fetch(f"{site.address}/file.csv", SHA256, tmp_path / "cache")
+        fetch(f"{site.address}/file.csv#sha256={SHA256}", tmp_path / "cache")
 
 
 def test_processes_that_start_together_download_once(tmp_path, site):
@@ -171,9 +171,9 @@ def test_https_needs_no_checksum_unless_it_leads_to_http(tmp_path, site, monkeyp
     try:
         cache = tmp_path / "cache"
         assert fetch(f"{secure.address}/file.csv", cache_dir=cache).read_bytes() == CONTENT
-        with pytest.raises(InputError, match="redirects to http://.*give its sha256"):
+        with pytest.raises(InputError, match="redirects to http://.*add #sha256="):
             fetch(f"{secure.address}/redirect.csv", cache_dir=cache)
         assert site.requests == []
-        assert fetch(f"{secure.address}/redirect.csv", SHA256, cache).read_bytes() == CONTENT
+        assert fetch(f"{secure.address}/redirect.csv#sha256={SHA256}", cache).read_bytes() == CONTENT
     finally:
         secure.close()

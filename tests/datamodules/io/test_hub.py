@@ -38,8 +38,8 @@ def test_hub_splits_and_class_names(caplog):
     }
     assert read["train"].where(1) == "hub split 'train':2"
     said = [record.getMessage() for record in caplog.records]
-    assert any("'unsupervised'" in message and "left out" in message for message in said)
-    assert any("'test' has no labels" in message for message in said)
+    assert any("'unsupervised'" in message and "skipped" in message for message in said)
+    assert any("'test' is skipped: it has no labels" in message for message in said)
 
 
 def test_hub_labels_without_names_are_taken_as_they_are():

@@ -57,12 +57,17 @@ def test_groups_of_one_are_no_groups(count, seed):
 @pytest.mark.parametrize(
     ("parts", "fractions", "groups", "message"),
     [
-        ({"val": [1]}, FRACTIONS, None, "the source has val but no training part"),
-        ({"all": range(9)}, {"val": 0.1, "test": 1.0}, None, "data.test_fraction is 1.0; allowed"),
-        ({"all": range(9)}, {"val": 0, "test": 0.1}, None, "data.val_fraction is 0; allowed"),
-        ({"all": range(3)}, FRACTIONS, None, "the val part is empty: 3 examples were cut by"),
-        ({"all": range(9)}, {"val": 0.5, "test": 0.6}, None, "the train part is empty: 9 examples"),
-        ({"all": range(90)}, FRACTIONS, np.arange(90) % 3, "the val part is empty: 90 examples in 3 groups were cut"),
+        ({"val": [1]}, FRACTIONS, None, "the source has val but no training split"),
+        ({"all": range(9)}, {"val": 0.1, "test": 1.0}, None, "data.test_fraction is 1.0; it must be above 0"),
+        ({"all": range(9)}, {"val": 0, "test": 0.1}, None, "data.val_fraction is 0; it must be above 0"),
+        ({"all": range(3)}, FRACTIONS, None, "the val split is empty: 3 examples were split by"),
+        ({"all": range(9)}, {"val": 0.5, "test": 0.6}, None, "the train split is empty: 9 examples"),
+        (
+            {"all": range(90)},
+            FRACTIONS,
+            np.arange(90) % 3,
+            "the val split is empty: 90 examples in 3 groups",
+        ),
     ],
 )
 def test_what_cannot_be_cut_is_refused(parts, fractions, groups, message):

@@ -87,7 +87,7 @@ def test_the_probe_is_the_same_for_every_seed_and_scored_as_validation_is(data, 
     assert all(row[2] in CONTENT[:1800] for row in probes[0])
     val, probe = modules[0].splits["val"], modules[0].probe
     assert type(val) is type(probe) and np.array_equal(val.units, probe.units)
-    pieces = [probe.part.begin + position for position in (probe._begins if memory else probe._begins[::5])]
+    pieces = [probe.content.begin + position for position in (probe._begins if memory else probe._begins[::5])]
     assert pieces == [0, 450, 900, 1350]  # spread over the training part
     assert len(data(memory=memory, train_probe=False).val_dataloader()) == 1
 
@@ -99,8 +99,8 @@ def test_a_limit_shortens_validation_and_probe_and_never_the_test(data, memory, 
         sizes = [split.units.sum() for split in (*module.splits.values(), module.probe)]
     assert sizes == [1800, 50, 100, 50]
     assert "read 2000 bytes, kept 1800 train, 100 val, 100 test" in caplog.text
-    assert "validation and train probe take 50 bytes, the first of 100; the test is whole" in caplog.text
-    assert bytes(module.parts["val"].data) == CONTENT[1800:1850]
+    assert "validation uses the first 50 of 100 bytes, and the train probe as many; the test is whole" in caplog.text
+    assert bytes(module.byte_ranges["val"].data) == CONTENT[1800:1850]
     assert module.fingerprint != data(memory=memory).fingerprint == data(memory=memory, eval_limit=100).fingerprint
 
 
@@ -139,18 +139,18 @@ def test_prompts_come_one_a_batch_in_order(data, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"segment": 0}, "data.segment is 0; allowed: 1 and more"),
+        ({"segment": 0}, "data.segment is 0; it must be >= 1"),
         ({"streams": 0}, "data.streams is 0"),
         ({"eval_streams": 0}, "data.eval_streams is 0"),
         ({"eval_batch_size": -1}, "data.eval_batch_size is -1"),
         ({"eval_limit": 0}, "data.eval_limit is 0"),
         ({"window": 0}, "data.window is 0"),
         ({"workers": -1}, "data.workers is -1"),
-        ({"eval_stride": 0}, "data.eval_stride is 0; allowed: 1 to data.window, which is 10"),
-        ({"window": 8, "eval_stride": 9}, "data.eval_stride is 9; allowed: 1 to data.window, which is 8"),
+        ({"eval_stride": 0}, "data.eval_stride is 0; it must be 1 to data.window, which is 10"),
+        ({"window": 8, "eval_stride": 9}, "data.eval_stride is 9; it must be 1 to data.window, which is 8"),
         ({"memory": True, "window": 20}, "are for data.memory false"),
-        ({"memory": True, "streams": 1801}, "data.streams is 1801, but the train part has 1800 bytes"),
-        ({"memory": True, "eval_streams": 51, "eval_limit": 50}, "data.eval_streams is 51, but the val part has 50"),
+        ({"memory": True, "streams": 1801}, "data.streams is 1801, but the train split has 1800 bytes"),
+        ({"memory": True, "eval_streams": 51, "eval_limit": 50}, "data.eval_streams is 51, but the val split has 50"),
         ({"predict_source": None}, "nothing to read"),
         ({"source": "module://this"}, "allowed: module://pydoc_data.topics"),
     ],

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.batches import ByteBatch
 from app.datamodules.batching.batch_plan import PlanItem
-from app.datamodules.language_modeling.reader import BytePart
+from app.datamodules.language_modeling.reader import ByteRange
 from app.datamodules.language_modeling.split import PromptSplit, StreamSplit, WindowSplit
 
 SIZE = 400
@@ -23,7 +23,7 @@ def file(tmp_path_factory):
 
 def part_of(file, size, begin=7):
     """A part out of the middle of a file."""
-    return BytePart(file, 0, SIZE).slice(begin, begin + size)
+    return ByteRange(file, 0, SIZE).slice(begin, begin + size)
 
 
 def rows(split, indices):
@@ -111,14 +111,14 @@ def test_bytes_are_read_from_the_file_and_never_gathered(file):
     for split in (WindowSplit(part_of(file, 90), 8, 4), StreamSplit(part_of(file, 90), 3, 8)):
         split.fingerprint()
         held = [value for value in vars(split).values() if isinstance(value, np.ndarray)]
-        assert all(array.dtype == np.int64 for array in held) and isinstance(split.part.data, np.memmap)
+        assert all(array.dtype == np.int64 for array in held) and isinstance(split.content.data, np.memmap)
 
 
 def test_subsets(file):
     split = WindowSplit(part_of(file, 90), 8, 4)
     chosen = split.subset(np.array([3, 20])).subset(np.array([1]))
     assert chosen.lengths.tolist() == [8] and rows(chosen, [0])[0] == rows(split, [20])[0]
-    with pytest.raises(NotImplementedError, match="do not stand alone"):
+    with pytest.raises(NotImplementedError, match="depends on those before it"):
         StreamSplit(part_of(file, 90), 3, 8).subset(np.array([1]))
     assert [row.tobytes() for row in PromptSplit(["a", "é", ""]).subset(np.array([1, 2])).rows] == [
         "\né".encode(),

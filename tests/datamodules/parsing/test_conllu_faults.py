@@ -10,16 +10,16 @@ from app.datamodules.parsing.conllu import parse_conllu, read_conllu
 from app.errors import InputError
 from tests.datamodules.parsing.conllu_texts import ENGLISH, PENN, TEXT, write
 
-ONE_TAB = "are due, separated by one tab each"
+BY_TABS = "not 10; separate them by one tab each"
 SPACES = "columns are separated by spaces; separate them by one tab each"
 INDENTED = (
-    "begins with white space; begin a word with its id and a comment with #, and leave the line between sentences empty"
+    "begins with white space; begin a word with its id and a comment with #, and separate sentences by an empty line"
 )
-EMPTY = "is empty; write _ where there is nothing"
-NUMBERED = "is due; number words 1, 2, 3 and so on"
+EMPTY = "is empty; write _ for no value"
+NUMBERED = "; number words 1, 2, 3 and so on"
 RANGE = (
-    "of a multi-word token; allowed: FIRST-LAST, the numbers of its words, on the line before the first, and no word "
-    "in two of them"
+    "of a multi-word token; it must be FIRST-LAST, the numbers of its words, on the line before the first one, "
+    "with no word in two tokens"
 )
 BOUNDS = "allowed: 0 (root) to 6"
 NO_WORDS = "0.1	a	_	_	_	_	_	_	_	_\n"
@@ -27,9 +27,9 @@ LIKES = "2	likes	like	VERB	_	_	0	root	_	_"
 
 # what of TEXT is replaced by what, the line of the fault, and what is said
 FORMAT_FAULTS = {
-    "too few columns": ("	CopyOf=2", "", 20, f"9 columns; 10 {ONE_TAB}"),
-    "too many columns": ("CopyOf=2", "_	_", 20, f"11 columns; 10 {ONE_TAB}"),
-    "no columns": (PENN, "New York grew .", 23, f"1 column; 10 {ONE_TAB}"),
+    "too few columns": ("	CopyOf=2", "", 20, f"9 columns, {BY_TABS}"),
+    "too many columns": ("CopyOf=2", "_	_", 20, f"11 columns, {BY_TABS}"),
+    "no columns": (PENN, "New York grew .", 23, f"1 column, {BY_TABS}"),
     "spaces": (LIKES, LIKES.replace("\t", "  "), 16, SPACES),
     "one space": ("2	likes	like", "2	likes like", 16, SPACES),
     "indented": ("2	likes", " 2	likes", 16, INDENTED),
@@ -47,28 +47,33 @@ FORMAT_FAULTS = {
         "2	likes",
         "# sent_id = 7\n2	likes",
         16,
-        "comment '# sent_id = 7' stands inside the sentence; move it before the first word, or end the sentence above "
+        "comment '# sent_id = 7' is inside the sentence; move it before the first word, or end the sentence above "
         "it with an empty line",
     ),
     "comment alone": (
         PENN,
         f"# sent_id = 7\n\n{PENN}",
         23,
-        "a comment without words; add the words, delete it, or delete the empty line behind it",
+        "a comment without words; add the words, delete it, or delete the empty line after it",
     ),
-    "no word": (PENN, f"# sent_id = 7\n{NO_WORDS}", 24, "no word in this sentence; add its words, or delete it"),
-    "id skipped": ("3	coffee", "4	coffee", 17, f"id '4' where word 3 {NUMBERED}"),
-    "id twice": ("3	coffee", "2	coffee", 17, f"id '2' where word 3 {NUMBERED}"),
-    "id from 0": ("1	Sue", "0	Sue", 15, f"id '0' where word 1 {NUMBERED}"),
-    "id no number": ("3	coffee", "x3	coffee", 17, f"id 'x3' where word 3 {NUMBERED}"),
-    "id in other digits": ("3	coffee", "३	coffee", 17, f"id '३' where word 3 {NUMBERED}"),
-    "id padded": ("3	coffee", "03	coffee", 17, f"id '03' where word 3 {NUMBERED}"),
-    "id of many digits": ("3	coffee", f"{'3' * 5000}	coffee", 17, f"id '{'3' * 40}'... where word 3 {NUMBERED}"),
-    "sentences together": (f"{ENGLISH}\n", ENGLISH, 22, f"id '1' where word 7 {NUMBERED}"),
-    "empty node misnumbered": ("5.1	", "5.2	", 20, "id '5.2' of an empty node; allowed here: 5.1"),
-    "empty node misplaced": ("5.1	", "4.1	", 20, "id '4.1' of an empty node; allowed here: 5.1"),
-    "empty node malformed": ("5.1	", "5.1.1	", 20, "id '5.1.1' of an empty node; allowed here: 5.1"),
-    "empty node behind a range": ("3	zu	", f"{NO_WORDS}3	zu	", 7, f"id '0.1' where word 3 {NUMBERED}"),
+    "no word": (PENN, f"# sent_id = 7\n{NO_WORDS}", 24, "no words in this sentence; add them, or delete it"),
+    "id skipped": ("3	coffee", "4	coffee", 17, f"id '4', expected word 3{NUMBERED}"),
+    "id twice": ("3	coffee", "2	coffee", 17, f"id '2', expected word 3{NUMBERED}"),
+    "id from 0": ("1	Sue", "0	Sue", 15, f"id '0', expected word 1{NUMBERED}"),
+    "id no number": ("3	coffee", "x3	coffee", 17, f"id 'x3', expected word 3{NUMBERED}"),
+    "id in other digits": ("3	coffee", "३	coffee", 17, f"id '३', expected word 3{NUMBERED}"),
+    "id padded": ("3	coffee", "03	coffee", 17, f"id '03', expected word 3{NUMBERED}"),
+    "id of many digits": (
+        "3	coffee",
+        f"{'3' * 5000}	coffee",
+        17,
+        f"id '{'3' * 40}'..., expected word 3{NUMBERED}",
+    ),
+    "sentences together": (f"{ENGLISH}\n", ENGLISH, 22, f"id '1', expected word 7{NUMBERED}"),
+    "empty node misnumbered": ("5.1	", "5.2	", 20, "id '5.2' of an empty node; it must be 5.1 here"),
+    "empty node misplaced": ("5.1	", "4.1	", 20, "id '4.1' of an empty node; it must be 5.1 here"),
+    "empty node malformed": ("5.1	", "5.1.1	", 20, "id '5.1.1' of an empty node; it must be 5.1 here"),
+    "empty node behind a range": ("3	zu	", f"{NO_WORDS}3	zu	", 7, f"id '0.1', expected word 3{NUMBERED}"),
     "range reversed": ("3-4	", "4-3	", 6, f"id '4-3' {RANGE}"),
     "range without end": ("3-4	", "3-	", 6, f"id '3-' {RANGE}"),
     "range from an earlier word": ("3-4	", "2-4	", 6, f"id '2-4' {RANGE}"),
@@ -87,12 +92,12 @@ FORMAT_FAULTS = {
         "3-4	",
         "3-7	",
         6,
-        "multi-word token up to word 7, and the last word is 6; correct it or add the words",
+        "multi-word token up to word 7, but the last word is 6; correct it or add the words",
     ),
 }
 TREE_FAULTS = {
-    "head no number": ("2	obj", "two	obj", 17, f"head 'two' of word 3 'coffee' is no number; {BOUNDS}"),
-    "head padded": ("2	obj", "02	obj", 17, f"head '02' of word 3 'coffee' is no number; {BOUNDS}"),
+    "head no number": ("2	obj", "two	obj", 17, f"head 'two' of word 3 'coffee' is not a number; {BOUNDS}"),
+    "head padded": ("2	obj", "02	obj", 17, f"head '02' of word 3 'coffee' is not a number; {BOUNDS}"),
     "head outside": ("2	obj", "7	obj", 17, f"head '7' of word 3 'coffee' is outside the sentence; {BOUNDS}"),
     "head negative": ("2	obj", "-1	obj", 17, f"head '-1' of word 3 'coffee' is outside the sentence; {BOUNDS}"),
     "head of many digits": (
@@ -101,28 +106,28 @@ TREE_FAULTS = {
         17,
         f"head '{'2' * 40}'... of word 3 'coffee' is outside the sentence; {BOUNDS}",
     ),
-    "own head": ("2	obj", "3	obj", 17, "word 3 'coffee' is its own head; give another word, or 0 for the root"),
-    "no head": ("2	obj", "_	obj", 17, "word 3 'coffee' has no head, and others have; give each word one"),
+    "own head": ("2	obj", "3	obj", 17, "word 3 'coffee' is its own head; use another word, or 0 for the root"),
+    "no head": ("2	obj", "_	obj", 17, "word 3 'coffee' has no head, but others have; add it"),
     "no heads": (
         PENN,
         re.sub(r"\t[02]\t", "\t_\t", PENN),
         23,
-        "no word has a head; to learn or score trees, give a file with them in column HEAD",
+        "no word has a head; to learn or score trees, use a file with them in column HEAD",
     ),
-    "no relation": ("2	obj", "2	_", 17, "word 3 'coffee' has no relation, and others have; give each word one"),
-    "no root": ("0	root	_", "3	root	_", 15, "no word is the root; give one of them head 0"),
+    "no relation": ("2	obj", "2	_", 17, "word 3 'coffee' has no relation, but others have; add it"),
+    "no root": ("0	root	_", "3	root	_", 15, "no word is the root; one of them must have head 0"),
     "two roots": (
         "2	conj",
         "0	conj",
         19,
-        "word 2 'likes' and word 5 'Bill' both have head 0; allowed: one root a sentence",
+        "word 2 'likes' and word 5 'Bill' both have head 0; a sentence must have one root",
     ),
     "cycle": (
         "2	conj",
         "6	conj",
         19,
-        "word 5 'Bill', word 6 'tea' are a cycle, each with the next as its head, the last with the first; give one of "
-        "them a head outside",
+        "word 5 'Bill', word 6 'tea' are a cycle, each with the next as its head, the last with the first; set the "
+        "head of one of them to a word outside",
     ),
 }
 
@@ -191,13 +196,13 @@ def test_a_file_without_sentences_is_refused(tmp_path, content):
     path = write(tmp_path / "empty.conllu", content)
     with pytest.raises(InputError) as caught:
         read_conllu(path)
-    assert str(caught.value) == f"{path}: holds no sentence; give a file in CoNLL-U, one word a line"
+    assert str(caught.value) == f"{path}: has no sentence; use a file in CoNLL-U, with one word per line"
 
 
 def test_what_is_no_file_is_refused(tmp_path):
     write(tmp_path / "cut.conllu.gz", gzip.compress(TEXT.encode())[:-9])
     for name, message in {
-        "": "is a folder; give a file in CoNLL-U",
+        "": "is a folder; use a file in CoNLL-U",
         "missing.conllu": "cannot be read (No such file or directory)",
         "x" * 5000: "cannot be read (File name too long)",
         "cut.conllu.gz": "cannot be unpacked as .gz",

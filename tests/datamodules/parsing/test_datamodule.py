@@ -11,7 +11,7 @@ from app.datamodules import ParsingData
 from app.datamodules.batching.batch_plan import PlanItem
 from app.datamodules.parsing.conllu import read_conllu
 from app.datamodules.parsing.projectivity import is_projective, projectivize
-from app.datamodules.parsing.word_vocabulary import WordVocabulary
+from app.datamodules.parsing.vocabularies import WordVocabulary
 from app.datamodules.tokenizers.tokenizer import TokenizerConfig
 from app.errors import InputError
 from tests.stand_ins import write_treebank
@@ -102,7 +102,7 @@ def test_long_sentences_are_left_out_of_training_and_refused_elsewhere(folder, t
     assert len(module.splits["train"].lengths) == sum(count + 1 <= 7 for count in words) < 30
     assert "training sentences of over 7 tokens" in caplog.text
     with pytest.raises(
-        InputError, match=r"x-dev.conllu:\d+ \(sentence s\d+\): has \d+ tokens, and data.max_length is 7"
+        InputError, match=r"x-dev.conllu:\d+ \(sentence s\d+\): has \d+ tokens, but data.max_length is 7"
     ):
         assert data(folder, tmp_path, tokenizer=None, max_length=7).splits
 
@@ -154,7 +154,7 @@ def test_predict_reads_conllu_text_and_standard_input(folder, tmp_path, monkeypa
     assert [s.forms for s in split.sentences] == [
         ("The", "dog", "sees", "the", "house", "."), ("the", "tree", "likes", "it", "!"),
     ]  # fmt: skip
-    assert "reads upos, and the input has none" in caplog.text
+    assert "reads upos, but the input has none" in caplog.text
     (split,) = data(folder, tmp_path, predict_source=str(folder / "x-test.conllu")).predict_splits()
     assert len(split.sentences) == 15 and split.subset(np.array([3])).sentences == [split.sentences[3]]
 
@@ -182,7 +182,7 @@ def test_predict_reads_conllu_text_and_standard_input(folder, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"max_length": 2}, "data.max_length is 2; allowed: 3 and more"),
+        ({"max_length": 2}, "data.max_length is 2; it must be >= 3"),
         ({"min_frequency": 0}, "data.min_frequency is 0"),
         ({"score_without": ["punkt"]}, "score_without names 'punkt'; allowed: punct and the relations.*advmod, amod"),
         ({"predict_source": None}, "nothing to read"),
@@ -202,7 +202,7 @@ def test_leaving_out_every_training_sentence_is_refused(tmp_path):
         crossing = TEXT.format(name=part, last=".", relation="p").replace("\t2\tdet", "\t3\tdet")
         (tmp_path / f"{part}.conllu").write_text(crossing.replace("\t3\tnsubj", "\t4\tnsubj"))
     assert len(data(tmp_path, tmp_path).splits["train"].lengths) == 1
-    with pytest.raises(InputError, match="leave_out, and all 1 training sentences have crossing arcs; allowed: keep"):
+    with pytest.raises(InputError, match="leave_out, but all 1 training sentences have crossing arcs; set it to keep"):
         assert data(tmp_path, tmp_path, nonprojective="leave_out").splits
 
 
@@ -236,5 +236,5 @@ def test_tags_that_the_data_lacks_are_asked_for_in_vain(tmp_path):
         for tag in ("DET", "NOUN", "VERB", "PUNCT"):
             text = text.replace(f"\t{tag}\t", "\t_\t")
         (tmp_path / f"{part}.conllu").write_text(text)
-    with pytest.raises(InputError, match="data.tags is upos, and the training part has none"):
+    with pytest.raises(InputError, match="data.tags is upos, but the training split has none"):
         assert data(tmp_path, tmp_path).data_spec

@@ -22,7 +22,8 @@ def bank(words) -> str:
 
 def read(source, cache="cache", **options) -> dict[str, list[str]]:
     """The first word of each sentence, by part."""
-    settings = {"fractions": FRACTIONS, "split_seed": 0} | options
+    own_sources = {split: options.pop(f"{split}_source", None) for split in ("val", "test")}
+    settings = {"fractions": FRACTIONS, "split_seed": 0, "own_sources": own_sources} | options
     parts = read_treebank(str(source), cache, **settings)
     assert list(parts) == ["train", "val", "test"]
     return {part: [sentence.forms[0] for sentence in found.sentences] for part, found in parts.items()}
@@ -155,40 +156,40 @@ def test_a_part_with_a_source_of_its_own_is_not_dealt_out(tmp_path):
         (
             {"a.conllu": "a", "b.conllu": "b"},
             {},
-            "{folder}: holds a.conllu, b.conllu, and a.conllu names no part; give one file, several with a space "
-            "between them, or a folder of files whose names say train, dev or test",
+            "{folder}: has a.conllu, b.conllu, but a.conllu names no split; use one file, several separated by spaces, "
+            "or a folder of files whose names say train, dev or test",
         ),
         (
             {"latest.conllu": "a", "train.conllu": "b"},
             {},
-            "{folder}: holds latest.conllu, train.conllu, and latest.conllu names no part; give one file, several with",
+            "{folder}: has latest.conllu, train.conllu, but latest.conllu names no split; use one file, several",
         ),
         (
             {"dev-test.conllu": "a"},
             {},
             "{folder}/dev-test.conllu: the name says test and val; rename the file so that it says one",
         ),
-        ({"dev.conllu": "a"}, {}, "the source has val but no training part; add one, or name it train"),
+        ({"dev.conllu": "a"}, {}, "the source has val but no training split; add one, or name it train"),
         (
             {"a.conllu": "abc"},
             {"split_modulo": 2},
-            "data.split_modulo is 2; allowed: 3 and more, or null for a cut at random",
+            "data.split_modulo is 2; it must be >= 3, or null to split at random",
         ),
         (
             {"train.conllu": "abc"},
             {"split_modulo": 3},
-            "{folder}: names its parts (train), so data.split_modulo must be null",
+            "{folder}: names its splits (train), so data.split_modulo must be null",
         ),
         (
             {"a.conllu": "abcdefghi"},
             {"split_modulo": 10},
-            "{folder}: the test part is empty: 9 sentences were dealt out by data.split_modulo 10; give more data",
+            "{folder}: the test split is empty: 9 sentences were split by data.split_modulo 10; use more data",
         ),
-        ({"a.conllu": "a"}, {"fractions": {"val": 1, "test": 0.1}}, "data.val_fraction is 1; allowed: numbers above 0"),
+        ({"a.conllu": "a"}, {"fractions": {"val": 1, "test": 0.1}}, "data.val_fraction is 1; it must be above 0"),
         (
             {"train.conllu": "a", "test.conllu": "b"},
             {"val_source": "{folder}"},
-            "data.val_source {folder}: holds test, train and no val part; name the one you mean",
+            "data.val_source {folder}: has test, train, but no val split; name the one you mean",
         ),
     ],
 )
@@ -208,7 +209,7 @@ def test_sources_that_name_parts_only_here_and_there_are_refused(tmp_path):
     for name in ("bank.conllu", "train.conllu"):
         (tmp_path / name[0]).mkdir()
         write(tmp_path / name[0] / name, bank("a"))
-    with pytest.raises(InputError, match=r"b .*/t: one names its part \(train\) and another does not; give one kind"):
+    with pytest.raises(InputError, match=r"b .*/t: one names its split \(train\) and another does not; use one kind"):
         read(f"{tmp_path}/b {tmp_path}/t")
 
 

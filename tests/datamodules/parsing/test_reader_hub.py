@@ -39,7 +39,7 @@ def read_hub(monkeypatch, splits: dict[str, dict[str, list]]) -> dict[str, Treeb
     dataset = DatasetDict({name: split(columns) for name, columns in splits.items()})
     monkeypatch.setattr(treebanks, "fetch", lambda source, cache_dir: dataset)
     return read_treebank(
-        "hub://universal_dependencies/de_x", "cache", fractions={"val": 0.1, "test": 0.1}, split_seed=0
+        "hub://universal_dependencies/de_x", "cache", own_sources={}, fractions={"val": 0.1, "test": 0.1}, split_seed=0
     )
 
 
@@ -63,17 +63,17 @@ def test_a_hub_set(monkeypatch):
     ("changes", "message"),
     [
         ({"head": ...}, "hub split 'train': no column 'head'; it has 'idx', 'text', 'tokens'"),
-        ({"deprel": None}, "hub split 'train':1: column 'deprel' holds no list; correct"),
-        ({"xpos": ["_"] * 4}, "hub split 'train':1: 5 tokens, and column 'xpos' has 4 values; correct"),
+        ({"deprel": None}, "hub split 'train':1: column 'deprel' is not a list; correct"),
+        ({"xpos": ["_"] * 4}, "hub split 'train':1: 5 tokens, but column 'xpos' has 4 values; correct"),
         (
             {"head": [None] * 5, "deprel": ["_"] * 5},
-            "hub split 'train':1: no token has a head; give a split with trees",
+            "hub split 'train':1: no token has a head; use a split with trees",
         ),
         (
             {"head": ["None", "7", "3", "0", "None"]},
             r"train':1:2 \(sentence de_1\): head '7' of word 1 'in' is outside",
         ),
-        ({"head": ["_", "3", None, "0", "_"]}, r"train':1:3 \(sentence de_1\): word 2 'dem' has no head, and others"),
+        ({"head": ["_", "3", None, "0", "_"]}, r"train':1:3 \(sentence de_1\): word 2 'dem' has no head, but others"),
         ({"head": ["_", "2", "1", "0", "_"]}, r"train':1:2 \(sentence de_1\): word 1 'in', word 2 'dem' are a cycle"),
         ({"deprel": ["_", "_", "_", "root", "_"]}, r"train':1:2 \(sentence de_1\): word 1 'in' has no relation"),
         ({"tokens": ["im", "in", " ", "Haus", "a"]}, "hub split 'train':1: the text is empty"),

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts, texts_to_predict
+from app.datamodules.io.texts import texts_to_predict
+from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts
 from app.errors import InputError
 
 PAIRS = [("a joy", "pos"), ("a bore", "neg")]
@@ -86,9 +87,9 @@ def test_names_of_files_tell_the_split(tmp_path, names, splits):
     assert all(pairs(part) == PAIRS for part in read.values())
 
 
-def test_columns_delimiter_encoding_and_numbers(tmp_path):
-    write(tmp_path, {"data.csv": "id;stars;review\n1;5;très bien\n2;0;nul\n".encode("cp1252")})
-    options = {"text_column": "review", "label_column": "stars", "delimiter": ";", "encoding": "cp1252"}
+def test_columns_encoding_and_numbers(tmp_path):
+    write(tmp_path, {"data.csv": "id,stars,review\n1,5,très bien\n2,0,nul\n".encode("cp1252")})
+    options = {"text_column": "review", "label_column": "stars", "encoding": "cp1252"}
     assert pairs(read_labelled_texts(tmp_path, **options)["all"]) == [("très bien", "5"), ("nul", "0")]
     write(tmp_path / "..", {"data.parquet": parquet({"text": ["x", "y"], "label": [3, -1]})})
     assert read_labelled_texts(tmp_path / ".." / "data.parquet")["all"].labels == ["3", "-1"]
@@ -147,7 +148,7 @@ def test_what_unicode_calls_a_line_end_stays_inside_a_sentence(tmp_path):
         (["train_test.csv"], "the name says test and train"),
         (["a.csv", "x.train"], "a.csv, x.train are of different layouts"),
         (["a.pos", "b.pos", "a.neg"], "a.pos and b.pos are both for all"),
-        (["train.pos", "dev.neg"], "one has no partner"),
+        (["train.pos", "dev.neg"], "has no partner"),
     ],
 )
 def test_an_ambiguous_folder_is_refused(tmp_path, names, message):
@@ -160,10 +161,10 @@ def test_ignored_labels_are_counted_and_may_lack_a_text(tmp_path):
     read = read_labelled_texts(tmp_path, ignore_labels=["plot"])["all"]
     assert pairs(read) == [("a", "fresh"), ("b", "rotten")]
     assert read.lines == [2, 4]
-    assert read.left_out == {"plot": 2}
+    assert read.skipped == {"plot": 2}
     write(tmp_path, {"x.csv": "text,label\na,fresh\nb,rotten\n"})  # a source without them needs no other options
-    assert read_labelled_texts(tmp_path, ignore_labels=["plot"])["all"].left_out == {}
-    with pytest.raises(InputError, match="no examples besides those labelled fresh, rotten"):
+    assert read_labelled_texts(tmp_path, ignore_labels=["plot"])["all"].skipped == {}
+    with pytest.raises(InputError, match="no examples except those labelled fresh, rotten"):
         read_labelled_texts(tmp_path, ignore_labels=["plot", "fresh", "rotten"])
 
 
@@ -173,7 +174,7 @@ def test_subsets_and_repetitions_remember_their_lines():
     assert (pairs(chosen), [chosen.where(0), chosen.where(1)]) == ([("c", "1"), ("a", "0")], ["g:2", "f:1"])
     once = part.without_repetitions()
     assert pairs(once) == [("a", "0"), ("b", "1"), ("c", "1")]
-    assert once.left_out == {"plot": 3}
+    assert once.skipped == {"plot": 3}
 
 
 # Properties
@@ -202,7 +203,7 @@ def test_what_was_written_is_read(rows, suffix):
 
 
 def all_texts(source, text_column="text"):
-    return [text for piece in texts_to_predict(str(source), text_column, most=2) for text in piece]
+    return [text for piece in texts_to_predict(str(source), text_column, chunk_size=2) for text in piece]
 
 
 def test_plain_lines_keep_their_number_and_order(tmp_path, monkeypatch):
@@ -226,7 +227,7 @@ def test_a_text_column_keeps_empty_cells(tmp_path):
 def test_texts_that_cannot_be_read_are_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="missing.txt: cannot be read"):
         all_texts(tmp_path / "missing.txt")
-    with pytest.raises(InputError, match="is a folder; give a file"):
+    with pytest.raises(InputError, match="is a folder; use the path of a file"):
         all_texts(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\xff\n")))
     with pytest.raises(InputError, match="standard input:2: byte 0xff"):
@@ -235,5 +236,5 @@ def test_texts_that_cannot_be_read_are_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="in.jsonl:1: the text is None"):
         all_texts(tmp_path / "in.jsonl")
     write(tmp_path, {"in.txt": ""})
-    with pytest.raises(InputError, match="in.txt: holds nothing to predict for"):
+    with pytest.raises(InputError, match="in.txt: has nothing to predict for"):
         all_texts(tmp_path / "in.txt")

@@ -70,7 +70,7 @@ def test_limits_drop_training_pairs_alone_and_count_them(folder, caplog):
     said = caplog.text
     for words in (
         "read 103 pairs, dropped 2 with an empty side", "dropped 1 training pairs: longer than 40 tokens",
-        "dropped 1 training pairs: one side over 3 times", "1 of 11 val source sentences were cut to 40 tokens",
+        "dropped 1 training pairs: one side over 3 times", "1 of 11 val source sentences were truncated to 40 tokens",
         "kept 78 train, 11 val, 10 test pairs",
     ):  # fmt: skip
         assert words in said
@@ -100,7 +100,7 @@ def test_a_source_that_is_common_to_two_parts_is_said(folder, caplog):
     write_aligned(folder / "test", ("en", "de"), PAIRS[78:90])
     with caplog.at_level(logging.INFO):
         assert len(data(folder).texts["test"]) == 12
-    assert "2 test sources also stand in the training part, as published" in caplog.text
+    assert "2 test sources are also in the training split, as published" in caplog.text
 
 
 def test_what_was_tokenised_becomes_plain_text(folder):
@@ -141,13 +141,13 @@ def test_predict_reads_standard_input_as_it_comes(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"max_length": 1}, "max_length is 1; allowed: 2 and more"),
-        ({"max_ratio": 0.5}, "max_ratio is 0.5; allowed: numbers from 1"),
+        ({"max_length": 1}, "max_length is 1; it must be >= 2"),
+        ({"max_ratio": 0.5}, "max_ratio is 0.5; it must be >= 1"),
         ({"tokenizer": TokenizerConfig(kind="word")}, "kind word.*does not give text back.*bpe"),
         ({"tokenizer": TokenizerConfig(kind="bpe", lowercase=True)}, "lowercase True"),
         ({"target_language": "en"}, "en"),
         ({"target_language": "fr"}, "fr"),
-        ({"max_length": 4}, "no training pair is left within max_length 4"),
+        ({"max_length": 4}, "every training pair exceeds max_length 4"),
         ({"predict_source": None}, "nothing to read"),
     ],
     ids=str,

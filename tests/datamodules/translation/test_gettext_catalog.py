@@ -143,15 +143,15 @@ def compiled(folder: Path) -> bytes:
 def test_a_broken_catalog_is_refused(tmp_path):
     whole = compiled(tmp_path)
     for name, content, message in [
-        ("a.mo", b"", r"a.mo: is no gettext catalog \(it begins with b''\)"),
-        ("a.mo", b"<html>not found</html>", r"a.mo: is no gettext catalog \(it begins with b'<htm'\)"),
-        ("a.mo", whole[:10], "a.mo: is cut short: its tables end beyond 10 bytes"),
-        ("a.mo", whole[:60], "a.mo: is cut short"),
-        ("a.mo", whole[:-9], f"a.mo: is cut short: a text lies beyond its {len(whole) - 9} bytes"),
-        ("a.mo", whole.replace(b"im Z", b"im \xff"), "a.mo: no readable gettext catalog .*can't decode byte 0xff"),
-        ("a.mo", whole[:4] + struct.pack("<I", 7 << 16) + whole[8:], "a.mo: no readable gettext catalog .*revision"),
-        ("a.po", b"<html>not found</html>", "a.po:1: no readable gettext catalog"),
-        ("a.po", b'msgid "a b"\nmsgstr "c "d"\n', "a.po:2: no readable gettext catalog .*unescaped double quote"),
+        ("a.mo", b"", r"a.mo: is not a gettext catalog \(it begins with b''\)"),
+        ("a.mo", b"<html>not found</html>", r"a.mo: is not a gettext catalog \(it begins with b'<htm'\)"),
+        ("a.mo", whole[:10], "a.mo: is truncated: its tables are beyond 10 bytes"),
+        ("a.mo", whole[:60], "a.mo: is truncated"),
+        ("a.mo", whole[:-9], f"a.mo: is truncated: a text is beyond its {len(whole) - 9} bytes"),
+        ("a.mo", whole.replace(b"im Z", b"im \xff"), "a.mo: not a valid gettext catalog .*can't decode byte 0xff"),
+        ("a.mo", whole[:4] + struct.pack("<I", 7 << 16) + whole[8:], "a.mo: not a valid gettext catalog .*revision"),
+        ("a.po", b"<html>not found</html>", "a.po:1: not a valid gettext catalog"),
+        ("a.po", b'msgid "a b"\nmsgstr "c "d"\n', "a.po:2: not a valid gettext catalog .*unescaped double quote"),
         ("a.po", whole, "a.po:1: "),
     ]:
         (tmp_path / name).write_bytes(content)

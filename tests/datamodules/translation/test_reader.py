@@ -62,7 +62,7 @@ def test_pairs_of_a_folder(tmp_path, names, splits):
     write(tmp_path, {"README.md": "about", ".train.en.swp": "x"})
     parts = read(tmp_path)
     assert list(parts) == splits
-    assert all(pairs(part) == PAIRS and part.dropped == {} for part in parts.values())
+    assert all(pairs(part) == PAIRS and part.skipped == {} for part in parts.values())
     first = {split: part.where(1) for split, part in parts.items()}
     assert set(first.values()) == {f"{tmp_path}/{name}.en:2" for name in names}
     swapped = read(tmp_path, source_language="de", target_language="en")
@@ -77,7 +77,7 @@ def test_a_prefix_stands_for_one_pair(tmp_path):
     assert {split: pairs(part) for split, part in read(tmp_path / "tst2012").items()} == {"all": PAIRS}
     write(tmp_path, {"dev.de": "nur"})
     assert list(read(tmp_path / "dev")) == ["val"]
-    with pytest.raises(InputError, match="holds the pairs dev, tst2012, tst2013, .* data.val_source .*/dev$"):
+    with pytest.raises(InputError, match="has the pairs dev, tst2012, tst2013, .* data.val_source .*/dev$"):
         read(tmp_path)
 
 
@@ -108,18 +108,18 @@ def test_what_unicode_calls_a_line_end_and_another_encoding(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"no translation data; allowed: NAME.en beside NAME.de"),
+        ({}, r"no translation data; allowed: NAME.en next to NAME.de"),
         ({"README.md": "", "a.fr": ""}, "no translation data among README.md, a.fr; allowed"),
-        ({"train.en": EN}, "train.de: is missing beside train.en;"),
-        ({"train.en": EN, "train.de": DE, "val.de.gz": ""}, "val.en: is missing beside val.de.gz;"),
-        ({"a.en": EN, "a.en.gz": "", "a.de": DE}, "a.en: there is a.en.gz beside it; leave one of them"),
+        ({"train.en": EN}, "train.de: is missing next to train.en;"),
+        ({"train.en": EN, "train.de": DE, "val.de.gz": ""}, "val.en: is missing next to val.de.gz;"),
+        ({"a.en": EN, "a.en.gz": "", "a.de": DE}, "a.en: a.en.gz is next to it; remove one of them"),
         ({"a.en": EN, "a.de": DE + "\nmehr"}, "a.en: has 2 lines, and a.de has 3; line n of one"),
         ({"a.en": "a\nb\n", "a.de": b"x\n\xff\n"}, "a.de:2: byte 0xff is not utf-8"),
         ({"a.en.gz": "no gzip", "a.de": DE}, "a.en.gz: cannot be unpacked"),
-        ({"a.en": "", "a.de": ""}, "a.en: holds no pairs; give data that does"),
-        ({"a.en": EN, "a.de": DE, "b.en": EN, "b.de": DE}, "holds the pairs a, b, not one each"),
-        ({"train.en": EN, "train.de": DE, "b.en": EN, "b.de": DE}, "holds the pairs b, train, not one each"),
-        ({"dev.en": EN, "dev.de": DE, "val.en": EN, "val.de": DE}, "holds the pairs dev, val, not one each"),
+        ({"a.en": "", "a.de": ""}, "a.en: has no pairs; use data that has some"),
+        ({"a.en": EN, "a.de": DE, "b.en": EN, "b.de": DE}, "has the pairs a, b, not one each"),
+        ({"train.en": EN, "train.de": DE, "b.en": EN, "b.de": DE}, "has the pairs b, train, not one each"),
+        ({"dev.en": EN, "dev.de": DE, "val.en": EN, "val.de": DE}, "has the pairs dev, val, not one each"),
         ({"a.en": EN, "a.de": DE, "b.csv": "en,de\n"}, "a, b.csv are of different layouts"),
         ({"a.csv": "en,de\n", "b.csv": "en,de\n"}, "a.csv and b.csv are both for all"),
     ],
@@ -134,8 +134,8 @@ def test_a_path_that_does_not_fit_is_refused(tmp_path):
     write(tmp_path, {"a.en.gz": gzip.compress(EN.encode()), "notes.txt": "x"})
     for name, message in {
         "b": "b: no such file or folder, and no b.en and b.de",
-        "a": "a.de: is missing beside a.en.gz",
-        "a.en.gz": "a.en.gz: is one side; give .*/a, which stands for both",
+        "a": "a.de: is missing next to a.en.gz",
+        "a.en.gz": "a.en.gz: is one side; use .*/a, which names both",
         "notes.txt": "notes.txt: no translation data; allowed",
     }.items():
         with pytest.raises(InputError, match=message):
@@ -146,8 +146,8 @@ def test_a_path_that_does_not_fit_is_refused(tmp_path):
     ("options", "message"),
     [
         ({"target_language": "en"}, "source and target language are both 'en'"),
-        ({"target_language": ""}, "language '' is no code"),
-        ({"source_language": "../x"}, "language '../x' is no code"),
+        ({"target_language": ""}, "language '' is not a code"),
+        ({"source_language": "../x"}, "language '../x' is not a code"),
         ({"source_column": "x", "target_column": "x"}, "both read from column 'x'"),
         ({"source_column": "de"}, "both read from column 'de'"),
     ],
@@ -179,8 +179,8 @@ def test_tables(tmp_path, name):
 
 
 def test_tables_by_split_with_columns_of_their_own(tmp_path):
-    write(tmp_path, {"train.csv": "q;a\nx;y\n;z\n", "dev.csv": "a;q\nv;u\n"})
-    parts = read(tmp_path, source_column="q", target_column="a", delimiter=";")
+    write(tmp_path, {"train.csv": "q,a\nx,y\n,z\n", "dev.csv": "a,q\nv,u\n"})
+    parts = read(tmp_path, source_column="q", target_column="a")
     assert {split: pairs(part) for split, part in parts.items()} == {
         "train": [("x", "y"), ("", "z")],
         "val": [("u", "v")],
@@ -193,12 +193,12 @@ def test_tables_by_split_with_columns_of_their_own(tmp_path):
         ("a.csv", "en,vi\na,b\n", "a.csv:1: no column 'de'; it has 'en', 'vi'"),
         ("a.csv", "en,de\na\n", "a.csv:2: 1 fields where the header has 2"),
         ("a.tsv", "a dog\tein Hund\n", "a.tsv:1: no column 'en'"),
-        ("a.csv", "en,de\n", "a.csv: holds no pairs"),
+        ("a.csv", "en,de\n", "a.csv: has no pairs"),
         ("a.jsonl", '{"en": "a", "de": null}\n', "a.jsonl:1: the text is None, not a string"),
         (
             "a.jsonl",
             '{"en": "a", "de": "b"}\n{"en": "\\ud800", "de": "b"}\n',
-            "a.jsonl:2: the text is no valid Unicode",
+            "a.jsonl:2: the text is not valid Unicode",
         ),
     ],
 )
@@ -216,13 +216,13 @@ def test_catalogs(tmp_path):
     catalog.save_as_mofile(str(tmp_path / "app.mo"))
     part = read(tmp_path / "app.po")["all"]
     assert pairs(part) == [("Open file", "Datei öffnen"), ("to open", "zu öffnen")]
-    assert (part.dropped, part.where(0)) == ({"with placeholders": 1}, f"{tmp_path}/app.po:2")
+    assert (part.skipped, part.where(0)) == ({"with placeholders": 1}, f"{tmp_path}/app.po:2")
     assert sorted(pairs(read(tmp_path / "app.mo")["all"])) == pairs(part)
     with pytest.raises(InputError, match="app.mo and app.po are both for all"):
         read(tmp_path)
     del catalog[1:]
     catalog.save(str(tmp_path / "app.po"))
-    with pytest.raises(InputError, match=r"app.po: holds no pairs besides what is left out \(1 with placeholders\)"):
+    with pytest.raises(InputError, match=r"app.po: has no pairs except skipped ones \(1 with placeholders\)"):
         read(tmp_path / "app.po")
 
 
@@ -271,7 +271,7 @@ def test_groups_and_subsets():
     assert part.groups.dtype == "int64"
     chosen = part.subset([9, 0])
     assert (len(chosen), chosen.sources, chosen.where(0)) == (2, ["Straße 1", "A dog."], "f:10")
-    assert (chosen.groups.tolist(), chosen.dropped) == ([0, 1], {"one word": 3})
+    assert (chosen.groups.tolist(), chosen.skipped) == ([0, 1], {"one word": 3})
     assert part.subset([]).groups.shape == (0,)
 
 
