@@ -2,12 +2,7 @@
 
 import sys
 
-from app.cli.overview import OVERVIEW
+from app.cli.__main__ import run
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["-h"], ["--help"]):
-        print(OVERVIEW, end="")
-        sys.exit()
-    from app.cli.main import main  # takes seconds to import
-
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run())

@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "metrics": set(),
     "batches": set(),
     "errors": set(),
+    "installation": set(),
     "runs": {"errors", "norms", "metrics"},
     "figures": {"runs", "metrics"},
     "backbones": {"norms", "errors"},
@@ -25,8 +26,8 @@ MAY_IMPORT = {
     "tasks/generation": {"batches", "errors"},
     "callbacks": {"norms", "metrics", "errors", "runs", "figures"},
     "callbacks/diagnostics": {"norms", "metrics", "runs", "figures", "callbacks"},
-    "study": {"errors", "norms", "metrics", "figures", "runs"},
-    "benchmark": {"callbacks", "errors", "figures", "norms", "runs"},
+    "study": {"errors", "installation", "norms", "metrics", "figures", "runs"},
+    "benchmark": {"callbacks", "errors", "figures", "installation", "norms", "runs"},
 }
 COMMAND_LINE = {"cli", "export"}  # may import everything
 

@@ -17,8 +17,8 @@ from typing import Any
 from app.benchmark import bare_loop
 from app.benchmark.tables import Spread, spread
 from app.errors import InputError
+from app.installation import TRAIN
 
-TRAIN = Path(__file__).parents[2] / "train.py"
 CLASSIFICATION, *OTHERS = CONFIGS = (
     "configs/quickstart.yaml",
     "configs/classification/mnist5k.yaml",
@@ -105,7 +105,7 @@ def run_fit(
     Raises:
         InputError: if it fails, with its last line.
     """
-    command = [sys.executable, str(TRAIN), "fit", "--config", config, f"--run_root={root}", *_QUIET, *arguments]
+    command = [*TRAIN, "fit", "--config", config, f"--run_root={root}", *_QUIET, *arguments]
     command += [f"--trainer.callbacks+={callback}"]
     command += [f"--trainer.callbacks.{key}={value}" for key, value in values.items()]
     print(f"{config} {' '.join(arguments)}", file=sys.stderr, flush=True)

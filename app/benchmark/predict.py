@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from app.benchmark.fit import TRAIN
 from app.benchmark.tables import Row, spread
 from app.errors import InputError
+from app.installation import TRAIN
 from app.runs.result import read_result
 
 _FEW = 3  # lines, whose prediction takes as long as start and end
@@ -61,7 +60,7 @@ def _seconds(run: Path, lines: Sequence[str], arguments: Sequence[str]) -> float
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "input.txt", Path(folder) / "output"
         source.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        command = [sys.executable, str(TRAIN), "predict", "--config", str(run / "config.yaml"), *arguments]
+        command = [*TRAIN, "predict", "--config", str(run / "config.yaml"), *arguments]
         command += [f"--data.predict_source={source}", f"--output={output}"]
         began = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True)

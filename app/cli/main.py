@@ -31,6 +31,7 @@ from app.cli.predict import predict, restore_spec
 from app.cli.renamed import accept_old_names_in_yaml, with_new_flags
 from app.datamodules.base import DataModule
 from app.errors import InputError, print_answer, take_debug
+from app.installation import BASE_CONFIG
 from app.runs.averaging import mean_checkpoint
 from app.runs.folder import (
     CHECKPOINTS,
@@ -46,7 +47,6 @@ from app.runs.summary import summarise
 from app.tasks import Task
 from app.tasks.optimization import check_schedule
 
-BASE_CONFIG = Path(__file__).parents[2] / "configs" / "base.yaml"
 EXIT_INPUT, EXIT_DIVERGED = 2, 4
 COMMANDS = ("fit", "validate", "test", "predict")
 

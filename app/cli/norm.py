@@ -15,6 +15,7 @@ import yaml
 
 from app.errors import InputError
 from app.errors.yaml_file import parse_yaml, read_settings
+from app.installation import config_path
 from app.norms import NormSpec
 
 KEYS = ("name", "options", "sites")
@@ -56,8 +57,9 @@ def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[st
         if is_norm:
             _merge(norm, _from_flag(flag, value), flag)
         else:
-            rest += [flag, value]
-            _merge(norm, _norm_of(Path(value)), value)
+            path = config_path(value)
+            rest += [flag, str(path)]
+            _merge(norm, _norm_of(path), value)
     if not {"fit", "validate", "test", "predict"} & set(rest) or any(map(_asks_for_help, rest)):
         return rest
     spec = NormSpec(**norm).to_dict()

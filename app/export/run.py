@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from app.cli.main import BASE_CONFIG, CLI
+from app.cli.main import CLI
 from app.cli.norm import fold_norm
 from app.datamodules.base import DataModule
 from app.errors import InputError
+from app.installation import BASE_CONFIG
 from app.runs.averaging import mean_checkpoint
 from app.runs.folder import find_checkpoint, weights_to_average
 from app.runs.result import read_result

@@ -6,15 +6,14 @@ import csv
 import json
 import math
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from app.errors import InputError
+from app.installation import TRAIN
 from app.runs.result import read_result
-from app.study.plan import TRAIN
 
 _LARGE = 1e3  # ratio of the first block's size to the last one's from which training rarely recovers
 
@@ -36,7 +35,7 @@ def inspect(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as root:
         quiet = [f"--run_root={root}", "--test_after_fit=false", "--norm_diagnostics_every_n_steps=null"]
         quiet += ["--trainer.min_epochs=null", "--trainer.min_steps=null", "--trainer.fast_dev_run=false"]
-        command = [sys.executable, str(TRAIN), "fit", *arguments, *quiet]
+        command = [*TRAIN, "fit", *arguments, *quiet]
         command += ["--trainer.callbacks+=app.callbacks.InspectModel"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:

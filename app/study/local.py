@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 
+from app.installation import TRAIN
 from app.study.launch import Engine, Job
-from app.study.plan import TRAIN, Trial
+from app.study.plan import Trial
 
 
 class LocalEngine(Engine):
@@ -62,7 +63,7 @@ def start_process(trial: Trial, threads: int) -> subprocess.Popen[bytes]:
         trial: the trial; the output of its process goes to its log.
         threads: number of threads that it computes with.
     """
-    command = [sys.executable, str(TRAIN), "fit", *trial.arguments]
+    command = [*TRAIN, "fit", *trial.arguments]
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     with open(trial.log, "ab") as file:
         file.write(f"$ {trial.command}\n".encode())

@@ -14,9 +14,9 @@ from typing import Any
 from app.errors import InputError
 from app.errors.did_you_mean import did_you_mean
 from app.errors.yaml_file import read_settings
+from app.installation import TYPED, config_path
 from app.norms import NormError, NormSpec
 
-TRAIN = Path(__file__).parents[2] / "train.py"
 _LARGEST_SEED = 2**32 - 1  # that Lightning accepts
 _SET_BY_THE_STUDY = ("config", "norm", "seed_everything", "run_root", "ckpt_path")
 
@@ -52,7 +52,7 @@ class Trial:
     @property
     def command(self) -> str:
         """The command line of the trial, for a shell or a batch system."""
-        return shlex.join(["python", "train.py", "fit", *self.arguments])
+        return shlex.join([*TYPED, "fit", *self.arguments])
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Study:
         for key, value in self.overrides.items():
             arguments += [f"--{key}", _written(value)]
         # changed settings change the folder: a run with other settings does not belong to this study any more
-        digest = hashlib.sha256(json.dumps([arguments, _text_of(Path(config))]).encode())
+        digest = hashlib.sha256(json.dumps([arguments, _text_of(config_path(config))]).encode())
         place = self.folder(root) / Path(config).stem / norm.label / f"seed{seed}-{digest.hexdigest()[:6]}"
         # `last` starts from the beginning where there is no checkpoint: one command starts a run and resumes it
         return Trial(config, norm, seed, place, (*arguments, "--run_root", str(place), "--ckpt_path", "last"))
@@ -171,9 +171,9 @@ def _check(path: Path, study: Study) -> None:
     if not isinstance(study.name, str) or not re.fullmatch(r"[^./\0][^/\0]*", study.name):
         raise InputError(f"{path}: name is {study.name!r}; must be a folder name, without / and without a leading dot")
     for config in study.configs:
-        if not isinstance(config, str) or "\0" in config or not Path(config).is_file():
+        if not isinstance(config, str) or "\0" in config or not config_path(config).is_file():
             raise InputError(f"{path}: config {config!r}: no such file; paths are relative to the current directory")
-        read_settings(Path(config), config, "expected a config, with keys such as norm, data and model")
+        read_settings(config_path(config), config, "expected a config, with keys such as norm, data and model")
     for seed in study.seeds:
         if type(seed) is not int or not 0 <= seed <= _LARGEST_SEED:  # a bool is an int too
             raise InputError(f"{path}: seed {seed!r}; must be a whole number from 0 to {_LARGEST_SEED}")

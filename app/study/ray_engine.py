@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import InputError
+from app.installation import ROOT
 from app.study.launch import Engine, Job
 from app.study.local import end_process, start_process
-from app.study.plan import TRAIN, Trial
+from app.study.plan import Trial
 from app.study.trials import DONE, is_running, remark, state_of
 
 REQUIREMENT = "ray==2.60.0"
@@ -49,7 +50,7 @@ class RayEngine(Engine):
         if address is not None:
             _check_reachable(address)
         # workers must find this module; and all trials would share a GPU that none has requested
-        variables = {"PYTHONPATH": os.pathsep.join([str(TRAIN.parent), os.environ.get("PYTHONPATH", "")])}
+        variables = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         variables |= {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
         try:
             ray.init(

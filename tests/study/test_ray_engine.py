@@ -4,8 +4,9 @@ import sys
 
 import psutil
 
+from app.installation import TRAIN
 from app.study.__main__ import main
-from app.study.plan import TRAIN, read_study
+from app.study.plan import read_study
 from app.study.ray_engine import REQUIREMENT
 from tests.conftest import ROOT
 from tests.study.runs import scores, start, wait_for_checkpoint
@@ -15,7 +16,7 @@ def worker_of(trial):
     """The process of Ray that runs the trial."""
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if str(TRAIN) in command and str(trial.root) in command:
+        if TRAIN[-1] in command and str(trial.root) in command:
             return process.parent()
     raise AssertionError(f"{trial.name} is not run by any process")
 
