@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,16 @@ from tests.stand_ins import sentence_pairs, write_aligned, write_bytes, write_im
 # Tests run side by side (-n auto): more threads than cores would wait for each other, here and in what tests start.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first, so that short ones keep all workers busy at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def mostly_slow(values: Iterable[Any], *fast: Any) -> list[Any]:
+    """The parameters of a test, all marked as slow but those given, which stay in the daily loop."""
+    return [value if value in fast else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 @pytest.fixture(scope="session")

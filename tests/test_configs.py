@@ -7,12 +7,17 @@ import pytest
 import yaml
 
 from app.norms import norm_names
-from tests.conftest import ROOT, only_run, read_result
+from tests.conftest import ROOT, mostly_slow, only_run, read_result
 from tests.stand_ins import tiny_data_arguments
 
 CONFIGS = sorted(
     path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml") if "data" in yaml.safe_load(path.read_text())
 )
+
+SMALLEST = [
+    "configs/quickstart.yaml", "configs/classification/mnist.yaml", "configs/translation/gettext_en_de.yaml",
+    "configs/language_modeling/tiny.yaml", "configs/parsing/turkish.yaml", "configs/parsing/ptb.yaml",
+]  # fmt: skip
 
 
 def shrink(config: Path, folder: Path, sources: dict[str, Path]) -> list[str]:
@@ -22,7 +27,7 @@ def shrink(config: Path, folder: Path, sources: dict[str, Path]) -> list[str]:
     return [*tiny_data_arguments(config, folder, sources), *steps]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("config", mostly_slow(CONFIGS, *map(Path, SMALLEST[:4])), ids=str)
 def test_a_config_trains_validates_and_tests(config, train, tmp_path, sources):
     assert train("fit", config, *shrink(config, tmp_path, sources)) == 0
     result = read_result(only_run(tmp_path / "runs"))
@@ -34,14 +39,8 @@ def test_a_config_trains_validates_and_tests(config, train, tmp_path, sources):
         assert 0 <= scores[primary] <= {"accuracy": 1, "bleu": 100, "bpc": 20, "las": 1}[primary]
 
 
-SMALLEST = [
-    "configs/quickstart.yaml", "configs/classification/mnist.yaml", "configs/translation/gettext_en_de.yaml",
-    "configs/language_modeling/tiny.yaml", "configs/parsing/turkish.yaml", "configs/parsing/ptb.yaml",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("norm", norm_names())
-@pytest.mark.parametrize("config", SMALLEST)
+@pytest.mark.parametrize("norm", mostly_slow(norm_names(), "adanorm", "detachnorm", "none"))
+@pytest.mark.parametrize("config", mostly_slow(SMALLEST, SMALLEST[0], SMALLEST[-1]))
 def test_every_norm_trains(config, norm, train, tmp_path, sources, capsys):
     arguments = shrink(Path(config), tmp_path, sources)
     assert train("fit", config, *arguments, "--norm", norm, "--trainer.fast_dev_run", "true") == 0

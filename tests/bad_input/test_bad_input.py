@@ -27,7 +27,7 @@ from app.cli.main import main
 from app.norms import norm_names
 from app.study.__main__ import main as study
 from tests.bad_input.contents import content
-from tests.conftest import ROOT
+from tests.conftest import ROOT, mostly_slow
 
 FOLDER = Path(__file__).parent
 CASES: dict[str, dict[str, Any]] = {
@@ -35,6 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     for path in sorted(FOLDER.glob("*.yaml"))
     for case in yaml.safe_load(path.read_text(encoding="utf-8"))
 }
+DAILY = 6  # cases of each file that are not slow
 OTHERS = {"study": study, "benchmark": benchmark}
 TASKS = {  # config, tiny data, what makes the config fit it
     "text": ("configs/quickstart.yaml", "tiny_texts", []),
@@ -53,6 +54,14 @@ TINY = "{hidden_size: 8, num_attention_heads: 2, intermediate_size: 8, num_hidde
 def settings_of(task: str, sources: dict[str, Path], cache: Path) -> list[str]:
     config, source, more = TASKS[task]
     return ["--config", str(ROOT / config), f"--data.source={sources[source]}", *more, f"--data.cache_dir={cache}"]
+
+
+def daily_cases() -> list[str]:
+    """The first cases of each file."""
+    by_file: dict[str, list[str]] = {}
+    for name in CASES:
+        by_file.setdefault(name.partition(":")[0], []).append(name)
+    return [name for names in by_file.values() for name in names[:DAILY]]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +86,7 @@ def trained(sources, cache, tmp_path_factory):
     return config_of
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", mostly_slow(CASES, *daily_cases()))
 def test_bad_input_gets_its_line_and_leaves_nothing(name, sources, cache, trained, tmp_path, monkeypatch, capsys):
     case = CASES[name]
     monkeypatch.chdir(tmp_path)

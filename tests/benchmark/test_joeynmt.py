@@ -31,6 +31,7 @@ def interpreter(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_both_train_on_the_same_tokens_with_the_same_sizes(interpreter, tiny_pairs, tmp_path, monkeypatch, capsys):
     case = CASES["translation"]
     monkeypatch.setattr(joeynmt, "CONFIG", str(ROOT / case.config))

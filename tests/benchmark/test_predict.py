@@ -1,10 +1,13 @@
 """The benchmark of predict, on a real run and on bad input."""
 
+import pytest
+
 from app.benchmark.__main__ import main
 from tests.conftest import only_run
 from tests.exactness.cases import CASES
 
 
+@pytest.mark.slow
 def test_a_trained_run_is_timed_on_a_text(train, tiny_texts, tmp_path, capsys, monkeypatch):
     flags = [*CASES["classification"].arguments(tiny_texts), "--trainer.max_epochs=1"]
     assert train("fit", CASES["classification"].config, *flags) == 0

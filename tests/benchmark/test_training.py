@@ -14,7 +14,7 @@ from app.benchmark.fit import CONFIGS, figures
 from app.benchmark.hf_trainer import REQUIREMENT
 from app.benchmark.phases import PhaseProfiler, phase_of
 from app.benchmark.tables import Spread
-from tests.conftest import ROOT, only_run
+from tests.conftest import ROOT, mostly_slow, only_run
 from tests.exactness.cases import CASES
 
 QUICK = str(ROOT / "configs/quickstart.yaml")
@@ -30,7 +30,7 @@ class TrainByHand(Callback):
         trainer.should_stop = True
 
 
-@pytest.mark.parametrize("task", CASES)
+@pytest.mark.parametrize("task", mostly_slow(CASES, "classification"))
 def test_the_bare_loop_makes_the_weights_that_fit_makes(task, train, sources, tmp_path):
     case = CASES[task]
     flags = [*case.arguments(sources[case.data]), *case.no_dropout, "--trainer.max_epochs=1", "--test_after_fit=false"]
@@ -81,6 +81,7 @@ def test_figures_of_what_a_run_wrote():
     assert math.isnan(figures({**found, "pairs": [[2.0, math.nan]] * 3}, {"peak_rss_bytes": 1}).ratio.median)
 
 
+@pytest.mark.slow
 def test_a_tiny_run_against_the_bare_loop_and_against_trainer(tiny_texts, tmp_path, monkeypatch):
     tiny = [*CASES["classification"].arguments(tiny_texts), f"--csv={tmp_path}"]
     for room in ("training", "__main__"):
@@ -112,6 +113,7 @@ def test_scaling_and_processes_change_one_thing_a_line(monkeypatch):
     assert [("--trainer.devices=2" in args) for args, _ in asked] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_bad_input_gets_a_line(tiny_texts, capsys):
     tiny = [*CASES["classification"].arguments(tiny_texts), "--repeats", "0", "--configs", QUICK]
     for flags, words in (

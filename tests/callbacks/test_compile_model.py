@@ -12,6 +12,7 @@ from tests.exactness.cases import CASES
 CASE = CASES["classification"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch warns of itself while it compiles
 def test_a_compiled_run_draws_the_same_dropout_and_learns_the_same(train, tiny_texts, tmp_path):
@@ -20,6 +21,7 @@ def test_a_compiled_run_draws_the_same_dropout_and_learns_the_same(train, tiny_t
         "--trainer.max_epochs=2",
         "--norm_diagnostics_every_n_steps=3",
         "--norm=adanorm",
+        "--model.backbone.options.num_hidden_layers=1",
     ]
     assert train("fit", CASE.config, *flags, "--run_root=eager") == 0
     torch._dynamo.utils.counters.clear()

@@ -82,6 +82,7 @@ def test_the_summary_says_what_came_out(train, short, capsys):
     assert "--norm layernorm" in printed.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_config_yaml_makes_the_same_run_again(run, train, tmp_path):
     first = read_result(run)
     assert train("fit", run / "config.yaml", "--run_root", tmp_path / "again") == 0
@@ -90,6 +91,7 @@ def test_config_yaml_makes_the_same_run_again(run, train, tmp_path):
         assert first[key] == second[key]
 
 
+@pytest.mark.slow
 def test_an_earlier_run_is_set_aside_not_lost(run, train, short, tmp_path):
     before = (run / "metrics.jsonl").read_bytes()
     assert train("fit", QUICK, *short) == 0
@@ -115,6 +117,7 @@ def test_divergence_is_recorded_and_has_its_own_exit_status(train, short, tmp_pa
     assert "diverged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_patience_ends_the_run(train, short, tmp_path):
     frozen = ["--model.optimizer.lr", 1e-30, "--trainer.max_epochs", 6, "--patience", 2]
     assert train("fit", QUICK, *short, *frozen) == 0
@@ -150,6 +153,7 @@ def test_a_run_ended_by_max_steps_has_scores(train, short, tmp_path):
     assert result["final"]["step"] == 2 and result["test"] is not None
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_width_is_answered(run, train, capsys):
     width = ["--model.backbone.options.hidden_size", 64, "--ckpt_path", run / "checkpoints/best.ckpt"]
     assert train("test", run / "config.yaml", *width) == 2

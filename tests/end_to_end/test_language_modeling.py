@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tests.conftest import ROOT, only_run, read_result
+from tests.conftest import ROOT, mostly_slow, only_run, read_result
 from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
 
@@ -20,7 +20,7 @@ FAMILIES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=mostly_slow(FAMILIES, "gpt2"))
 def fitted(request, tmp_path_factory, tiny_bytes):
     """The folder of a finished run."""
     from app.cli.main import main

@@ -7,7 +7,7 @@ from udtools.state import State
 from udtools.udeval import evaluate, load_conllu
 from udtools.validator import Validator
 
-from tests.conftest import ROOT, only_run, read_result
+from tests.conftest import ROOT, mostly_slow, only_run, read_result
 from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
 from tests.stand_ins import write_treebank
@@ -15,7 +15,7 @@ from tests.stand_ins import write_treebank
 CONFIG = CASES["parsing_biaffine"].config
 
 
-@pytest.fixture(scope="module", params=["parsing_mlp", "parsing_biaffine"])
+@pytest.fixture(scope="module", params=mostly_slow(["parsing_mlp", "parsing_biaffine"], "parsing_mlp"))
 def fitted(request, tmp_path_factory):
     """The folder of a finished run, and of its treebank."""
     from app.cli.main import main

@@ -41,6 +41,7 @@ def test_the_test_leaves_its_translations_and_says_how_they_were_scored(fitted):
     assert len(list((fitted / "checkpoints").glob("weights-*.ckpt"))) == 2
 
 
+@pytest.mark.slow
 def test_the_sacrebleu_command_scores_the_hypotheses_alike(fitted):
     command = [sys.executable, "-m", "sacrebleu", str(fitted / "test_reference.txt")]
     command += ["-i", str(fitted / "test_hypothesis.txt"), "-m", "bleu", "chrf", "-b", "-w", "6"]
@@ -78,6 +79,7 @@ def test_the_best_checkpoint_can_be_asked_for_all_the_same(fitted, train, capsys
     assert "best.ckpt" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_predict_answers_standard_input_line_by_line(fitted):
     command = [sys.executable, str(ROOT / "train.py"), "predict", "--config", str(fitted / "config.yaml")]
     process = subprocess.Popen(

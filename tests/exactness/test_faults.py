@@ -82,6 +82,7 @@ def zero_middle(path):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_last_falls_back_to_best_and_comes_out_the_same(train, capsys, tmp_path, settings, reference):
     killer = at("killer.KillAt", "on_train_batch_end", 10)
     with pytest.raises(Killed):
@@ -112,6 +113,7 @@ def test_without_a_sound_checkpoint_nothing_is_begun_or_overwritten(train, capsy
     assert before == {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hook", "time", "file"),
     [("on_validation_start", 2, "checkpoints/last.ckpt.tmp"), ("on_fit_start", 1, ""), ("on_train_end", 1, "")],
@@ -130,6 +132,7 @@ def test_a_full_disk(hook, time, file, train, capsys, settings, reference, small
     assert differences(reference, only_run(small_disk)) == []
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit(train, capsys, tmp_path, settings, unlimited):
     limit = at("faults.LimitFiles", "on_validation_start", 2, largest=20_000)
     assert train("fit", CASE.config, *settings, *limit) == 2
@@ -139,6 +142,7 @@ def test_a_checkpoint_that_does_not_fit(train, capsys, tmp_path, settings, unlim
     sound(tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_read_only(train, capsys, tmp_path, settings, small_disk):
     short = [*settings, "--trainer.max_epochs=1", f"--run_root={small_disk}", f"--data.cache_dir={tmp_path / 'cache'}"]
     assert train("fit", CASE.config, *short) == 0
@@ -174,6 +178,7 @@ def test_out_of_memory_names_the_batch_and_the_setting(hook, words, train, capsy
     sound(tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_a_killed_loader_process(train, capsys, tmp_path, settings):
     kill = at("faults.KillWorkers", "on_train_batch_end", 7)
     assert train("fit", CASE.config, *settings, *kill, "--data.workers=1") == 2

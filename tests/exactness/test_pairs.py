@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.conftest import only_run, read_result
+from tests.conftest import mostly_slow, only_run, read_result
 from tests.exactness.cases import CASES
 
 
-@pytest.mark.parametrize("task", CASES)
+@pytest.mark.parametrize("task", mostly_slow(CASES, "classification"))
 def test_runs_of_one_seed_are_paired_whatever_their_norm(task, train, tmp_path, sources):
     case = CASES[task]
     settings = [*case.arguments(sources[case.data]), "--trainer.limit_train_batches=1"]

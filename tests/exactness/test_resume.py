@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import ROOT, only_run
+from tests.conftest import ROOT, mostly_slow, only_run
 from tests.exactness.cases import CASES
 from tests.exactness.compare import differences
 from tests.exactness.killer import Killed
@@ -79,8 +79,8 @@ def untouched(tmp_path_factory, arguments):
     return get
 
 
-@pytest.mark.parametrize("kill", KILLS, ids=str)
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("kill", mostly_slow(KILLS, "in mid-epoch"), ids=str)
+@pytest.mark.parametrize("variant", mostly_slow(VARIANTS, "each step kept", "bytes"), ids=str)
 def test_a_killed_run_goes_on_bit_for_bit(variant, kill, train, tmp_path, arguments, untouched):
     reference = untouched(variant)
     hook, time = KILLS[kill]
@@ -102,6 +102,7 @@ def batches_an_epoch(run):
     return checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["each step kept", "translation", "bytes"])
 def test_killed_twice(variant, train, tmp_path, arguments, untouched):
     config, settings = arguments(variant)
@@ -115,6 +116,7 @@ def test_killed_twice(variant, train, tmp_path, arguments, untouched):
     assert differences(untouched(variant), only_run(tmp_path / "runs")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["epochs kept", "translation", "bytes"])
 def test_a_finished_run_stays_as_it_is(variant, train, tmp_path, arguments, untouched):
     config, settings = arguments(variant)
@@ -123,6 +125,7 @@ def test_a_finished_run_stays_as_it_is(variant, train, tmp_path, arguments, unto
     assert differences(untouched(variant), only_run(tmp_path / "runs")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["epochs kept", "translation", "bytes"])
 def test_two_runs_of_one_command_are_the_same_and_of_another_seed_are_not(
     variant, train, tmp_path, arguments, untouched
@@ -134,6 +137,7 @@ def test_two_runs_of_one_command_are_the_same_and_of_another_seed_are_not(
     assert differences(untouched(variant), only_run(tmp_path / "other")) != []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -19,7 +19,7 @@ from app.cli.main import main as train_py
 from app.export.__main__ import main
 from app.metrics.info import ACCURACY, LOSS
 from app.tasks import Task
-from tests.conftest import ROOT, only_run, read_result
+from tests.conftest import ROOT, mostly_slow, only_run, read_result
 from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
 
@@ -102,7 +102,7 @@ def assert_same(name: str, said: str, expected: str) -> None:
         assert said == expected
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", mostly_slow(TASKS, "classification"))
 def test_the_lines_of_the_card_give_what_predict_gives(name, tmp_path, monkeypatch, sources, capsys):
     monkeypatch.chdir(tmp_path)
     run = fit(name, "layernorm_simple", tmp_path, sources)

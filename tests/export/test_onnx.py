@@ -35,6 +35,7 @@ def _rows(rows: int, tokens: int) -> dict[str, Tensor]:
     return {"x": torch.randn(rows, tokens, 8, generator=torch.Generator().manual_seed(1))}
 
 
+@pytest.mark.slow
 def test_every_norm_of_the_registry_can_be_exported(tmp_path):
     whole = ForwardPass(
         EveryNorm().eval(), EveryNorm.forward, _rows(2, 3), _rows(4, 7), {"x": ("batch", "tokens")}, tuple(norm_names())
@@ -50,7 +51,11 @@ def test_every_norm_of_the_registry_can_be_exported(tmp_path):
 @pytest.mark.parametrize(
     ("name", "shapes"),
     [
-        ("classification", {"input_ids": ["batch", "tokens"], "attention_mask": ["batch", "tokens"]}),
+        pytest.param(
+            "classification",
+            {"input_ids": ["batch", "tokens"], "attention_mask": ["batch", "tokens"]},
+            marks=pytest.mark.slow,
+        ),
         (
             "parsing_mlp",
             {

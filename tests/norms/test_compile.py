@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from app.norms import norm_names
 from app.norms.base import autocast_to_float32
+from tests.conftest import mostly_slow
 from tests.norms.cases import assert_same, draw, gradients, make
 from tests.norms.formulas import OURS
 
@@ -31,7 +32,7 @@ def step(call: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor) -> dict
     return {"output": output.detach(), **gradients(module, output, x, draw(*x.shape, dtype=x.dtype, seed=2))}
 
 
-@pytest.mark.parametrize("name", norm_names())
+@pytest.mark.parametrize("name", mostly_slow(norm_names(), "detachnorm", "layernorm"))
 def test_compiles_as_one_graph_with_its_backward(name: str) -> None:
     norm = make(name, (2, 4))
     compiled = torch.compile(norm, fullgraph=True, backend="aot_eager")
@@ -39,6 +40,7 @@ def test_compiles_as_one_graph_with_its_backward(name: str) -> None:
         assert_same(step(compiled, norm, x), step(norm, norm, x))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 def test_inductor_computes_what_eager_does() -> None:
     """All of ours in one graph: a compilation takes seconds, and inductor rewrites aten's kernels into its own."""

@@ -60,6 +60,7 @@ def test_sizes_are_those_that_the_norm_implies(inspected, norm):
             assert row["output"] == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_command_prints_its_text_and_leaves_no_files(tmp_path, monkeypatch, capfd, tiny_texts):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -2,10 +2,14 @@
 
 import signal
 
+import pytest
+
 from app.study.plan import read_study
 from app.study.table import status_lines
 from app.study.trials import is_running, last_log_line, state_of
 from tests.study.runs import scores, start, wait_for_checkpoint
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_killed_study_resumes_to_the_same_numbers(study, tmp_path):

@@ -3,6 +3,7 @@
 import sys
 
 import psutil
+import pytest
 
 from app.installation import TRAIN
 from app.study.__main__ import main
@@ -21,6 +22,7 @@ def worker_of(trial):
     raise AssertionError(f"{trial.name} is not run by any process")
 
 
+@pytest.mark.slow
 def test_a_study_one_of_whose_workers_is_killed_ends_with_the_same_numbers(study, tmp_path):
     path = study()
     trials = read_study(path).trials(tmp_path / "ray")
@@ -42,6 +44,7 @@ def test_a_study_one_of_whose_workers_is_killed_ends_with_the_same_numbers(study
     assert scores(trials) == scores(read_study(path).trials(tmp_path / "local"))
 
 
+@pytest.mark.slow
 def test_a_request_that_no_machine_meets_is_refused(study, tmp_path):
     asks = start(study(), tmp_path, "--engine", "ray", "--gpus", "0.5")
     output, _ = asks.communicate(timeout=120)
@@ -49,6 +52,7 @@ def test_a_request_that_no_machine_meets_is_refused(study, tmp_path):
     assert "error: --gpus is 0.5; no machine of this Ray cluster has more than 0; request less" in output
 
 
+@pytest.mark.slow
 def test_an_address_without_a_cluster(study, tmp_path):
     asks = start(study(), tmp_path, "--engine", "ray", "--address", "127.0.0.1:1")
     output, _ = asks.communicate(timeout=120)

@@ -183,6 +183,7 @@ def test_status_tells_what_is_done_and_how_long_the_rest_will_take(made, tmp_pat
     assert shown.count("finished") == 5 and shown.count("waiting") == 3
 
 
+@pytest.mark.slow
 def test_translations_are_compared_across_sentences_by_sacrebleu(made, tmp_path):
     from sacrebleu import corpus_bleu
 

@@ -8,7 +8,7 @@ import torch
 from app.callbacks.diagnostics.norm_gradients import gradient_scale, gradient_summary
 from app.norms import norm_class, norm_names
 from app.runs.metrics_file import read_events
-from tests.conftest import only_run, read_result
+from tests.conftest import mostly_slow, only_run, read_result
 from tests.exactness.cases import CASES
 
 
@@ -23,7 +23,7 @@ def fit(train, sources, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("norm", norm_names())
+@pytest.mark.parametrize("norm", mostly_slow(norm_names(), "adanorm", "layernorm"))
 def test_a_run_measures_each_site_and_agrees_with_the_theorem(fit, norm):
     run = fit(f"--norm={norm}", "--norm_diagnostics_every_n_steps=2", "--plots=true")
     events = [event for event in read_events(run) if any(key.startswith("norm_grad/") for key in event)]
@@ -53,7 +53,7 @@ def test_off_measures_nothing_and_no_weight_differs(fit):
     assert read_result(runs[0])["norm_gradients"] == {} and not (runs[0] / "norm_gradients.svg").exists()
 
 
-@pytest.mark.parametrize("task", CASES)
+@pytest.mark.parametrize("task", mostly_slow(CASES, "classification"))
 def test_accumulated_batches_are_measured_together(fit, task):
     """In the second epoch: at first, biaffine attention is zero and its encoder has no gradient."""
     settings = ["--norm_diagnostics_every_n_steps=1", "--trainer.max_epochs=2"]

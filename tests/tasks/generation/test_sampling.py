@@ -38,6 +38,7 @@ def test_draws_depend_on_seed_and_position_alone(family):
     assert go_on(family, model, SamplingConfig(length=2, seed=2**62))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_draws_follow_the_distribution_and_top_k_cuts_it():
     model = task("gpt2").double().eval().model
