@@ -35,7 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     for path in sorted(FOLDER.glob("*.yaml"))
     for case in yaml.safe_load(path.read_text(encoding="utf-8"))
 }
-DAILY = 6  # cases of each file that are not slow
+DAILY = 4  # cases of each file that are not slow
 OTHERS = {"study": study, "benchmark": benchmark}
 TASKS = {  # config, tiny data, what makes the config fit it
     "text": ("configs/quickstart.yaml", "tiny_texts", []),

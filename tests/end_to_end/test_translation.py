@@ -28,6 +28,7 @@ def fitted(tmp_path_factory, tiny_pairs):
     return only_run(root)
 
 
+@pytest.mark.slow
 def test_the_test_leaves_its_translations_and_says_how_they_were_scored(fitted):
     result = read_result(fitted)
     assert result["tested"] == "mean of the weights of the last 2 validations"
@@ -52,6 +53,7 @@ def test_the_sacrebleu_command_scores_the_hypotheses_alike(fitted):
     assert test["chrf"] > 0
 
 
+@pytest.mark.slow
 def test_losses_are_logged_with_and_without_smoothing(fitted):
     events = [json.loads(line) for line in (fitted / "metrics.jsonl").read_text().splitlines()]
     trained = [event for event in events if "train/loss" in event]
@@ -63,6 +65,7 @@ def test_losses_are_logged_with_and_without_smoothing(fitted):
     assert validated[-1]["val/loss"] < validated[0]["val/loss"]
 
 
+@pytest.mark.slow
 def test_test_and_predict_give_what_fit_gave(fitted, train, tmp_path, capsys):
     assert train("test", fitted / "config.yaml") == 0
     printed = capsys.readouterr().out
@@ -74,6 +77,7 @@ def test_test_and_predict_give_what_fit_gave(fitted, train, tmp_path, capsys):
     assert (tmp_path / "out.txt").read_text() == (fitted / "test_hypothesis.txt").read_text()
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_can_be_asked_for_all_the_same(fitted, train, capsys):
     assert train("test", fitted / "config.yaml", "--ckpt_path", fitted / "checkpoints/best.ckpt") == 0
     assert "best.ckpt" in capsys.readouterr().out
@@ -157,6 +161,7 @@ def test_what_is_wrong_is_answered(wrong, train, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_weights_of_another_vocabulary_are_refused(fitted, train, tmp_path, capsys):
     write_aligned(tmp_path / "other/train", ("en", "de"), [(a.upper(), b.upper()) for a, b in PAIRS])
     other = ["--data.source", tmp_path / "other"]
@@ -165,6 +170,7 @@ def test_weights_of_another_vocabulary_are_refused(fitted, train, tmp_path, caps
         assert "vocabulary" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_run_with_fewer_validations_is_averaged_over_all(fitted, train, capsys):
     assert train("test", fitted / "config.yaml", "--average_checkpoints", 5) == 0
     assert "mean of the weights of the last 2 validations" in capsys.readouterr().out
