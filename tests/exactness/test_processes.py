@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from app.runs.metrics_file import read_events
-from tests.conftest import ROOT, mostly_slow, only_run, read_result
+from tests.conftest import ROOT, only_run, read_result
 from tests.exactness.cases import CASES
 from tests.exactness.compare import differences
 from tests.exactness.launch import by_fork, by_lightning, by_torchrun
 
+pytestmark = pytest.mark.slow
 EXACT = ["--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", "--trainer.precision=64-true"]
 EXACT += ["--norm_diagnostics_every_n_steps=2"]
 
@@ -29,7 +30,7 @@ def launch(root, task, source, *arguments, processes=1, by=by_fork, succeeds=Tru
     return only_run(root) if succeeds else None
 
 
-@pytest.fixture(scope="module", params=mostly_slow(CASES, "parsing_mlp"))
+@pytest.fixture(scope="module", params=CASES)
 def runs(request, tmp_path_factory, sources):
     """The same run on 1, 2 and 3 processes; those of one task as a person would launch them."""
     folder = tmp_path_factory.mktemp("processes")
@@ -120,7 +121,7 @@ def test_another_number_of_processes_goes_on_only_when_allowed(runs, tmp_path, c
     arguments = ["fit", "--config", str(runs["2"] / "config.yaml"), "--trainer.devices=1", "--trainer.max_epochs=3"]
     arguments += ["--trainer.strategy=auto", f"--run_root={tmp_path}", "--ckpt_path=last"]
     assert main(arguments) == 2
-    assert "processes 2, this run has 1" in capsys.readouterr().err
+    assert "processes 2, but this run has 1" in capsys.readouterr().err
     assert main([*arguments, "--allow_world_size_change", "true"]) == 0
     assert read_result(only_run(tmp_path))["final"]["epoch"] == 3
 
@@ -128,7 +129,6 @@ def test_another_number_of_processes_goes_on_only_when_allowed(runs, tmp_path, c
 KILLS = [*((task, "on_train_batch_end", 4) for task in CASES), ("classification", "on_validation_start", 2)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("untouched_pair", "hook", "time"), KILLS, indirect=["untouched_pair"])
 def test_two_processes_that_were_killed_go_on_bit_for_bit(hook, time, tmp_path, untouched_pair):
     task, source, untouched = untouched_pair
