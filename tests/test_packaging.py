@@ -30,7 +30,12 @@ def ranges(*extras):
 
 
 @pytest.mark.parametrize(
-    ("path", "extras"), [("requirements.txt", ()), ("tests/requirements.txt", ("dev", "onnx", "ray"))]
+    ("path", "extras"),
+    [
+        ("requirements.txt", ()),
+        ("tests/requirements.txt", ("dev", "onnx", "ray")),
+        ("docs/requirements.txt", ("docs",)),
+    ],
 )
 def test_the_pinned_versions_are_within_the_ranges(path, extras):
     pinned, allowed = pins(path), ranges(*extras)
