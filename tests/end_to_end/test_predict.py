@@ -141,7 +141,7 @@ def test_a_reader_that_has_had_enough_is_no_fault(predict, capsys, monkeypatch):
         monkeypatch.setattr("sys.stdout", closed)
         assert predict() == 128 + signal.SIGPIPE
     error = capsys.readouterr().err
-    assert "nobody reads" in error.splitlines()[-1] and "Traceback" not in error
+    assert "reader of standard output is gone" in error.splitlines()[-1] and "Traceback" not in error
 
 
 def test_a_pipe_or_a_device_is_written_to_and_stays_what_it_is(tmp_path):
@@ -183,8 +183,8 @@ def test_broken_facts_are_answered(content, fitted, predict, tmp_path, capsys):
 WRONG = {
     "no source": ([], None, ["--data.predict_source"]),
     "a source that is not there": ([], "nowhere.txt", ["nowhere.txt", "cannot be read"]),
-    "a source that is a folder": ([], ".", ["is a folder; give a file"]),
-    "an empty source": ([], os.devnull, ["holds nothing"]),
+    "a source that is a folder": ([], ".", ["is a folder", "path of a file"]),
+    "an empty source": ([], os.devnull, ["nothing to predict for"]),
     "another form": (["--output_format", "xml"], "in.txt", ["output_format is 'xml'", "jsonl", "tsv", "plain"]),
     "a folder that is not there": (["--output", "no/out.jsonl"], "in.txt", ["no folder"]),
     "no such checkpoint": (["--ckpt_path", "no.ckpt"], "in.txt", ["no.ckpt", "no file"]),
@@ -206,4 +206,4 @@ def test_a_run_without_a_best_checkpoint_is_answered(fitted, predict, tmp_path, 
     shutil.copytree(fitted, tmp_path / "run")
     (tmp_path / "run/checkpoints/best.ckpt").unlink()
     assert predict(run=tmp_path / "run") == 2
-    assert "best.ckpt; give last" in capsys.readouterr().err.splitlines()[-1]
+    assert "best.ckpt; pass last" in capsys.readouterr().err.splitlines()[-1]

@@ -131,7 +131,7 @@ WRONG = {
     ),
     "a budget below the longest sentence": (None, ["--data.batch_tokens=3"], ["batch_tokens is", "longest", "raise"]),
     "a tokenizer that loses text": (None, ["--data.tokenizer.kind=word"], ["word", "bpe"]),
-    "a vocabulary below the bytes": (None, ["--data.tokenizer.vocab_size=100"], ["vocab_size 100", "261"]),
+    "a vocabulary below the bytes": (None, ["--data.tokenizer.vocab_size=100"], ["vocab_size is 100", "261"]),
     "a language that is not there": (None, ["--data.target_language=fr"], ["fr"]),
     "one language twice": (None, ["--data.target_language=en"], ["en"]),
     "a model without a decoder": (

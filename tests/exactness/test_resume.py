@@ -141,7 +141,6 @@ def test_two_runs_of_one_command_are_the_same_and_of_another_seed_are_not(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (["--norm", "layernorm"], "last.ckpt"),  # another norm is another run folder
         (["--data.batch_tokens", 150], "batch plan"),
         (["--trainer.accumulate_grad_batches", 2], "batch plan"),
         (["--data.max_length", 5], "data"),
