@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from app.backbones.final import final_sites
+from app.backbones.final_norms import final_sites
 from app.backbones.sites import NormSite, name_paths, norm_sites
 from app.errors import InputError
 from app.norms import Norm, NormError, NormSpec, bind_options, build_norm, norm_class, norm_names

@@ -6,9 +6,8 @@ from app.callbacks.diagnostics.inspect_model import InspectModel
 from app.callbacks.diagnostics.norm_gradients import NormGradients
 from app.callbacks.diagnostics.norm_parameters import NormParameters
 from app.callbacks.diagnostics.overfitting_gap import OverfittingGap
-from app.callbacks.dropout_masks import DropoutMasks
 from app.callbacks.error_context import ErrorContext
-from app.callbacks.event_files import EventFiles
+from app.callbacks.fast_dropout_masks import DropoutMasks
 from app.callbacks.metric_lines import MetricLines
 from app.callbacks.progress import ProgressLines
 from app.callbacks.reseed import Reseed
@@ -18,6 +17,7 @@ from app.callbacks.run_result import RunResult
 from app.callbacks.scored_module import ScoredModule
 from app.callbacks.signals import StoppedError
 from app.callbacks.stopping import DivergedError, StopEarly, StopWhenDiverged, ValidateLastStep
+from app.callbacks.tensorboard import EventFiles
 
 __all__ = [
     "AtomicCheckpointIO",

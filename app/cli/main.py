@@ -24,9 +24,9 @@ from app.callbacks.progress import progress_bar_wanted
 from app.cli.arguments import add_run_arguments
 from app.cli.callbacks import error_context, fit_callbacks
 from app.cli.checks import check_arguments, check_settings
-from app.cli.errors import explain
 from app.cli.norm import fold_norm
 from app.cli.output import configure_logging
+from app.cli.parser_errors import explain
 from app.cli.predict import predict, restore_spec
 from app.cli.renamed import accept_old_names_in_yaml, with_new_flags
 from app.datamodules.base import DataModule

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.backbones import check_is_new
-from app.cli.errors import explain
 from app.cli.output import configure_logging
+from app.cli.parser_errors import explain
 from app.errors import DEBUG, InputError, print_answer, take_debug
 from app.errors.argparse_messages import StrictArgumentParser
 from app.export.folder import write_folder

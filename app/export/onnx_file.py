@@ -15,7 +15,7 @@ import torch
 from app.errors import InputError
 from app.export.run import Run
 from app.runs.atomic_write import atomic_write
-from app.tasks.exporting import ForwardPass
+from app.tasks.forward_pass import ForwardPass
 
 _TOLERANCE = 1e-4
 _OPSET = 20

@@ -103,11 +103,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); use a run folder as fit has left it") from error
+        raise InputError(f"{path} is not valid JSON ({error}); use an unmodified run folder written by fit") from error
     schema = result.get("schema") if isinstance(result, dict) else None
     if schema != SCHEMA:
         raise InputError(
-            f"{path} has schema {schema}, expected {SCHEMA}; use a run folder that this version's fit has left"
+            f"{path} has schema {schema}, expected {SCHEMA}; use a run folder written by this version's fit"
         )
     return result
 

@@ -17,7 +17,7 @@ from app.study.local import LocalEngine
 from app.study.plan import read_study
 from app.study.ray_engine import RayEngine
 from app.study.report import write_report
-from app.study.table import StatusDisplay, estimate, status_lines
+from app.study.status_display import StatusDisplay, estimate, status_lines
 
 EXIT_INPUT, EXIT_FAILED = 2, 1
 

@@ -22,8 +22,8 @@ from app.study.claims import answers
 from app.study.comparison import NormRow, Table, tables
 from app.study.plan import Study, Trial
 from app.study.published import PUBLISHED
-from app.study.table import estimate
-from app.study.translations import sentence_tests
+from app.study.sentence_bootstrap import sentence_tests
+from app.study.status_display import estimate
 from app.study.trials import run_folder, state_of
 
 if TYPE_CHECKING:

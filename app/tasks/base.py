@@ -23,7 +23,7 @@ from app.batches import Batch, DataSpec
 from app.errors import InputError
 from app.metrics import MetricInfo, Ratio, declare_metric
 from app.norms import NormSpec
-from app.tasks.exporting import ForwardPass, loading_lines
+from app.tasks.forward_pass import ForwardPass, loading_lines
 from app.tasks.optimization import OptimizerConfig, build_optimizer
 from app.tasks.prediction import Prediction
 

@@ -11,7 +11,7 @@ from app.batches import ImageBatch, TextBatch
 from app.errors import InputError
 from app.metrics.info import ACCURACY, LOSS
 from app.tasks.base import Counts, Task, TrainLoss
-from app.tasks.exporting import ForwardPass, example_ids, example_mask, loading_lines
+from app.tasks.forward_pass import ForwardPass, example_ids, example_mask, loading_lines
 from app.tasks.losses import smoothed_cross_entropy, summed_nats
 from app.tasks.prediction import Prediction
 

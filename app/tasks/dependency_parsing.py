@@ -14,7 +14,7 @@ from app.errors import InputError
 from app.metrics import attachments, heads_of_next
 from app.metrics.info import LAS, LOSS, UAS
 from app.tasks.base import Counts, Task, TrainLoss
-from app.tasks.exporting import ForwardPass
+from app.tasks.forward_pass import ForwardPass
 from app.tasks.parsing.biaffine import BiaffineConfig, BiaffineParser, Parsed
 from app.tasks.parsing.forward_pass import biaffine_pass, transition_pass
 from app.tasks.parsing.transition_parser import TransitionConfig, TransitionParser, state_size

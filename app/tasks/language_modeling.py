@@ -12,7 +12,7 @@ from app.batches import ByteBatch
 from app.errors import InputError
 from app.metrics.info import BITS_PER_BYTE, LOSS
 from app.tasks.base import SPLITS, Counts, Task, TrainLoss
-from app.tasks.exporting import ForwardPass, example_ids, loading_lines
+from app.tasks.forward_pass import ForwardPass, example_ids, loading_lines
 from app.tasks.generation.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
 from app.tasks.generation.stream_memory import StreamMemory
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats

@@ -12,7 +12,7 @@ from app.errors import InputError
 from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu
 from app.metrics.info import BLEU, LOSS
 from app.tasks.base import SPLITS, Counts, Task, TrainLoss
-from app.tasks.exporting import ForwardPass, example_ids, example_mask, loading_lines
+from app.tasks.forward_pass import ForwardPass, example_ids, example_mask, loading_lines
 from app.tasks.generation.beam_search import DecodingConfig, generation_config, start_token, translate
 from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
 from app.tasks.prediction import Prediction

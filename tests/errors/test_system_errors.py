@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 
 from app.batches import TextBatch
 from app.callbacks import ErrorContext, EventFiles
-from app.cli.errors import explain
 from app.cli.output import _thread_excepthook
+from app.cli.parser_errors import explain
 from app.datamodules.batching.loader import PlanLoader
 from app.datamodules.image_classification.reader import read_labelled_images
 from app.datamodules.io.files import read_bytes

@@ -11,7 +11,7 @@ from app.errors import InputError
 from app.export import onnx_file
 from app.export.__main__ import main
 from app.norms import build_norm, norm_names
-from app.tasks.exporting import ForwardPass
+from app.tasks.forward_pass import ForwardPass
 from tests.errors.test_input_error import one_answer
 from tests.export.test_folder import fit
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.callbacks.diagnostics.overfitting import gaps, onset, overfitting_summary
+from app.callbacks.diagnostics.overfitting_statistics import gaps, onset, overfitting_summary
 from app.metrics import MetricInfo, declare_metric, metric_info
 from app.metrics.info import UAS
 

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from app.study.plan import read_study
-from app.study.table import status_lines
+from app.study.status_display import status_lines
 from app.study.trials import is_running, last_log_line, state_of
 from tests.study.runs import scores, start, wait_for_checkpoint
 

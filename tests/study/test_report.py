@@ -13,7 +13,7 @@ from app.study.__main__ import main
 from app.study.claims import answers
 from app.study.comparison import tables
 from app.study.plan import read_study
-from app.study.translations import sentence_tests
+from app.study.sentence_bootstrap import sentence_tests
 
 FINGERPRINTS = {"data_fingerprint": "d", "plan_fingerprint": "p", "weights_fingerprint": "w"}
 LUCK = {1: 0.0, 2: 1.5, 3: -0.7, 4: 0.4}

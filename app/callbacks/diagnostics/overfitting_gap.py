@@ -19,7 +19,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from app.callbacks.diagnostics.overfitting import gaps, onset, overfitting_summary
+from app.callbacks.diagnostics.overfitting_statistics import gaps, onset, overfitting_summary
 from app.callbacks.scored_module import ScoredModule
 from app.figures import draw_curves
 from app.metrics import LOSS, MetricInfo

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from app.batches import DataSpec, ParsingBatch
-from app.tasks.exporting import ForwardPass, example_ids
+from app.tasks.forward_pass import ForwardPass, example_ids
 from app.tasks.parsing.arc_standard import LABEL_SLOTS, WORD_SLOTS
 from app.tasks.parsing.biaffine import BiaffineParser
 from app.tasks.parsing.transition_parser import TransitionParser

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from app.callbacks import DivergedError, DropoutMasks, Reseed
-from app.callbacks.dropout_masks import draw_bernoulli
+from app.callbacks.fast_dropout_masks import draw_bernoulli
 from tests.exactness.cases import CASES
 
 

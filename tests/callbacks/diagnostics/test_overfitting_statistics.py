@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.callbacks import OverfittingGap
-from app.callbacks.diagnostics.overfitting import gaps, noise, onset, overfitting_summary
+from app.callbacks.diagnostics.overfitting_statistics import gaps, noise, onset, overfitting_summary
 from app.metrics.info import ACCURACY, LOSS
 
 
