@@ -30,9 +30,7 @@ def time_predict(run: Path, source: Path, arguments: Sequence[str], repeats: int
     """
     result = read_result(run)
     if result is None:
-        raise InputError(
-            f"{run} is not the folder of a finished run: it has no result.json; use a run folder written by fit"
-        )
+        raise InputError(f"{run} is not a finished run's folder (no result.json); use a run folder written by fit")
     try:
         lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
