@@ -1,1 +1,1 @@
-"""Speed, measured beside other code in the same run: python -m app.benchmark norms|training|predict|joeynmt|scaling."""
+"""Speed, compared with other code in the same run: python -m app.benchmark norms|training|predict|joeynmt|scaling."""

@@ -18,6 +18,7 @@ from app.callbacks.scored_module import ScoredModule
 from app.callbacks.signals import StoppedError
 from app.callbacks.stopping import DivergedError, StopEarly, StopWhenDiverged, ValidateLastStep
 from app.callbacks.tensorboard import EventFiles
+from app.runs.metrics_file import MetricsFile
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -28,6 +29,7 @@ __all__ = [
     "EventFiles",
     "InspectModel",
     "MetricLines",
+    "MetricsFile",
     "NormGradients",
     "NormParameters",
     "OverfittingGap",

@@ -55,11 +55,11 @@ class ErrorContext(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Say where memory ran out, and where the run can be resumed from."""
         if is_out_of_memory(exception) and self._batch is not None:
-            part, batch = self._batch
-            is_training = part == "training"
+            phase, batch = self._batch
+            is_training = phase == "training"
             size = self.training_size if is_training else self.evaluation_size
             exception.add_note(
-                f"at step {trainer.global_step}, in {part}, on {_describe(batch)}; lower {size}"
+                f"at step {trainer.global_step}, in {phase}, on {_describe(batch)}; lower {size}"
                 + (", which makes it another run" if is_training else "")
             )
         last = Path(trainer.default_root_dir) / CHECKPOINTS / "last.ckpt"

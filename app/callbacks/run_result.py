@@ -113,6 +113,7 @@ class RunResult(Callback):
             },
             fingerprints={**self.fingerprints, "weights": pl_module.initial_weights},
         )
+        write_result(folder, self.result)  # whatever a callback may do
         for callback in trainer.callbacks:
             if isinstance(callback, Summarizes):
                 self.result |= callback.summary(events, self.result)

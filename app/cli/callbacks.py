@@ -55,7 +55,8 @@ def fit_callbacks(
     """
     monitor, mode = f"val/{model.primary.name}", model.primary.mode
     fingerprints = {"data": datamodule.fingerprint, "plan": datamodule.plan.fingerprint}
-    lines, every = MetricLines(), settings.norm_diagnostics_every_n_steps
+    lines = next((callback for callback in users if type(callback) is MetricLines), MetricLines())
+    every = settings.norm_diagnostics_every_n_steps
     before: list[Callback] = [error_context(datamodule), OverfittingGap(), ProgressLines()]
     after: list[Callback] = [
         *([NormGradients(every), NormParameters(every)] if every else []),

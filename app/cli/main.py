@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -63,6 +64,7 @@ class CLI(LightningCLI):
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self.command = arguments[0] if arguments and arguments[0] in COMMANDS else None
+        accept_old_names_in_yaml()
         super().__init__(
             model_class=Task,
             datamodule_class=DataModule,
@@ -126,7 +128,7 @@ class CLI(LightningCLI):
         config = {**self._get(self.config_init, "trainer"), **kwargs, **_torchrun_size()}
         if self.subcommand == "predict":
             config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
-        users = _listed(config["callbacks"])
+        users = _usable(_listed(config["callbacks"]), self.subcommand)
         if is_fit:
             config_text = self._config_text()
             callbacks = fit_callbacks(self.settings, config_text, self.identity, self.model, self.datamodule, users)
@@ -137,8 +139,11 @@ class CLI(LightningCLI):
         config["plugins"] = [*_listed(config["plugins"]), AtomicCheckpointIO()]
         config["default_root_dir"] = str(self.folder)
         config["enable_checkpointing"] = is_fit
-        if config["enable_progress_bar"] is None:
-            config["enable_progress_bar"] = progress_bar_wanted() and self.subcommand != "predict"
+        if self.subcommand == "predict":  # the bar would be drawn between the predictions
+            config["enable_progress_bar"] = False
+        elif config["enable_progress_bar"] is None:
+            has_bar = any(isinstance(callback, ProgressBar) for callback in users)
+            config["enable_progress_bar"] = has_bar or progress_bar_wanted()
         config["enable_model_summary"] = bool(config["enable_model_summary"])
         loggers = [] if isinstance(config["logger"], bool) else _listed(config["logger"])
         keeps_files = is_fit and not config["fast_dev_run"]
@@ -159,7 +164,7 @@ class CLI(LightningCLI):
         model.total_steps = self._total_steps()
         check_schedule(model.optimizer_config, model.total_steps)
         owns_folder = keeps_files and self.trainer.is_global_zero
-        with take_folder(self.folder, begins=checkpoint is None) if owns_folder else nullcontext():
+        with take_folder(self.folder, checkpoint is None, ckpt_path is not None) if owns_folder else nullcontext():
             if owns_folder and checkpoint is not None and ckpt_path == "last":
                 repair_last_checkpoint(self.folder, checkpoint)
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -247,7 +252,6 @@ def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 2 for bad input, 4 for a diverged run, 128 + signal for a stopped one."""
     arguments, debug = take_debug(arguments)
     configure_logging(next(iter(arguments), None))
-    accept_old_names_in_yaml()
     try:
         CLI(fold_norm(with_new_flags(arguments), [BASE_CONFIG]))
         if torch.distributed.is_initialized():  # or its threads may outlive it, and abort a process that is done
@@ -272,6 +276,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _listed(setting: Any) -> list[Any]:
     return list(setting) if isinstance(setting, (list, tuple)) else [] if setting is None else [setting]
+
+
+def _usable(users: list[Callback], command: str | None) -> list[Callback]:
+    """The user's callbacks without those of a fit that Lightning refuses in another command of the same config.yaml."""
+    unusable = {"fit": (), "predict": (Checkpoint, ProgressBar)}.get(command or "", (Checkpoint,))
+    return [callback for callback in users if not isinstance(callback, unusable)]
 
 
 def _torchrun_size() -> dict[str, int]:

@@ -68,7 +68,7 @@ def metric_info(name: str) -> MetricInfo | None:
     """What was declared for a metric, also under a variant of its name, such as uas_without_punct or bleu_tokenized.
 
     Returns:
-        None for a metric that nobody declared: its direction is not known, so nothing compares it.
+        None for a metric that was not declared: its direction is not known, so nothing compares it.
     """
     base = name
     while base not in _KNOWN:

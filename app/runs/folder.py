@@ -19,6 +19,7 @@ from app.runs.checkpoint_file import check_checkpoint
 
 LOCK = "run.lock"
 CHECKPOINTS = "checkpoints"
+_REQUEUED = "hpc_ckpt_*"  # checkpoints of a run that SLURM requeued, from which Lightning resumes
 DATA_SPEC, _DATA_SPEC_BEFORE = "data_spec.json", "facts.json"  # what predict must know of the training data
 
 log = logging.getLogger(__name__)
@@ -70,8 +71,8 @@ def archive_previous_run(folder: Path) -> Path | None:
     Returns:
         Where the earlier run is now; None if it stayed, or there was none.
     """
-    if not folder.exists() or all(path.name == LOCK for path in folder.iterdir()) or any(folder.glob("hpc_ckpt_*")):
-        return None  # nothing there, or a run that SLURM requeued, which Lightning resumes
+    if not folder.exists() or all(path.name == LOCK for path in folder.iterdir()) or any(folder.glob(_REQUEUED)):
+        return None  # nothing there, or a requeued run
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(folder.stat().st_mtime))
     target = folder.with_name(f"{folder.name}.{stamp}")
     number = 1
@@ -174,7 +175,8 @@ def _newest_sound(folder: Path) -> Path | None:
     last, best = (folder / CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best"))
     there = [path for path in (last, best) if path.is_file()]
     if not there:
-        log.info("--ckpt_path last: no checkpoint in %s yet, starting from the beginning", folder)
+        if not any(folder.glob(_REQUEUED)):
+            log.info("--ckpt_path last: no checkpoint in %s yet, starting from the beginning", folder)
         return None
     faults = [] if last in there else [f"{last} is not there"]
     for path in there:
@@ -206,15 +208,21 @@ def hardlink_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def take_folder(folder: Path, begins: bool) -> IO[str]:
+def take_folder(folder: Path, begins: bool, was_to_resume: bool) -> IO[str]:
     """Lock the run folder for a fit; a run that begins gets an empty one.
+
+    Args:
+        folder: of the run.
+        begins: the run starts from the beginning.
+        was_to_resume: the user asked to resume.
 
     Raises:
         InputError: if another process has it, or it cannot be written.
     """
     lock = lock_run_folder(folder)
     if begins and (earlier := archive_previous_run(folder)):
-        log.info("an earlier run is kept in %s (to resume a run, pass --ckpt_path last)", earlier)
+        hint = "" if was_to_resume else " (to resume a run, pass --ckpt_path last)"
+        log.info("an earlier run is kept in %s%s", earlier, hint)
         lock.close()
         lock = lock_run_folder(folder)
     return lock

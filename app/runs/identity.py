@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,11 @@ class RunIdentity:
     def folder(self, root: Path) -> Path:
         """The run folder: ROOT/<task>/<dataset>/<norm>/seed<seed>."""
         return root / self.task / self.dataset / self.norm.label / f"seed{self.seed}"
+
+    @staticmethod
+    def folders_in(root: Path, seed: int) -> Iterator[Path]:
+        """The run folders of a seed under a root, for who does not know task, dataset and norm."""
+        return root.glob(f"*/*/*/seed{seed}")
 
     def signature(self, replaced: int, total: int, made_by: str) -> str:
         """The line that is printed with every score.

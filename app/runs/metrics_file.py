@@ -29,7 +29,7 @@ _TAIL_BYTES = 1 << 16
 
 
 def log_event(trainer: Trainer, metrics: Mapping[str, float]) -> None:
-    """Send metrics of the present step to all of the trainer's loggers: metrics.jsonl and TensorBoard."""
+    """Send metrics of the current step to all loggers: metrics.jsonl, TensorBoard and the user's own."""
     for logger in trainer.loggers:
         logger.log_metrics({"epoch": trainer.current_epoch + 1, **metrics}, step=trainer.global_step)
 

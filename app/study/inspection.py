@@ -35,6 +35,7 @@ def inspect(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as root:
         quiet = [f"--run_root={root}", "--test_after_fit=false", "--norm_diagnostics_every_n_steps=null"]
         quiet += ["--trainer.min_epochs=null", "--trainer.min_steps=null", "--trainer.fast_dev_run=false"]
+        quiet += ["--trainer.logger=null"]  # an inspection is not a run in the user's tracker
         command = [*TRAIN, "fit", *arguments, *quiet]
         command += ["--trainer.callbacks+=app.callbacks.InspectModel"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)

@@ -45,11 +45,10 @@ def state_of(trial: Trial, retries: int) -> State:
 def run_folder(trial: Trial) -> Path | None:
     """The folder of the trial's run, if it has one.
 
-    Only the run knows the names of its task and dataset (the study imports neither), so they are looked for: `root`
-    holds one run. Earlier runs that a later one replaced are next to it, renamed.
+    Only the run knows the names of its task and dataset, and the sites where its config sets them, so it is looked for:
+    `root` holds one run. Earlier runs that a later one replaced are next to it, renamed.
     """
-    pattern = RunIdentity("*", "*", trial.norm, trial.seed).folder(Path())
-    return next(trial.root.glob(str(pattern)), None)
+    return next(RunIdentity.folders_in(trial.root, trial.seed), None)
 
 
 def is_running(trial: Trial) -> bool:
@@ -109,4 +108,4 @@ def progress_of(trial: Trial) -> Progress:
     def newest(key: str) -> float | None:
         return next((event[key] for event in reversed(events) if key in event), None)
 
-    return Progress(events[-1]["epoch"], newest(f"val/{primary.name}") if primary else None, newest("seconds_left"))
+    return Progress(newest("epoch"), newest(f"val/{primary.name}") if primary else None, newest("seconds_left"))

@@ -237,7 +237,7 @@ class Task(LightningModule):
     def take_train_scores(self) -> dict[str, float]:
         """Mean training losses per unit since the last call, over all processes; to be called on all of them.
 
-        `train/loss`, and beside it `train/smoothed_loss` where another loss than that one is minimised.
+        `train/loss`, and also `train/smoothed_loss` where that is what is minimised.
         """
         return self._divide_all("train", self.train_counters)
 
@@ -272,7 +272,8 @@ class Task(LightningModule):
 
         # the sum over all processes is continued in one of them
         if self._trainer is not None and self.trainer.state.fn == "fit" and self.trainer.is_global_zero:
-            for metric, (numerator, denominator) in checkpoint.get(_TRAIN_TOTALS, {}).items():
+            earlier = checkpoint.get("run_record", {}).get(_TRAIN_TOTALS, {})  # their place in earlier checkpoints
+            for metric, (numerator, denominator) in checkpoint.get(_TRAIN_TOTALS, earlier).items():
                 if denominator:
                     self.train_counters[metric].restore(numerator, denominator)  # type: ignore[operator]
 

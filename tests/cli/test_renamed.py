@@ -2,6 +2,7 @@
 
 import yaml
 
+from app.export.__main__ import main as export
 from tests.conftest import only_run
 
 QUICK = (
@@ -47,3 +48,5 @@ def test_a_run_folder_of_before_is_predicted_with(train, tiny_texts, tmp_path, c
     (tmp_path / "new.txt").write_text("a warm funny film\n")
     assert train("predict", run / "config.yaml", "--data.predict_source=new.txt", "--data.source=not-there") == 0
     assert '"label"' in capsys.readouterr().out
+    assert export([str(run), "--to", "exported"]) == 0
+    assert (tmp_path / "exported" / "config.json").is_file()

@@ -115,9 +115,28 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again_by_the_same_comma
         path.unlink()
     (run / "result.json").unlink()
     assert fit(train, tiny_texts, tmp_path, {}, "--ckpt_path=last") == 0
-    assert "starting from the beginning" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "starting from the beginning" in said and "to resume a run" not in said
     again = read_events(only_run(tmp_path / "runs"))
     assert [{k: v for k, v in e.items() if k.startswith(("val/", "train/"))} for e in again] == untouched
+
+
+def test_a_run_with_a_users_callbacks_is_tested_and_applied_like_any_other(train, tiny_texts, tmp_path, capsys):
+    checkpoints = {"class_path": "pytorch_lightning.callbacks.ModelCheckpoint", "init_args": {"dirpath": "mine"}}
+    lines, bar = (
+        {"class_path": "app.callbacks.MetricLines"},
+        {"class_path": "pytorch_lightning.callbacks.TQDMProgressBar"},
+    )
+    settings = {"callbacks": [checkpoints, lines, bar], "enable_progress_bar": True}
+    assert fit(train, tiny_texts, tmp_path, settings) == 0
+    run = only_run(tmp_path / "runs")
+    assert json.loads((run / "result.json").read_text())["cost"]["tokens"] > 0
+    assert list((tmp_path / "mine").glob("*.ckpt"))
+    assert train("test", run / "config.yaml") == 0
+    (tmp_path / "new.txt").write_text("a warm funny film\n")
+    capsys.readouterr()
+    assert train("predict", run / "config.yaml", "--data.predict_source=new.txt") == 0
+    assert json.loads(capsys.readouterr().out)["label"]  # nothing but the answer
 
 
 class Plain(LightningModule):

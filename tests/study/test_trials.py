@@ -58,3 +58,15 @@ def test_the_run_of_a_trial_is_found_next_to_earlier_ones(trial):
     folder = make_run(trial, [])
     folder.with_name(f"{folder.name}.20260101-000000").mkdir()
     assert run_folder(trial) == folder
+
+
+def test_the_run_is_found_where_its_config_chose_the_sites(trial):
+    own = NormSpec("adanorm", {"k": 0.2}, ["attention"])  # the study's norm says nothing of sites
+    folder = RunIdentity("translation", "pairs", own, trial.seed).folder(trial.root)
+    folder.mkdir(parents=True)
+    assert run_folder(trial) == folder
+
+
+def test_a_line_of_a_users_callback_need_not_have_an_epoch(trial):
+    make_run(trial, [{"step": 30, "epoch": 2, **PARSING}, {"step": 35, "lr-AdamW": 0.1}])
+    assert progress_of(trial).epoch == 2

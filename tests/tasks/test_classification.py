@@ -1,5 +1,7 @@
 """The classification task: what it pools, what it counts, and that runs of different norms are paired."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -120,3 +122,15 @@ def test_for_one_step_every_norm_draws_the_same_dropout(norm):
     assert len(masks[0]) == len(masks[1]) > 0
     assert any(mask.any() for mask in masks[0])
     assert all(torch.equal(a, b) for a, b in zip(*masks, strict=True))
+
+
+@pytest.mark.parametrize("place", ["train_totals", "run_record"])
+def test_counts_of_the_train_loss_continue_also_from_an_earlier_checkpoint(place):
+    checkpoint = {}
+    task().on_save_checkpoint(checkpoint)
+    totals = {"loss": (6.0, 4), "smoothed_loss": (0.0, 0)}
+    checkpoint[place] = totals if place == "train_totals" else {"train_totals": totals}
+    model = task()
+    model._trainer = SimpleNamespace(state=SimpleNamespace(fn="fit"), is_global_zero=True)
+    model.on_load_checkpoint(checkpoint)
+    assert model.take_train_scores() == {"train/loss": 1.5}
