@@ -19,6 +19,7 @@ import torch.utils.data.dataloader
 import transformers
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningCLI
+from transformers import initialization
 from transformers.models.auto import configuration_auto
 
 from tests.conftest import ROOT
@@ -58,7 +59,7 @@ NAMES = [
     ("strategy.reduce_boolean_decision", trainer, "all processes stop, or diverge, together"),
     # transformers
     ("_init_weights", lambda: transformers.PreTrainedModel, "overridden: how the weights of our models begin"),
-    ("_is_hf_initialized", lambda: inspect.getsource(transformers.initialization), "keeps init_weights off our norms"),
+    ("_is_hf_initialized", lambda: inspect.getsource(initialization), "keeps init_weights off our norms"),
     ("_model_mapping", lambda: transformers.AutoModel, "whether an Auto class has a model for a config"),
     ("_attn_implementation", transformers.BertConfig, "where attn_implementation is set on a config that was read"),
     ("CONFIG_MAPPING", lambda: configuration_auto, "the model types that there are, for `did you mean`"),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
+from app.cli.parser_errors import BASES, wrong_class
 from app.errors import InputError
 
 LARGEST_SEED = 2**32 - 1  # of Lightning
@@ -38,6 +39,9 @@ def check_arguments(command: str, settings: Namespace) -> None:
         raise InputError(f"seed_everything is {seed}; must be an integer from 0 to {LARGEST_SEED}")
     if not settings.run_root or "\0" in settings.run_root:
         raise InputError(f"run_root is {settings.run_root!r}; pass the name of a folder")
+    for key in ("model", "data"):
+        if settings[key].class_path in BASES:
+            raise InputError(wrong_class(key, settings[key].class_path))
     for group in ("backbone", "optimizer"):
         if settings.model.init_args.get(group, True) is None:
             raise InputError(f"model.{group} is null; use a mapping, or omit it")

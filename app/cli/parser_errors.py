@@ -23,7 +23,7 @@ from app.norms import NormError
 _HELP = "see python train.py fit --help"
 _LINKED = {"norm", "data_spec", "seed"}  # arguments of classes that the command line fills in itself
 _CLASSES = {"model": "app.tasks", "data": "app.datamodules", "trainer.callbacks": "app.callbacks"}
-_BASES = ("app.tasks.Task", "app.datamodules.DataModule")  # abstract
+BASES = ("app.tasks.Task", "app.datamodules.DataModule")  # abstract
 
 
 def explain(error: BaseException) -> str | None:
@@ -78,9 +78,9 @@ def _parser_message(message: str, innermost: BaseException) -> str:
         return _unknown_key(key, option, class_path)
     given = re.search(r"import path (?:string: )?(\S+)", reason, re.IGNORECASE)
     if key in _CLASSES and (
-        given or class_path in _BASES or re.match("module .* has no attribute|No module named", reason)
+        given or class_path in BASES or re.match("module .* has no attribute|No module named", reason)
     ):
-        return _wrong_class(key, given[1] if given else class_path)
+        return wrong_class(key, given[1] if given else class_path)
     if missing := re.search(r"the following arguments are required: (.*)", reason):
         names = [f"{key}.{name}" if key else name.rpartition(".")[2] for name in missing[1].split(", ")]
         remedy = "use a value other than null" if key else "pass --config FILE, such as configs/quickstart.yaml"
@@ -106,14 +106,15 @@ def _unknown_key(prefix: str, option: str, class_path: str) -> str:
     return f"unknown key {full}{did_you_mean(full, known)} allowed: {', '.join(known) or 'none'}"
 
 
-def _wrong_class(key: str, given: str) -> str:
+def wrong_class(key: str, given: str) -> str:
+    """The answer for a class that cannot be the model, the data or a callback."""
     module = importlib.import_module(_CLASSES[key])
     allowed = [
         path
         for name in module.__all__
         if inspect.isclass(item := getattr(module, name))
         and issubclass(item, (LightningModule, LightningDataModule, Callback))
-        and (path := f"{module.__name__}.{name}") not in _BASES
+        and (path := f"{module.__name__}.{name}") not in BASES
     ]
     return f"{key} cannot be {given}{did_you_mean(given, allowed)} allowed: {', '.join(allowed)}"
 

@@ -62,6 +62,8 @@ def test_processes_make_the_update_of_the_whole_batch(runs, processes):
     one, several = state(runs["1"]), state(runs[processes])
     assert one.keys() == several.keys()
     for name, weight in one.items():
+        if name.endswith(("k_proj.bias", "key.bias")):
+            continue  # softmax ignores a shift of all keys: the gradient is rounding alone, which Adam scales up
         torch.testing.assert_close(several[name], weight, rtol=0, atol=1e-12, msg=name)
 
 

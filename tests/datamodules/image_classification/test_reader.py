@@ -240,7 +240,7 @@ def test_hub_images_and_class_names(pixels):
         ),
         (hub_split([PIXELS[0]], [0], "CMYK"), {}, "'train':1: an image of mode CMYK; allowed: grey"),
         (hub_split([PIXELS[0], None], [0, 1]), {}, "'train':2: not an image"),
-        (hub_split([PIXELS[0]], [0]), {"image_column": "img"}, "no column 'img' .*it has 'image', 'label'"),
+        (hub_split([PIXELS[0]], [0]), {"image_column": "img"}, "no column 'img'.*it has 'image', 'label'"),
         (hub_split([PIXELS[0]], [0]), {"image_column": "label"}, "column 'label' is ClassLabel.*, not images"),
         (hub_split([PIXELS[0]], [-1]), {}, "no split has labels"),
     ],
