@@ -49,6 +49,7 @@ def fit(tmp_path, tiny_texts):
     return fit
 
 
+@pytest.mark.slow
 def test_a_norm_a_callback_and_a_metric_are_a_file_each(fit):
     run = fit("A norm", "A callback", "A metric")
     result = read_result(run)

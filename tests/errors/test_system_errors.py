@@ -27,6 +27,7 @@ from app.runs.atomic_write import atomic_write
 from app.runs.checkpoint_file import check_checkpoint
 from app.runs.folder import repair_last_checkpoint, resolve_resume_checkpoint
 from app.runs.metrics_file import MetricsFile, read_events
+from tests.conftest import mostly_slow
 
 
 def raised_by(function):
@@ -85,7 +86,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", mostly_slow(FAULTS, *(name for name in FAULTS if name != "killed")))
 def test_faults_are_explained_in_a_line(fault):
     make, words = FAULTS[fault]
     answer = explain(make())

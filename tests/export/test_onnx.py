@@ -56,12 +56,13 @@ def test_every_norm_of_the_registry_can_be_exported(tmp_path):
             {"input_ids": ["batch", "tokens"], "attention_mask": ["batch", "tokens"]},
             marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "parsing_mlp",
             {
                 "words": ["batch", "words_and_root"], "tags": ["batch", "words_and_root"], "positions": ["states", 18],
                 "labels": ["states", 12], "sentence": ["states"],
             },
+            marks=pytest.mark.slow,
         ),
     ],
 )  # fmt: skip

@@ -79,6 +79,7 @@ def test_a_dry_run_prints_the_commands_and_runs_nothing(write, tmp_path, capsys,
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_the_reader_of_the_commands_may_close_the_pipe(write, tmp_path):
     command = f"{sys.executable} -m app.study run {write(seeds=list(range(500)))} --dry-run | head -1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True, text=True)

@@ -85,6 +85,7 @@ def few_resamples(monkeypatch):
     monkeypatch.setattr("app.study.statistics._RESAMPLES", 10)
 
 
+@pytest.mark.slow
 def test_noise_is_called_a_difference_no_more_often_than_it_may_be(few_resamples):
     rng = np.random.default_rng(0)
     false = sum(min(simulated(rng, 0.0)) < 0.05 for _ in range(200))
