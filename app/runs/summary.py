@@ -59,7 +59,8 @@ def _gradients_in_words(gradients: dict[str, Any]) -> list[str]:
         for name, label in (("recentring", "re-centring"), ("rescaling", "re-scaling"))
         if gradients[name] is not None
     ]
-    lines = [f"gradient    {', '.join(shares)} (means over all norms, step {gradients['step']})"]
+    measured = f"{', '.join(shares)} (means over all norms" if shares else "none reached the norms (last measured"
+    lines = [f"gradient    {measured}, step {gradients['step']})"]
     violations = [gradients[name] for name in ("mean_violation", "variance_violation") if name in gradients]
     if violations:
         worst = max(violations, key=lambda violation: violation["largest"])
