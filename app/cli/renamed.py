@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jsonargparse import get_loader, set_loader
 
-_NEW_NAMES = {  # as paths in a YAML; on the command line `init_args` may be left out
+_NEW_NAMES = {  # as paths in a YAML; on the command line `init_args` may be omitted
     "watch_norms_every_steps": "norm_diagnostics_every_n_steps",
     "pictures": "plots",
     "allow_other_processes": "allow_world_size_change",

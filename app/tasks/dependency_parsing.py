@@ -42,8 +42,8 @@ class DependencyParsing(Task):
 
     Scores: `loss` (nats per word: of the transitions that build a tree, or of heads and relations), `uas` and `las`
     (words with the right head, with the right head and relation, punctuation included), both also without some words,
-    such as `uas_without_punct`, and `match` (sentences where everything is right). Without relations in the data there
-    is not a `las`. The test also has `uas_of_next`, the score of attaching each word to the next one.
+    such as `uas_without_punct`, and `match` (sentences where everything is right). `las` needs
+    relations in the data. The test also has `uas_of_next`, the score of attaching each word to the next one.
 
     Args:
         backbone: model_type mlp for the parser mlp, a Hugging Face encoder for biaffine.
