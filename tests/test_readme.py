@@ -126,7 +126,7 @@ def test_the_tutorial_runs(here, tiny_texts, capfd):
         assert study([*command[3:], f"--data.source={tiny_texts}"]) == 0
     for command in commands("--norm layernorm", page="tutorial"):
         assert main([*command[2:], f"--data.source={tiny_texts}", *SHORT]) == 0
-    assert len(list((here / "runs/classification/rt").iterdir())) == 2
+    assert len(list((here / "runs/classification/rt/bert-4x128").iterdir())) == 2
     for containing in ("app.study run", "app.study status"):
         assert all(command in commands("app.study run") for command in commands(containing, page="tutorial"))
 
@@ -146,7 +146,7 @@ def test_a_dataset_in_a_yaml(here):
     rows = [f"{'good' if i % 2 else 'bad'} thing number {i},{'five' if i % 2 else 'one'}" for i in range(60)]
     (here / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
     fit("mine.yaml", *SHORT)
-    assert only_run(here / "runs") == here / "runs/classification/mine/adanorm(k=0.1,scale=1)/seed1"
+    assert only_run(here / "runs") == here / "runs/classification/mine/bert-4x128/adanorm(k=0.1,scale=1)/seed1"
 
 
 @pytest.mark.slow

@@ -47,16 +47,29 @@ class BackboneConfig:
         options: of the model's config, such as hidden_size and num_hidden_layers; omitted ones take that config's
             default. What the data dictates (vocab_size, image_size, ...) is filled in.
         pretrained: a folder with a saved model, or a name on the Hugging Face hub.
+        name: what the run folder and the signature call the model; by default the last part of `pretrained`, or the
+            model type with its layers and their width, such as bert-4x128.
     """
 
     model_type: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if (self.model_type is None) == (self.pretrained is None):
             came = "neither" if self.model_type is None else f"both ({self.model_type!r} and {self.pretrained!r})"
             raise InputError(f"backbone needs exactly one of model_type and pretrained, got {came}; set one of them")
+
+    def label(self, config: PreTrainedConfig) -> str:
+        """Return the name of the model that was built with this config of transformers."""
+        if self.name is not None:
+            return self.name
+        if self.pretrained is not None:
+            return Path(self.pretrained).absolute().name
+        layers, width = (getattr(config, size, None) for size in ("num_hidden_layers", "hidden_size"))
+        is_sized = isinstance(layers, int) and isinstance(width, int)  # some families list a size for each stage
+        return f"{config.model_type}-{layers}x{width}" if is_sized else config.model_type
 
 
 class BuiltModel(NamedTuple):

@@ -13,6 +13,7 @@ from jsonargparse import Namespace
 
 from app.cli.parser_errors import BASES, wrong_class
 from app.errors import InputError
+from app.runs.identity import RunIdentity
 
 LARGEST_SEED = 2**32 - 1  # of Lightning
 _PROCESSES_PER_CORE = 4  # on CPUs; more of them only wait for each other, and need memory each
@@ -57,12 +58,12 @@ def check_arguments(command: str, settings: Namespace) -> None:
         _check_processes(trainer)
 
 
-def check_settings(settings: Namespace, dataset: str, batches: int | None) -> None:
+def check_settings(settings: Namespace, identity: RunIdentity, batches: int | None) -> None:
     """Refuse settings that cannot give a sound run.
 
     Args:
         settings: the parsed arguments of the command.
-        dataset: short name of the dataset, part of the run folder's path.
+        identity: of the run; its names become folders.
         batches: batches of an epoch; None if the command does not train.
 
     Raises:
@@ -73,10 +74,9 @@ def check_settings(settings: Namespace, dataset: str, batches: int | None) -> No
     minutes = settings.checkpoint_every_minutes
     if minutes is not None and not minutes > 0:
         raise InputError(f"checkpoint_every_minutes is {minutes}; must be above 0")
-    if not re.fullmatch(r"[^./\0][^/\0]{0,99}", dataset):
-        raise InputError(
-            f"data.name is {dataset!r}; must name a folder: 1 to 100 characters, no /, no dot at the start"
-        )
+    for key, name in (("data.name", identity.dataset), ("model.backbone.name", identity.model)):
+        if not re.fullmatch(r"[^./\0][^/\0]{0,99}", name):
+            raise InputError(f"{key} is {name!r}; must name a folder: 1 to 100 characters, no /, no dot at the start")
     if batches is not None:
         _check_compiler(settings.compile)
         _check_validation(settings.trainer, batches)

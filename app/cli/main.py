@@ -120,7 +120,7 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the run folder as its root and what every run needs added to what the user set."""
         is_fit = self.subcommand == "fit"
-        check_settings(self.settings, self.datamodule.name, len(self.datamodule.plan) if is_fit else None)
+        check_settings(self.settings, self.identity, len(self.datamodule.plan) if is_fit else None)
         if is_fit:
             self.datamodule.check_budgets()
         log.info(self.model.norm_report)
@@ -228,8 +228,9 @@ class CLI(LightningCLI):
 
     @property
     def identity(self) -> RunIdentity:
-        """The run's identity: task, dataset, norm and seed."""
-        return RunIdentity(self.model.name, self.datamodule.name, self.model.norm, self.settings.seed_everything)
+        """The run's identity: task, dataset, model, norm and seed."""
+        model, data = self.model, self.datamodule
+        return RunIdentity(model.name, data.name, model.model_name, model.norm, self.settings.seed_everything)
 
     def _config_text(self) -> str:
         """The text of config.yaml: the merged settings without what belongs to this call alone."""

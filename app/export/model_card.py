@@ -22,7 +22,7 @@ def model_card(run: Run, folder: Path, is_stock: bool) -> str:
     signature = run.result["signature"]
     parts = [
         f"---\n{yaml.safe_dump(_metadata(run), sort_keys=False, allow_unicode=True)}---",
-        f"# {run.task.name}, {run.data.name}: {run.task.norm.signature}",
+        f"# {run.task.name}, {run.data.name}: {run.task.model_name} with {run.task.norm.signature}",
         f"`{signature}`",
         _what(run),
         "## Use",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from app.norms import NormSpec
@@ -16,23 +17,28 @@ class RunIdentity:
     Args:
         task: name of the task, such as classification.
         dataset: short name of the dataset.
+        model: short name of the model, such as bert-4x128.
         norm: the norm, its options and its sites.
         seed: of --seed_everything.
     """
 
     task: str
     dataset: str
+    model: str
     norm: NormSpec
     seed: int
 
     def folder(self, root: Path) -> Path:
-        """The run folder: ROOT/<task>/<dataset>/<norm>/seed<seed>."""
-        return root / self.task / self.dataset / self.norm.label / f"seed{self.seed}"
+        """The run folder: ROOT/<task>/<dataset>/<model>/<norm>/seed<seed>."""
+        return root / self.task / self.dataset / self.model / self.norm.label / f"seed{self.seed}"
 
     @staticmethod
     def folders_in(root: Path, seed: int) -> Iterator[Path]:
-        """The run folders of a seed under a root, for who does not know task, dataset and norm."""
-        return root.glob(f"*/*/*/seed{seed}")
+        """The run folders of a seed under a root, for who does not know task, dataset, model and norm.
+
+        Those of earlier versions, whose path has no model, come last.
+        """
+        return chain(root.glob(f"*/*/*/*/seed{seed}"), root.glob(f"*/*/*/seed{seed}"))
 
     def signature(self, replaced: int, total: int, made_by: str) -> str:
         """The line that is printed with every score.
@@ -43,4 +49,4 @@ class RunIdentity:
             made_by: what the score is of, such as `steps:805` or a checkpoint.
         """
         norm = f"{self.norm.signature}|sites:{self.norm.sites_label} {replaced}/{total}"
-        return f"{self.task}|{self.dataset}|{norm}|seed:{self.seed}|{made_by}"
+        return f"{self.task}|{self.dataset}|{self.model}|{norm}|seed:{self.seed}|{made_by}"

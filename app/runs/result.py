@@ -38,7 +38,7 @@ def build_result(
     """Everything of result.json but what callbacks add and the test scores, which come after the test.
 
     Args:
-        identity: task, dataset, norm and seed.
+        identity: task, dataset, model, norm and seed.
         norm: the norm, its options and its sites.
         replaced: norms of the model that were replaced.
         total: norms of the model.
@@ -57,6 +57,7 @@ def build_result(
         "signature": identity.signature(replaced, total, f"steps:{step}"),
         "task": identity.task,
         "dataset": identity.dataset,
+        "model": identity.model,
         "norm": {**norm.to_dict(), "label": norm.label, "replaced": replaced, "total": total},
         "seed": identity.seed,
         "status": status,

@@ -18,7 +18,7 @@ def write_run_info(folder: Path, identity: RunIdentity, primary: MetricInfo) -> 
 
     Args:
         folder: the run folder.
-        identity: task, dataset, norm and seed of the run.
+        identity: task, dataset, model, norm and seed of the run.
         primary: the metric that chooses the best checkpoint.
 
     Raises:
@@ -27,6 +27,7 @@ def write_run_info(folder: Path, identity: RunIdentity, primary: MetricInfo) -> 
     info = {
         "task": identity.task,
         "dataset": identity.dataset,
+        "model": identity.model,
         "norm": {**identity.norm.to_dict(), "label": identity.norm.label},
         "seed": identity.seed,
         "primary_metric": primary.to_dict(),

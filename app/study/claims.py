@@ -18,14 +18,14 @@ class Answer:
 
     Attributes:
         claim: number and words of the claim.
-        dataset: the config's dataset.
+        name: of the config's table: dataset and model.
         verdict: supported where all comparisons of the claim are shown in its direction, contradicted where one is
             shown against it, else undecided.
         numbers: each comparison in words.
     """
 
     claim: str
-    dataset: str
+    name: str
     verdict: Verdict
     numbers: str
 
@@ -59,7 +59,7 @@ def answers(tables: Sequence[Table]) -> list[Answer]:
             numbers.append(_in_words(one, difference, shown))
         verdict: Verdict = "supported" if all(s > 0 for s in signs) else "undecided"
         verdict = "contradicted" if any(s < 0 for s in signs) else verdict
-        answered.append(Answer(claim, table.dataset, verdict, "; ".join(numbers)))
+        answered.append(Answer(claim, table.name, verdict, "; ".join(numbers)))
     return answered
 
 

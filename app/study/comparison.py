@@ -67,13 +67,23 @@ class NormRow:
 
 @dataclass(frozen=True)
 class Table:
-    """All norms on one config."""
+    """All norms on one config.
+
+    Attributes:
+        model: short name of the model; None for runs of earlier versions.
+    """
 
     config: str
     task: str
     dataset: str
+    model: str | None
     metric: MetricInfo
     rows: list[NormRow]
+
+    @property
+    def name(self) -> str:
+        """What it is of, in words: dataset and model."""
+        return self.dataset if self.model is None else f"{self.dataset}, {self.model}"
 
     def row(self, norm: str) -> NormRow | None:
         """The row of a norm by its name, whatever its options; None where the study lacks it."""
@@ -143,4 +153,4 @@ def _table(study: Study, config: str, trials: Sequence[Trial]) -> Table | None:
                 adjusted=math.nan,
             )
         )
-    return Table(config, first["task"], first["dataset"], metric, rows)
+    return Table(config, first["task"], first["dataset"], first.get("model"), metric, rows)

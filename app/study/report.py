@@ -107,8 +107,8 @@ def _plots(table: Table, trials: Sequence[Trial], folder: Path) -> list[tuple[st
         for row in table.rows
     }
     metrics = list(dict.fromkeys((LOSS, table.metric)))
-    curves = curve_bands(events, metrics, f"{table.dataset}: mean over seeds, band one standard deviation")
-    plots = [(f"{table.dataset}: curves", _draw(curves, folder, f"{name}_curves"))]
+    curves = curve_bands(events, metrics, f"{table.name}: mean over seeds, band one standard deviation")
+    plots = [(f"{table.name}: curves", _draw(curves, folder, f"{name}_curves"))]
     quantities: dict[str, Callable[[dict[str, Any]], float | None]] = {
         "gap of the loss at the end (nats)": lambda result: result["gap"]["final"].get("loss"),
         "rise of valid loss past its best": lambda result: result["gap"]["rise"].get("loss"),
@@ -123,8 +123,8 @@ def _plots(table: Table, trials: Sequence[Trial], folder: Path) -> list[tuple[st
         for quantity, value in quantities.items()
     }
     if measured := {quantity: by_norm for quantity, by_norm in values.items() if any(by_norm.values())}:
-        figure = bars(measured, f"{table.dataset}: bars are means, dots are seeds")
-        plots.append((f"{table.dataset}: gap and gradients by norm", _draw(figure, folder, f"{name}_norms")))
+        figure = bars(measured, f"{table.name}: bars are means, dots are seeds")
+        plots.append((f"{table.name}: gap and gradients by norm", _draw(figure, folder, f"{name}_norms")))
     return plots
 
 
@@ -144,16 +144,18 @@ def _costs(table: Table) -> list[list[str]]:
                 statistics.fmean(cost[key] for cost in costs) for key in ("elapsed_s", "tokens_per_s", "peak_rss_bytes")
             )
             cells = [f"{seconds / 60:.1f}", f"{speed:,.0f}", f"{memory / 2**30:.1f}", f"{costs[0]['parameters']:,}"]
-            rows.append([table.dataset, row.norm.label, *cells])
+            rows.append([table.name, row.norm.label, *cells])
     return rows
 
 
 def _csv(found: Sequence[Table]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["task", "dataset", "metric", "norm", *_COLUMNS])
+    writer.writerow(["task", "dataset", "model", "metric", "norm", *_COLUMNS])
     for table in found:
-        writer.writerows([table.task, table.dataset, table.metric.name, *row_cells(table, row)] for row in table.rows)
+        writer.writerows(
+            [table.task, table.dataset, table.model, table.metric.name, *row_cells(table, row)] for row in table.rows
+        )
     return file.getvalue()
 
 
@@ -165,7 +167,7 @@ def _tex(found: Sequence[Table]) -> str:
         r"\hline",
     ]
     for table in found:
-        lines += [_tex_row([table.dataset, *row_cells(table, row)], row is table.best) for row in table.rows]
+        lines += [_tex_row([table.name, *row_cells(table, row)], row is table.best) for row in table.rows]
     return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
 
 

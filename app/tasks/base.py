@@ -114,6 +114,7 @@ class Task(LightningModule):
             )
             self.build_head()
             self._freeze_unread()
+        self.model_name = backbone.label(self.model.config)  # part of the run folder
         self._check_length()
         self.initial_weights = self._digest_outside_norms()
         self.train_counters = nn.ModuleDict({metric: Ratio() for metric in TRAIN_METRICS})

@@ -46,6 +46,23 @@ def test_fresh_weights_are_those_of_transformers(family):
     assert built.training
 
 
+@pytest.mark.parametrize(
+    ("backbone", "label"),
+    [
+        (BackboneConfig("bert", BERT), "bert-2x32"),
+        (BackboneConfig("gpt2", {"n_layer": 3, "n_embd": 8, "n_head": 2}), "gpt2-3x8"),
+        (BackboneConfig("mbart", OPTIONS["mbart"]), "mbart-2x32"),
+        (BackboneConfig("convnet"), "convnet"),
+        (BackboneConfig("bert", BERT, name="mine"), "mine"),
+        (BackboneConfig(pretrained="google/vit-base"), "vit-base"),
+        (BackboneConfig(pretrained="models/small/"), "small"),
+    ],
+)
+def test_the_label_says_which_model_it_is(backbone, label):
+    known = backbone.model_type and build_model(backbone, data_options=DATA_OPTIONS).model.config
+    assert backbone.label(known) == label
+
+
 def test_facts_go_where_the_config_has_them():
     bert, vit, gpt2 = (
         build_model(

@@ -33,7 +33,7 @@ def run(train, short, tmp_path):
 def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
     assert train("fit", QUICK, *short, "--plots", "true") == 0
     run = only_run(tmp_path / "runs")
-    assert run == tmp_path / "runs/classification/rt/adanorm(k=0.1,scale=1)/seed1"
+    assert run == tmp_path / "runs/classification/rt/bert-4x128/adanorm(k=0.1,scale=1)/seed1"
     names = {path.name for path in run.iterdir()}
     assert names >= {
         "config.yaml", "run.json", "data_spec.json", "metrics.jsonl", "checkpoints", "norm_sites.csv", "curves.svg",
@@ -43,10 +43,11 @@ def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
 
     result = read_result(run)
     steps = result["final"]["step"]
-    assert result["signature"] == f"classification|rt|adanorm(k=0.1,scale=1)|sites:all 9/9|seed:1|steps:{steps}"
+    named = "classification|rt|bert-4x128|adanorm(k=0.1,scale=1)|sites:all 9/9|seed:1"
+    assert result["signature"] == f"{named}|steps:{steps}"
     assert set(result) == {
-        "schema", "signature", "task", "dataset", "norm", "seed", "status", "primary_metric", "best", "final", "test",
-        "tested", "score_signatures", "gap", "cost", "versions", "data_fingerprint", "plan_fingerprint",
+        "schema", "signature", "task", "dataset", "model", "norm", "seed", "status", "primary_metric", "best", "final",
+        "test", "tested", "score_signatures", "gap", "cost", "versions", "data_fingerprint", "plan_fingerprint",
         "weights_fingerprint", "norm_gradients",
     }  # fmt: skip
     assert result["norm"] == {

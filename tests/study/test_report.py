@@ -22,7 +22,8 @@ LUCK = {1: 0.0, 2: 1.5, 3: -0.7, 4: 0.4}
 def result(seed, accuracy, train=0.3, valid=0.5, **changes):
     """A result.json whose test accuracy, in per cent, is `accuracy` plus the luck of the seed."""
     return {
-        "schema": 2, "status": "finished", "task": "classification", "dataset": "rt", "seed": seed, **FINGERPRINTS,
+        "schema": 2, "status": "finished", "task": "classification", "dataset": "rt", "model": "bert-4x128",
+        "seed": seed, **FINGERPRINTS,
         "primary_metric": {"name": "accuracy", "mode": "max"}, "test": {"accuracy": (accuracy + LUCK[seed]) / 100},
         "final": {"val": {"loss": valid}, "train_probe": {"loss": train}},
         "gap": {"final": {"loss": valid - train}, "rise": {"loss": 0.1}},
@@ -45,7 +46,7 @@ def made(tmp_path):
         for trial in trials:
             found = results[trial.norm.name].get(trial.seed)
             if found is not None:
-                folder = trial.root / "classification/rt" / trial.norm.label / f"seed{trial.seed}"
+                folder = trial.root / "classification/rt/bert-4x128" / trial.norm.label / f"seed{trial.seed}"
                 folder.mkdir(parents=True)
                 (folder / "config.yaml").write_text("")
                 (folder / "result.json").write_text(json.dumps(found))
@@ -151,6 +152,7 @@ def test_the_report_is_one_file_with_tables_next_to_it(made, tmp_path, capsys):
     assert not [word for word in ("src=", "@import", "<script", "url(http") if word in html]  # needs no network
     rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
     assert [row["norm"] for row in rows] == ["layernorm", "adanorm(k=0.1,scale=1) (best)", "none"]
+    assert {(row["dataset"], row["model"]) for row in rows} == {("rt", "bert-4x128")} and "rt, bert-4x128" in html
     assert rows[1]["mean"] == "77.30" and rows[1]["difference"] == "+2.00*" and rows[1]["paper"] == "77.5"
     assert r"\textbf{77.30}" in (folder / "table.tex").read_text()
     assert "| adanorm(k=0.1,scale=1) (best) | 77.30 |" in (folder / "report.md").read_text()
@@ -197,7 +199,7 @@ def test_translations_are_compared_across_sentences_by_sacrebleu(made, tmp_path)
     }
     study, trials = made(runs, (1, 2))
     for trial in trials:
-        (folder,) = trial.root.glob("*/*/*/seed*")
+        (folder,) = trial.root.glob("*/*/*/*/seed*")
         texts = {"hypothesis": worse if trial.norm.name == "adanorm" else references, "reference": references}
         for name, lines in texts.items():
             (folder / f"test_{name}.txt").write_text("".join(f"{line}\n" for line in lines))

@@ -22,7 +22,7 @@ def trial(tmp_path):
 
 
 def make_run(trial, events):
-    folder = RunIdentity("translation", "pairs", trial.norm, trial.seed).folder(trial.root)
+    folder = RunIdentity("translation", "pairs", "mbart-3x256", trial.norm, trial.seed).folder(trial.root)
     folder.mkdir(parents=True)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     return folder
@@ -42,7 +42,7 @@ def test_the_score_of_a_running_trial_is_its_primary_metric(trial, scores, prima
         ],
     )
     assert progress_of(trial) == Progress(epoch=3, score=None, seconds_left=61.5)  # which metric is primary is unknown
-    write_run_info(folder, RunIdentity("translation", "pairs", trial.norm, trial.seed), primary)
+    write_run_info(folder, RunIdentity("translation", "pairs", "mbart-3x256", trial.norm, trial.seed), primary)
     assert progress_of(trial) == Progress(epoch=3, score=scores[f"val/{primary.name}"], seconds_left=61.5)
 
 
@@ -60,9 +60,17 @@ def test_the_run_of_a_trial_is_found_next_to_earlier_ones(trial):
     assert run_folder(trial) == folder
 
 
+def test_a_run_of_an_earlier_version_is_found_unless_there_is_a_newer_one(trial):
+    earlier = trial.root / "translation/pairs" / trial.norm.label / f"seed{trial.seed}"
+    earlier.mkdir(parents=True)
+    assert run_folder(trial) == earlier
+    newer = make_run(trial, [])
+    assert run_folder(trial) == newer
+
+
 def test_the_run_is_found_where_its_config_chose_the_sites(trial):
     own = NormSpec("adanorm", {"k": 0.2}, ["attention"])  # the study's norm says nothing of sites
-    folder = RunIdentity("translation", "pairs", own, trial.seed).folder(trial.root)
+    folder = RunIdentity("translation", "pairs", "mbart-3x256", own, trial.seed).folder(trial.root)
     folder.mkdir(parents=True)
     assert run_folder(trial) == folder
 
