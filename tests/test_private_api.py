@@ -16,6 +16,7 @@ import pytorch_lightning
 import tensorboard.summary.writer.event_file_writer as event_file_writer
 import torch
 import torch.utils.data.dataloader
+import torchmetrics
 import transformers
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningCLI
@@ -57,6 +58,8 @@ NAMES = [
     ("precision_plugin.forward_context", trainer, "a forward pass outside the loop computes in the run's precision"),
     ("precision_plugin.convert_module", trainer, "weights get their dtype before a checkpoint is loaded into them"),
     ("strategy.reduce_boolean_decision", trainer, "all processes stop, or diverge, together"),
+    # torchmetrics
+    ("_apply", lambda: torchmetrics.Metric, "overridden: sums follow the model to a device, and not to a dtype"),
     # transformers
     ("_init_weights", lambda: transformers.PreTrainedModel, "overridden: how the weights of our models begin"),
     ("_is_hf_initialized", lambda: inspect.getsource(initialization), "keeps init_weights off our norms"),

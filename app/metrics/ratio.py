@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.metric import jit_distributed_available
 from torchmetrics.utilities.distributed import gather_all_tensors
@@ -28,6 +31,10 @@ class Ratio(Metric):
         """Add a batch's sums; `numerator` is a scalar tensor of any dtype."""
         self.numerator += numerator.detach()
         self.denominator += denominator
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> nn.Module:
+        """Follow the model to another device, and not to another dtype: a sum in bfloat16 stops to count at 256."""
+        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), *args, **kwargs)
 
     def total(self) -> tuple[float, int]:
         """Return both sums over all processes; call it on all of them."""

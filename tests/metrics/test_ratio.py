@@ -3,7 +3,9 @@
 import math
 from fractions import Fraction
 
+import pytest
 import torch
+from torch import nn
 
 from app.metrics import Ratio
 
@@ -31,3 +33,14 @@ def test_nothing_counted_is_nan():
     ratio = Ratio()
     ratio.update(torch.tensor(0.0), 0)
     assert math.isnan(ratio.compute())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_sums_stay_exact_in_a_model_of_any_precision(dtype):
+    model = nn.ModuleDict({"layer": nn.Linear(1, 1), "ratio": Ratio()}).to(dtype)
+    assert model["layer"].weight.dtype == dtype
+    for _ in range(2):  # what a reset leaves is as exact
+        for _ in range(1000):
+            model["ratio"].update(torch.tensor(1.0, dtype=dtype), 1)
+        assert float(model["ratio"].compute()) == 1
+        model["ratio"].reset()
