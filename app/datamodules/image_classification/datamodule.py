@@ -17,7 +17,7 @@ from app.datamodules.image_classification.reader import LabelledImages, images_t
 from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, label_ids
-from app.datamodules.io.splitting import complete_splits, sizes
+from app.datamodules.io.splitting import complete_splits, log_repetitions, sizes
 from app.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,8 @@ class ImageClassificationData(DataModule):
             label_column=self.label_column,
             image_shape=self.image_shape,
         )
-        splits = complete_splits(read, self.fractions, self.split_seed)
+        splits = complete_splits(read, self.fractions, self.split_seed, classes=True)
+        log_repetitions(self.name, splits, "images", "label")
         log.info("%s: read %d images, kept %s", self.name, sum(map(len, read.values())), sizes(splits))
         return splits
 

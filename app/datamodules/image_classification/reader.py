@@ -6,6 +6,7 @@ checked against its content; an invalid row is an error that names it.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,16 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def keys(self) -> list[bytes]:
+        """A digest of the bytes of each image."""
+        return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in self.pixels]
+
+    @property
+    def answers(self) -> list[str]:
+        """The classes."""
+        return self.labels
 
     def where(self, index: int) -> str:
         """`FILE:ROW` of an image, for the beginning of an error about it."""

@@ -1,9 +1,13 @@
-"""The splits train, val and test of any dataset: as published, from sources of their own, or chosen at random."""
+"""The splits train, val and test of any dataset: as published, from sources of their own, or chosen at random.
+
+Decisions: equal examples stay in one of the splits that are chosen here; what published splits share stays, and is
+counted in the log.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
@@ -17,6 +21,14 @@ Found = TypeVar("Found")
 
 class Examples(Protocol):
     """Examples that can be split."""
+
+    @property
+    def keys(self) -> Sequence[Hashable]:
+        """What each example is compared by: those with equal keys are repetitions of one another."""
+
+    @property
+    def answers(self) -> Sequence[Hashable]:
+        """What is to be predicted for each example: its class, its tree, its translation."""
 
     def __len__(self) -> int: ...
 
@@ -53,40 +65,59 @@ def read_splits(
 
 
 def complete_splits(
-    found: dict[str, AnyExamples], fractions: dict[str, float], seed: int, groups: np.ndarray | None = None
+    found: dict[str, AnyExamples], fractions: dict[str, float], seed: int, classes: bool = False
 ) -> dict[str, AnyExamples]:
     """The splits train, val and test: as published, and where missing chosen at random from `all` or `train`.
+
+    Examples with equal keys stay in one split; fractions are of the distinct ones.
 
     Args:
         found: what was read: `all`, or `train` with or without `val` and `test`.
         fractions: fraction of `val` and of `test`, used where they are missing.
         seed: seeds the choice.
-        groups: (N,) group of each example of `all` or `train`; the examples of a group stay in one split, and fractions
-            are of groups. By default each example is a group of its own.
+        classes: whether answers are classes, each of which must be in the training split: if the choice leaves none of
+            a class there, the first example of the class (with its repetitions) is moved to it.
 
     Raises:
         InputError: if there is nothing to train on, a fraction is not between 0 and 1, or a split is empty.
     """
     whole = training_source(found, "the source")
-    assert groups is None or len(groups) == len(whole)
     if seed < 0:
         raise InputError(f"data.split_seed is {seed}; it must be >= 0")
-    membership = np.arange(len(whole)) if groups is None else groups
-    names = np.unique(membership)
-    shuffled = names[np.random.default_rng(seed).permutation(len(names))]
-    splits = dict(found)
+    numbers: dict[Hashable, int] = {}  # of the distinct examples, in the order in which they first appear
+    distinct = np.array([numbers.setdefault(key, len(numbers)) for key in whole.keys], dtype=np.int64)  # (N,)
+    shuffled = np.random.default_rng(seed).permutation(len(numbers))
+    chosen_for = np.zeros(len(numbers), dtype=np.int64)  # the place in SPLITS of each distinct example
     begin = 0
     for split in fractions:
         if split not in found:
-            end = begin + round(checked_fraction(fractions, split) * len(names))
-            splits[split] = whole.subset(np.flatnonzero(np.isin(membership, shuffled[begin:end])))
+            end = begin + round(checked_fraction(fractions, split) * len(numbers))
+            chosen_for[shuffled[begin:end]] = SPLITS.index(split)
             begin = end
-    splits["train"] = whole.subset(np.flatnonzero(np.isin(membership, shuffled[begin:]))) if begin else whole
-    count = f"{len(whole)} examples" + ("" if groups is None else f" in {len(names)} groups")
+    if classes:
+        _return_lost_classes(whole.answers, distinct, chosen_for)
+    splits = {"train": whole, **found}
+    for place, split in enumerate(SPLITS):
+        if split not in found or (split == "train" and begin):
+            splits[split] = whole.subset(np.flatnonzero(chosen_for[distinct] == place))
+    count = f"{len(whole)} examples" + (f", {len(numbers)} of them distinct," if len(numbers) < len(whole) else "")
     for split in SPLITS:
         if len(splits[split]) == 0:
             raise empty_split("the source", split, count, fractions)
     return {split: splits[split] for split in SPLITS}
+
+
+def _return_lost_classes(labels: Sequence[Hashable], distinct: np.ndarray, chosen_for: np.ndarray) -> None:
+    """Move the first example of each class that has none in the training split there, in place, and log it."""
+    first: dict[Hashable, int] = {}
+    for index, label in enumerate(labels):
+        first.setdefault(label, index)
+    trained_on = {label for label, place in zip(labels, chosen_for[distinct], strict=True) if place == 0}
+    for label, index in first.items():
+        if label not in trained_on:
+            chosen_for[distinct[index]] = 0
+            count = sum(other == label for other in labels)
+            log.warning("class %r: none of its %d examples was in the training split; one was put there", label, count)
 
 
 def training_source(found: Mapping[str, Found], place: str) -> Found:
@@ -120,10 +151,33 @@ def sizes(splits: Mapping[str, Examples]) -> str:
     return ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
 
 
-def log_overlap(name: str, texts: Mapping[str, Sequence[str]], what: str) -> None:
-    """Log how many texts of val and of test are in the training split, too; they stay as published."""
-    trained_on = set(texts["train"])
-    for split in ("val", "test"):
-        common = sum(text in trained_on for text in texts[split])
-        if common:
-            log.info("%s: %d %s %s are also in the training split, as published", name, common, split, what)
+def log_repetitions(
+    name: str, splits: Mapping[str, Examples], what: str, answer: str, cause: str = "as published"
+) -> None:
+    """Log how many examples of each split are repetitions, in the split itself or of an earlier split; all stay.
+
+    Args:
+        name: name of the dataset.
+        splits: the splits, the training split first.
+        what: what the examples are, in the plural.
+        answer: what is to be predicted for one, such as label; repetitions that have another one are counted apart.
+        cause: why splits share examples.
+    """
+    first: dict[str, dict[Hashable, Hashable]] = {}  # split -> key -> the first answer
+    for split, examples in splits.items():
+        own: dict[Hashable, Hashable] = {}
+        repeated = dict.fromkeys([split, *first], 0)
+        differs = dict.fromkeys(repeated, 0)
+        for key, given in zip(examples.keys, examples.answers, strict=True):
+            for other, known in ((split, own), *first.items()):
+                if key in known:
+                    repeated[other] += 1
+                    differs[other] += given != known[key]
+            own.setdefault(key, given)
+        first[split] = own
+        for other, count in repeated.items():
+            if count:
+                those = f"{count} of {len(examples)} {split} {what}"
+                where = "repeat another of the split" if other == split else f"are also in the {other} split, {cause}"
+                apart = f"; {differs[other]} of them have another {answer} there" if differs[other] else ""
+                log.info("%s: %s %s%s", name, those, where, apart)

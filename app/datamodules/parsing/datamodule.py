@@ -13,6 +13,7 @@ import numpy as np
 from app.batches import DataSpec, ParsingBatch
 from app.datamodules.base import DataModule
 from app.datamodules.io.chunks import Chunks
+from app.datamodules.io.splitting import log_repetitions
 from app.datamodules.parsing.conllu import Sentence
 from app.datamodules.parsing.encoding import PUNCTUATION, TreebankEncoder
 from app.datamodules.parsing.predict_source import sentences_to_parse
@@ -37,7 +38,7 @@ class ParsingData(DataModule):
         test_source: source of the test split, where it is not in source.
         split_modulo: split a source without splits by the index of each sentence in its file, modulo this number: the
             last remainder is the test split, the last but one the validation split. By default val_fraction and
-            test_fraction say how many are chosen at random.
+            test_fraction say how many are chosen at random, and sentences of equal words stay in one split.
         tokenizer: cuts words into subwords, for parsers with an encoder; trained on the training split unless
             pretrained; null for none.
         max_length: maximum number of subwords of a sentence or, without a tokenizer, of words and the root; longer
@@ -104,6 +105,8 @@ class ParsingData(DataModule):
         )
         counts = (f"{len(bank)} {split} sentences of {bank.words} words" for split, bank in splits.items())
         log.info("%s: read %s", self.name, ", ".join(counts))
+        cause = "as published" if self.split_modulo is None else "as data.split_modulo cuts them"
+        log_repetitions(self.name, splits, "sentences", "tree", cause)
         crossing = {
             split: [i for i, s in enumerate(bank.sentences) if not is_projective(s.heads or ())]
             for split, bank in splits.items()

@@ -47,6 +47,16 @@ class Treebank:
         """The number of words of all sentences together."""
         return sum(len(sentence.forms) for sentence in self.sentences)
 
+    @property
+    def keys(self) -> list[tuple[str, ...]]:
+        """The words of each sentence."""
+        return [sentence.forms for sentence in self.sentences]
+
+    @property
+    def answers(self) -> list[tuple[tuple[int, ...] | None, tuple[str, ...] | None]]:
+        """The tree of each sentence: heads and relations."""
+        return [(sentence.heads, sentence.relations) for sentence in self.sentences]
+
     def subset(self, indices: np.ndarray) -> Treebank:
         """The sentences at `indices`, in their order."""
         return Treebank([self.sentences[index] for index in indices])

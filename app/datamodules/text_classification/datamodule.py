@@ -19,7 +19,7 @@ from app.datamodules.batching.padding import padding_mask, right_pad
 from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, label_ids
-from app.datamodules.io.splitting import complete_splits, log_overlap, sizes
+from app.datamodules.io.splitting import complete_splits, log_repetitions, sizes
 from app.datamodules.io.texts import texts_to_predict
 from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
@@ -120,13 +120,16 @@ class TextClassificationData(DataModule):
         count = sum(map(len, read.values())) + skipped.total()
         reasons = "".join(f", skipped {count} labelled {label}" for label, count in skipped.items())
         log.info("%s: read %d examples%s", self.name, count, reasons)
-        if "all" in read:  # it is split below: no split may have a text that another one was trained on
-            count = len(read["all"])
-            read["all"] = read["all"].without_repetitions()
-            if count > len(read["all"]):
-                log.info("%s: dropped %d repetitions of a text", self.name, count - len(read["all"]))
-        splits = complete_splits(read, self.fractions, self.split_seed)
-        log_overlap(self.name, {split: texts.texts for split, texts in splits.items()}, "texts")
+        if "all" in read:  # nothing was published as a split, so nothing is lost of one
+            whole, read["all"] = read["all"], read["all"].without_repetitions()
+            other = whole.contradictions
+            if repeated := len(whole) - len(read["all"]) - len(other):
+                log.info("%s: dropped %d repetitions of a text", self.name, repeated)
+            if other:
+                what = "repetitions of a text with another label than its first one, such as"
+                log.warning("%s: dropped %d %s %s", self.name, len(other), what, whole.where(other[0]))
+        splits = complete_splits(read, self.fractions, self.split_seed, classes=True)
+        log_repetitions(self.name, splits, "texts", "label")
         log.info("%s: kept %s", self.name, sizes(splits))
         return splits
 

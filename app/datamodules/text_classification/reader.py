@@ -47,10 +47,29 @@ class LabelledTexts(Records):
     lines: list[int]
     skipped: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def keys(self) -> list[str]:
+        """The texts."""
+        return self.texts
+
+    @property
+    def answers(self) -> list[str]:
+        """The classes."""
+        return self.labels
+
     def without_repetitions(self) -> LabelledTexts:
         """Each text once: where it is first, with the label that it has there."""
-        first = {text: index for index, text in reversed(list(enumerate(self.texts)))}
-        return self.subset(sorted(first.values()))
+        return self.subset(sorted(self._first.values()))
+
+    @property
+    def contradictions(self) -> list[int]:
+        """Where a text is repeated with another label than where it is first."""
+        first = self._first
+        return [i for i, text in enumerate(self.texts) if self.labels[i] != self.labels[first[text]]]
+
+    @property
+    def _first(self) -> dict[str, int]:
+        return {text: index for index, text in reversed(list(enumerate(self.texts)))}
 
 
 def read_labelled_texts(

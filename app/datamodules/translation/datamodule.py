@@ -15,7 +15,7 @@ from app.batches import DataSpec, TranslationBatch
 from app.datamodules.base import DataModule
 from app.datamodules.io.chunks import Chunks, chunked
 from app.datamodules.io.fetch import fetch
-from app.datamodules.io.splitting import complete_splits, log_overlap, read_splits
+from app.datamodules.io.splitting import complete_splits, log_repetitions, read_splits
 from app.datamodules.io.texts import texts_to_predict
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.datamodules.translation.detokenize import detokenize
@@ -93,9 +93,8 @@ class TranslationData(DataModule):
     def texts(self) -> dict[str, ParallelTexts]:
         """The splits train, val and test as text, without pairs with an empty side."""
         read = read_splits(self._read, self.source, self.own_sources)
-        whole = read.get("all", read.get("train"))
-        splits = complete_splits(read, self.fractions, self.split_seed, None if whole is None else whole.groups)
-        log_overlap(self.name, {split: pairs.sources for split, pairs in splits.items()}, "sources")
+        splits = complete_splits(read, self.fractions, self.split_seed)
+        log_repetitions(self.name, splits, "sources", "translation")
         return splits
 
     @cached_property

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from app.datamodules.io.files import by_split, data_suffix, one_layout, read_lines, split_of, visible_files
 from app.datamodules.io.hub import check_columns, named_splits
 from app.datamodules.io.records import Records
@@ -50,15 +48,14 @@ class ParallelTexts(Records):
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def groups(self) -> np.ndarray:
-        """(N,) int64, equal for pairs whose sources only differ in case, white space and signs.
+    def keys(self) -> list[str]:
+        """The sources in lower case without white space and signs; one without letters and digits as it is."""
+        return [_NO_LETTERS.sub("", source.casefold()) or source for source in self.sources]
 
-        Groups are numbered in the order in which they first appear. A source without letters and digits is compared
-        as it is.
-        """
-        numbers: dict[str, int] = {}
-        keys = (_NO_LETTERS.sub("", source.casefold()) or source for source in self.sources)
-        return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+    @property
+    def answers(self) -> list[str]:
+        """The targets."""
+        return self.targets
 
 
 def is_prefix(source: str | Path, source_language: str, target_language: str) -> bool:

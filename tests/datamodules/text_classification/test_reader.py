@@ -175,6 +175,7 @@ def test_subsets_and_repetitions_remember_their_lines():
     once = part.without_repetitions()
     assert pairs(once) == [("a", "0"), ("b", "1"), ("c", "1")]
     assert once.skipped == {"plot": 3}
+    assert part.contradictions == [2]
 
 
 # Properties

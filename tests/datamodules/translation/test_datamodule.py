@@ -100,7 +100,7 @@ def test_a_source_that_is_common_to_two_parts_is_said(folder, caplog):
     write_aligned(folder / "test", ("en", "de"), PAIRS[78:90])
     with caplog.at_level(logging.INFO):
         assert len(data(folder).texts["test"]) == 12
-    assert "2 test sources are also in the training split, as published" in caplog.text
+    assert "2 of 12 test sources are also in the train split, as published" in caplog.text
 
 
 def test_what_was_tokenised_becomes_plain_text(folder):

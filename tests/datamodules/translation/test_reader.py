@@ -264,15 +264,13 @@ def test_a_hub_set_that_does_not_fit_is_refused(columns, options, message):
 # What was read
 
 
-def test_groups_and_subsets():
+def test_keys_and_subsets():
     sources = ["A dog.", "x", "a DOG !", "Äpfel", "äpfel…", "?", "!", "?", "", "Straße 1", "STRASSE1"]
     part = ParallelTexts(sources, sources[::-1], ["f"] * 11, list(range(1, 12)), {"one word": 3})
-    assert part.groups.tolist() == [0, 1, 0, 2, 2, 3, 4, 3, 5, 6, 6]
-    assert part.groups.dtype == "int64"
+    assert [part.keys.index(key) for key in part.keys] == [0, 1, 0, 3, 3, 5, 6, 5, 8, 9, 9]
     chosen = part.subset([9, 0])
     assert (len(chosen), chosen.sources, chosen.where(0)) == (2, ["Straße 1", "A dog."], "f:10")
-    assert (chosen.groups.tolist(), chosen.skipped) == ([0, 1], {"one word": 3})
-    assert part.subset([]).groups.shape == (0,)
+    assert (chosen.answers, chosen.skipped) == ([sources[1], sources[10]], {"one word": 3})
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"))
