@@ -17,7 +17,6 @@ class ScoredModule(Protocol):
     scores: dict[str, float]  # of the last evaluation, such as {"val/loss": 0.5}
     score_signatures: dict[str, str]  # how a score was made, such as {"bleu": ...}
     test_texts: dict[str, list[str]]  # what a test leaves besides scores, such as {"hypothesis": lines}
-    twin_axes: bool  # whether plots give train and validation an axis each
     norm: NormSpec
     sites: Sequence[Any]  # a record for each norm that was replaced
     site_rows: list[dict[str, str]]  # the rows of norm_sites.csv

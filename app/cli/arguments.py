@@ -55,6 +55,13 @@ def add_run_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--plots", type=bool, default=True, help="draw the plots (*.svg) when fit ends")
     parser.add_argument(
+        "--twin_axes",
+        type=bool,
+        default=False,
+        help="draw train and validation on two axes in curves.svg, as the paper does; as each has a scale of its own, "
+        "the distance of the curves is not the gap",
+    )
+    parser.add_argument(
         "--compile",
         type=bool,
         default=False,

@@ -57,7 +57,7 @@ def fit_callbacks(
     fingerprints = {"data": datamodule.fingerprint, "plan": datamodule.plan.fingerprint}
     lines = next((callback for callback in users if type(callback) is MetricLines), MetricLines())
     every = settings.norm_diagnostics_every_n_steps
-    before: list[Callback] = [error_context(datamodule), OverfittingGap(), ProgressLines()]
+    before: list[Callback] = [error_context(datamodule), OverfittingGap(settings.twin_axes), ProgressLines()]
     after: list[Callback] = [
         *([NormGradients(every), NormParameters(every)] if every else []),
         Reseed(settings.seed_everything),

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from app.figures.drawing import COLOURS, MARKERS, Event, curve_axes, new_figure, style_axes, unit_of_time
+from app.figures.drawing import COLOURS, GAP, MARKERS, Event, curve_axes, gap_axes, new_figure, style_axes, unit_of_time
 from app.metrics import MetricInfo
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ def curve_bands(
     runs: Mapping[str, Sequence[Sequence[Event]]],
     metrics: Sequence[MetricInfo],
     title: str,
-    twin_axes: bool = True,
+    twin_axes: bool = False,
 ) -> Figure:
-    """Draw a panel per metric: train dashed, validation solid, a colour per norm.
+    """Draw a panel per metric, train dashed, validation solid, a colour per norm, and a panel of the loss's gap.
 
     Args:
         runs: for each norm, the events of its runs, one for each seed.
@@ -28,16 +28,25 @@ def curve_bands(
         title: title of the figure.
         twin_axes: give validation an axis of its own on the right, as in the paper's figures.
     """
-    figure, panels = new_figure(len(metrics), title, width=4.8, height=3.8)
+    has_gap = any(GAP in event for series in runs.values() for events in series for event in events)
+    figure, panels = new_figure(len(metrics) + has_gap, title, width=4.8, height=3.8)
     by_step = any(unit_of_time(events) == "step" for series in runs.values() for events in series)
     unit = "step" if by_step else "epoch"
-    for axes, metric in zip(panels, metrics, strict=True):
+    styles = {
+        norm: {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+        for number, norm in enumerate(runs)
+    }
+    for axes, metric in zip(panels, metrics, strict=False):
         right = curve_axes(axes, metric, unit, twin_axes)
-        for number, (norm, series) in enumerate(runs.items()):
-            style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+        for norm, series in runs.items():
+            style = styles[norm]
             train = {**style, "linestyle": "--", "label": f"{norm}, train"}
             _band(axes, series, f"train_probe/{metric.name}", unit, train)
             _band(right, series, f"val/{metric.name}", unit, {**style, "linestyle": "-", "label": f"{norm}, valid"})
+    if has_gap:
+        gap_axes(panels[-1], unit)
+        for norm, series in runs.items():
+            _band(panels[-1], series, GAP, unit, styles[norm])
     handles = [line for side in dict.fromkeys([panels[0], *figure.axes]) for line in side.lines]
     by_label = {str(line.get_label()): line for line in handles if not str(line.get_label()).startswith("_")}
     order = sorted(by_label, key=lambda label: [label.startswith(norm + ",") for norm in runs].index(True))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.figures.drawing import COLOURS, MARKERS, Event, curve_axes, new_figure, save, unit_of_time
+from app.figures.drawing import COLOURS, GAP, MARKERS, Event, curve_axes, gap_axes, new_figure, save, unit_of_time
 from app.metrics import MetricInfo
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def draw_curves(
     twin_axes: bool = False,
     best_step: int | None = None,
 ) -> None:
-    """Draw a panel per metric, with train in one colour and validation in another.
+    """Draw a panel per metric, with train in one colour and validation in another, and one of the loss's gap.
 
     Args:
         events: lines of metrics.jsonl in order; validations are drawn.
@@ -31,9 +31,10 @@ def draw_curves(
         twin_axes: give validation an axis of its own on the right, as in the paper's figures.
         best_step: step of the best checkpoint, marked in each panel.
     """
-    figure, panels = new_figure(len(metrics), title)
+    gaps = [event for event in events if event.get(GAP) is not None]
+    figure, panels = new_figure(len(metrics) + bool(gaps), title)
     unit = unit_of_time(events)
-    for axes, metric in zip(panels, metrics, strict=True):
+    for axes, metric in zip(panels, metrics, strict=False):
         right = curve_axes(axes, metric, unit, twin_axes, COLOURS[:2])
         curves = ((axes, "train_probe", "train"), (right, "val", "valid"))
         for (side, split, label), colour, marker in zip(curves, COLOURS, MARKERS, strict=False):
@@ -46,6 +47,10 @@ def draw_curves(
         shown = [line for line in lines if not str(line.get_label()).startswith("_")]
         if shown:
             axes.legend(shown, [str(line.get_label()) for line in shown], frameon=False, fontsize=9)
+    if gaps:
+        gap_axes(panels[-1], unit)
+        panels[-1].plot([e[unit] for e in gaps], [e[GAP] for e in gaps], color="black", marker="o", markersize=5)
+        _mark_best(panels[-1], events, GAP, unit, best_step)
     save(figure, path)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Event = Mapping[str, Any]  # a line of metrics.jsonl
 
+GAP = "gap/loss"  # of an event
+
 # Okabe and Ito's palette without its yellow, which is too pale for a line
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -64,7 +66,7 @@ def curve_axes(
         axes: the panel, of train or of both.
         metric: what is drawn.
         unit: epoch or step.
-        twin: give validation an axis of its own.
+        twin: give validation an axis of its own, on a scale of its own: the distance of the curves is not the gap.
         colours: of the two axes.
 
     Returns:
@@ -83,6 +85,15 @@ def curve_axes(
         style_axes(side, ["top"])
     right.grid(visible=False)
     return right
+
+
+def gap_axes(axes: Axes, unit: str) -> None:
+    """Label the panel that shows how far the curves of the loss are apart, with a line where they meet."""
+    axes.set_xlabel(unit)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
+    axes.set_ylabel("gap of the loss: valid minus train")
+    axes.axhline(0.0, color="0.6", linewidth=1.0)
+    style_axes(axes)
 
 
 def unit_of_time(events: Sequence[Event]) -> Literal["epoch", "step"]:

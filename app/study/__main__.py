@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show the state of each trial of a study")
     status.set_defaults(function=_status)
     report = commands.add_parser("report", help="write the report of a study: report.html, tables and figures")
+    report.add_argument(
+        "--twin_axes", action="store_true", help="draw train and validation on two axes, as the paper does"
+    )
     report.set_defaults(function=_report)
     for command in (run, status, report):
         command.add_argument("study", type=Path, help="YAML file of the study")
@@ -112,7 +115,7 @@ def _status(known: argparse.Namespace) -> int:
 def _report(known: argparse.Namespace) -> int:
     study = read_study(known.study)
     folder = study.folder(known.study_root)
-    print(write_report(study, study.trials(known.study_root), folder / "report"))
+    print(write_report(study, study.trials(known.study_root), folder / "report", known.twin_axes))
     return 0
 
 

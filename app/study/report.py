@@ -32,8 +32,14 @@ if TYPE_CHECKING:
 _COLUMNS = ("mean", "sd", "seeds", "difference", "95 % (t)", "95 % (bootstrap)", "p (Holm)", "detectable", "paper")
 
 
-def write_report(study: Study, trials: Sequence[Trial], folder: Path) -> Path:
+def write_report(study: Study, trials: Sequence[Trial], folder: Path, twin_axes: bool = False) -> Path:
     """Write all files of the report into a folder.
+
+    Args:
+        study: the study.
+        trials: all its trials.
+        folder: where the files go.
+        twin_axes: draw validation on an axis of its own, as the paper's figures do.
 
     Returns:
         The path of report.html.
@@ -53,7 +59,7 @@ def write_report(study: Study, trials: Sequence[Trial], folder: Path) -> Path:
         "columns": _COLUMNS,
         "row_cells": row_cells,
         "sentences": [test for table in found for test in sentence_tests(table, trials, study.baseline)],
-        "plots": [plot for table in found for plot in _plots(table, trials, folder)],
+        "plots": [plot for table in found for plot in _plots(table, trials, folder, twin_axes)],
         "costs": [row for table in found for row in _costs(table)],
         "trials": [(trial, state_of(trial, study.retries)) for trial in trials],
     }
@@ -98,7 +104,7 @@ def _interval(bounds: tuple[float, float]) -> str:
     return "" if math.isnan(bounds[0]) else f"{bounds[0]:+.2f} to {bounds[1]:+.2f}"
 
 
-def _plots(table: Table, trials: Sequence[Trial], folder: Path) -> list[tuple[str, str]]:
+def _plots(table: Table, trials: Sequence[Trial], folder: Path, twin_axes: bool) -> list[tuple[str, str]]:
     """Captions and svg texts; each plot is also written to a file of its own, as svg and as pdf."""
     name = Path(table.config).stem
     runs = [(trial.norm, run_folder(trial)) for trial in trials if trial.config == table.config]
@@ -107,7 +113,8 @@ def _plots(table: Table, trials: Sequence[Trial], folder: Path) -> list[tuple[st
         for row in table.rows
     }
     metrics = list(dict.fromkeys((LOSS, table.metric)))
-    curves = curve_bands(events, metrics, f"{table.name}: mean over seeds, band one standard deviation")
+    title = f"{table.name}: mean over seeds, band one standard deviation"
+    curves = curve_bands(events, metrics, title, twin_axes)
     plots = [(f"{table.name}: curves", _draw(curves, folder, f"{name}_curves"))]
     quantities: dict[str, Callable[[dict[str, Any]], float | None]] = {
         "gap of the loss at the end (nats)": lambda result: result["gap"]["final"].get("loss"),

@@ -72,7 +72,6 @@ class Task(LightningModule):
     primary: ClassVar[MetricInfo]  # chooses the best checkpoint
     metrics: ClassVar[tuple[MetricInfo, ...]]  # what lines and plots show of an evaluation, the loss first
     ratio_metrics: ClassVar[tuple[str, ...]]  # what `evaluate` counts
-    twin_axes: ClassVar[bool] = False  # train left, validation right, as the paper draws them
     # of a prediction's JSON line by default; where there are none, predictions are plain lines
     output_fields: ClassVar[tuple[str, ...]] = ()
     label_smoothing: float = 0.0  # share of the target that is spread over all classes in training

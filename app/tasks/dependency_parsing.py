@@ -59,7 +59,6 @@ class DependencyParsing(Task):
 
     name = "parsing"
     batch_types = (ParsingBatch,)
-    twin_axes = True
 
     def __init__(
         self,

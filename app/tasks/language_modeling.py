@@ -42,7 +42,6 @@ class LanguageModeling(Task):
     metrics = (LOSS, BITS_PER_BYTE)
     ratio_metrics = ("loss",)
     output_fields = ("prompt", "continuation")
-    twin_axes = True
 
     def __init__(self, sampling: SamplingConfig | None = None, **kwargs: Any) -> None:
         self.sampling = sampling or SamplingConfig()

@@ -18,7 +18,8 @@ def measured(step):
 
 
 def validated(epoch, step=None):
-    return {"epoch": epoch, "step": step or 10 * epoch, "val/loss": 1 / epoch, "train_probe/loss": 0.5 / epoch}
+    losses = {"val/loss": 1 / epoch, "train_probe/loss": 0.5 / epoch, "gap/loss": 0.5 / epoch}
+    return {"epoch": epoch, "step": step or 10 * epoch, **losses}
 
 
 def words(path):
@@ -34,6 +35,7 @@ def test_curves_of_one_run(tmp_path, twin_axes, suffix):
     if suffix == "svg":
         text = words(path)
         assert all(word in text for word in ("the title", "epoch", "train", "valid", "best epoch (1)", "loss (nats)"))
+        assert text.count("<!-- gap of the loss: valid minus train -->") == 1
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
@@ -55,10 +57,16 @@ def test_validations_within_an_epoch_are_drawn_by_step(tmp_path):
 
 def test_a_band_is_mean_and_deviation_over_seeds():
     runs = [[{"step": 10, "epoch": 1, "val/loss": loss}] for loss in (1.0, 3.0)]
-    _, right = curve_bands({"a": runs}, [LOSS], "t").axes
+    _, right = curve_bands({"a": runs}, [LOSS], "t", twin_axes=True).axes
     assert right.lines[0].get_ydata().tolist() == [2.0]
     band = right.collections[0].get_paths()[0].vertices[:, 1]
     assert band.min() == pytest.approx(2 - 2**0.5) and band.max() == pytest.approx(2 + 2**0.5)
+
+
+def test_train_and_validation_have_one_scale_and_the_gap_a_panel():
+    curves, gap = curve_bands({"a": [[validated(1), validated(2)]]}, [LOSS], "t").axes
+    assert [line.get_ydata().tolist() for line in curves.lines] == [[0.5, 0.25], [1.0, 0.5]]
+    assert gap.lines[-1].get_ydata().tolist() == [0.5, 0.25]
 
 
 def test_a_run_without_validations_has_empty_curves(tmp_path):

@@ -29,13 +29,17 @@ log = logging.getLogger(__name__)
 
 
 class OverfittingGap(Callback):
-    """Records the gap at each validation, and says when validation loss has turned up while train loss falls."""
+    """Records the gap at each validation, and says when validation loss has turned up while train loss falls.
 
-    def __init__(self) -> None:
+    Args:
+        twin_axes: draw validation on an axis of its own, as the paper's figures do.
+    """
+
+    def __init__(self, twin_axes: bool = False) -> None:
+        self._twin_axes = twin_axes
         self._validations: list[Event] = []
         self._said = False
         self._metrics: Sequence[MetricInfo] = ()
-        self._twin_axes = False
         self._steps_per_epoch = 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -48,7 +52,7 @@ class OverfittingGap(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: ScoredModule) -> None:
         """Take down what the summary and the plot need."""
-        self._metrics, self._twin_axes = pl_module.metrics, pl_module.twin_axes
+        self._metrics = pl_module.metrics
         self._steps_per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
 
     def on_validation_end(self, trainer: Trainer, pl_module: ScoredModule) -> None:
@@ -69,7 +73,7 @@ class OverfittingGap(Callback):
         return {"gap": overfitting_summary(events, self._metrics, best_step, self._steps_per_epoch)}
 
     def draw(self, events: Sequence[Event], result: dict[str, Any], folder: Path) -> None:
-        """Draw train and validation by epoch, the best checkpoint marked."""
+        """Draw train, validation and the gap by epoch, the best checkpoint marked."""
         best_step = result["best"]["step"] if result["best"] else None
         path = folder / "curves.svg"
         draw_curves(events, self._metrics, result["signature"], path, self._twin_axes, best_step)
