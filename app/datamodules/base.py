@@ -76,6 +76,7 @@ class DataModule(LightningDataModule):
         cache_dir: folder for downloads, unpacked files and trained tokenizers.
         predict_source: what predict reads: a text file with one sentence per line, a csv, tsv, jsonl or parquet file,
             or - for standard input.
+        predict_encoding: encoding of the text that predict reads, whatever that of the source is.
         seed: seeds the batch plan; train.py sets it to --seed_everything.
 
     Raises:
@@ -98,6 +99,7 @@ class DataModule(LightningDataModule):
         workers: int = 0,
         cache_dir: str = "data/cache",
         predict_source: str | None = None,
+        predict_encoding: str = "utf-8",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -118,7 +120,8 @@ class DataModule(LightningDataModule):
         self.fractions, self.split_seed = {"val": val_fraction, "test": test_fraction}, split_seed
         self.batch_tokens, self.batch_size, self.eval_batch_factor = batch_tokens, batch_size, eval_batch_factor
         self.train_probe, self.workers, self.seed = train_probe, workers, seed
-        self.cache_dir, self.predict_source = Path(cache_dir), predict_source
+        self.cache_dir = Path(cache_dir)
+        self.predict_source, self.predict_encoding = predict_source, predict_encoding
 
     def __str__(self) -> str:
         """The name; Lightning's own text would read all data to tell its size, even in the middle of an error."""

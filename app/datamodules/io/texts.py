@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from app.datamodules.io.chunks import Chunks, chunked
@@ -14,10 +14,11 @@ from app.errors import InputError
 def texts_to_predict(
     source: str,
     text_column: str,
-    encoding: str | None = None,
+    encoding: str = "utf-8",
     *,
     chunk_size: int,
-    strip: bool = True,
+    read: Callable[[Path, str], Iterable[str]] = read_lines,
+    prepare: Callable[[str], str] = str.strip,
     keep_empty: bool = True,
 ) -> Chunks[Sequence[str]]:
     """The texts to predict something for, one per record, in order.
@@ -26,11 +27,12 @@ def texts_to_predict(
 
     Args:
         source: `-` for standard input, whose lines come in chunks, as they arrive; a csv, tsv, jsonl or parquet file,
-            whose text column is read; any other file has one sentence per line.
+            whose text column is read; or any other file.
         text_column: column of the text in csv, tsv, jsonl and parquet.
-        encoding: by default utf-8.
+        encoding: of text files and of standard input.
         chunk_size: number of records of a chunk.
-        strip: remove the white space around a line.
+        read: the texts of a file that is not a table, from its path and the encoding; by default its lines.
+        prepare: makes of each text what the reader of the task makes of the same text in a corpus.
         keep_empty: whether an empty text is a record.
 
     Raises:
@@ -40,16 +42,15 @@ def texts_to_predict(
         raise InputError("predict_source is empty; use the path of a file, or - for standard input")
 
     def clean(texts: Iterable[str]) -> list[str]:
-        cleaned = [text.strip() for text in texts] if strip else list(texts)
-        return cleaned if keep_empty else [text for text in cleaned if text]
+        return [text for text in map(prepare, texts) if text or keep_empty]
 
     if source == "-":
-        return Chunks(_not_empty(map(clean, lines_as_they_come(encoding or "utf-8")), source), None)
+        return Chunks(_not_empty(map(clean, lines_as_they_come(encoding)), source), None)
     if data_suffix(Path(source)) in TABLE_SUFFIXES:
         rows = read_rows(Path(source), [text_column], encoding)
         texts = clean(text_value(text, f"{source}:{line}", allow_empty=True) for line, (text,) in rows)
     else:
-        texts = clean(read_lines(Path(source), encoding))
+        texts = clean(read(Path(source), encoding))
     chunks = chunked(texts, chunk_size)
     return Chunks(_not_empty(chunks, source), chunks.total)
 

@@ -187,8 +187,13 @@ class ByteData(DataModule):
 
     def predict_splits(self) -> Chunks[PromptSplit]:
         """The prompts of `predict_source`, those of standard input as they come; an empty line is an empty prompt."""
-        source = self.required_predict_source()
-        chunks = texts_to_predict(source, "text", strip=False, chunk_size=self.predict_chunk_size)
+        chunks = texts_to_predict(
+            self.required_predict_source(),
+            "text",
+            self.predict_encoding,
+            chunk_size=self.predict_chunk_size,
+            prepare=str,  # white space around a prompt is part of it
+        )
         return chunks.map_numbered(PromptSplit)
 
     def _plan(self, split: Split, seed: int | None) -> Plan:

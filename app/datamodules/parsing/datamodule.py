@@ -202,7 +202,9 @@ class ParsingData(DataModule):
     def predict_splits(self) -> Chunks[ParsingSplit]:
         """The sentences of `predict_source`, those of standard input as they come."""
         source = self.required_predict_source()
-        chunks = sentences_to_parse(source, self.predict_format, self.language, self.predict_chunk_size)
+        chunks = sentences_to_parse(
+            source, self.predict_format, self.language, self.predict_encoding, self.predict_chunk_size
+        )
         return chunks.map(self._split_to_predict)
 
     def _split_to_predict(self, sentences: list[Sentence]) -> ParsingSplit:

@@ -17,7 +17,7 @@ _MAX_AT_ONCE = 256  # sentences of standard input that are parsed at a time
 
 
 def sentences_to_parse(
-    source: str, form: Literal["auto", "conllu", "text"], language: str, chunk_size: int
+    source: str, form: Literal["auto", "conllu", "text"], language: str, encoding: str, chunk_size: int
 ) -> Chunks[list[Sentence]]:
     """The sentences in order; blank lines of text are skipped.
 
@@ -26,6 +26,7 @@ def sentences_to_parse(
             as they arrive.
         form: conllu, text, or auto: conllu for a file named .conllu or .conll, text otherwise.
         language: code of the language whose rules cut text into words.
+        encoding: of text; CoNLL-U is utf-8.
         chunk_size: number of sentences of a chunk.
 
     Raises:
@@ -40,7 +41,7 @@ def sentences_to_parse(
         lines = conllu_lines(Path(source))
         total = sum(1 for _ in parse_conllu(lines, source, trees=False))  # parsed twice, to keep few in memory
         return Chunks(_in_chunks(parse_conllu(lines, source, trees=False), chunk_size), total)
-    texts = texts_to_predict(source, "text", chunk_size=chunk_size, keep_empty=False)
+    texts = texts_to_predict(source, "text", encoding, chunk_size=chunk_size, keep_empty=False)
     return texts.map_numbered(
         lambda chunk, before: [sentence_of_text(text, n, language) for n, text in enumerate(chunk, start=before + 1)]
     )

@@ -20,8 +20,7 @@ from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, label_ids
 from app.datamodules.io.splitting import complete_splits, log_repetitions, sizes
-from app.datamodules.io.texts import texts_to_predict
-from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts
+from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts, texts_to_classify
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
 
@@ -79,7 +78,8 @@ class TextClassificationData(DataModule):
         label_column: column of the class in these formats.
         labels: the classes in the order of their ids; by default those of the training split, sorted.
         ignore_labels: classes whose examples are skipped (and counted).
-        encoding: encoding of text files; by default utf-8, and cp1252 for *.pos and *.neg files that are not utf-8.
+        encoding: encoding of the text files of the source; by default utf-8, and cp1252 for *.pos and *.neg files that
+            are not utf-8.
         tokenizer: how sentences become tokens; trained on the training split unless pretrained.
         max_length: maximum number of tokens of a sentence; longer ones are truncated.
         **kwargs: the arguments of `DataModule`.
@@ -118,7 +118,7 @@ class TextClassificationData(DataModule):
         )
         skipped = sum((Counter(texts.skipped) for texts in read.values()), Counter[str]())
         count = sum(map(len, read.values())) + skipped.total()
-        reasons = "".join(f", skipped {count} labelled {label}" for label, count in skipped.items())
+        reasons = "".join(f", skipped {count} {reason}" for reason, count in skipped.items())
         log.info("%s: read %d examples%s", self.name, count, reasons)
         if "all" in read:  # nothing was published as a split, so nothing is lost of one
             whole, read["all"] = read["all"], read["all"].without_repetitions()
@@ -174,7 +174,8 @@ class TextClassificationData(DataModule):
     def predict_splits(self) -> Chunks[TextSplit]:
         """The sentences of `predict_source`; an empty line is an empty sentence."""
         source = self.required_predict_source()
-        chunks = texts_to_predict(source, self.text_column, self.encoding, chunk_size=self.predict_chunk_size)
+        known = {*self.labels, *self.ignore_labels}
+        chunks = texts_to_classify(source, self.text_column, self.predict_encoding, known, self.predict_chunk_size)
         return chunks.map(lambda texts: self._encode(texts, np.zeros(len(texts), dtype=np.int64), "predict"))
 
     def _encode(self, texts: Sequence[str], labels: np.ndarray, split: str) -> TextSplit:

@@ -7,15 +7,17 @@ skipped silently. White space around a text or a label is removed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.files import by_split, data_suffix, one_layout, read_bytes, read_lines, visible_files
 from app.datamodules.io.hub import labelled_splits
 from app.datamodules.io.records import Records
 from app.datamodules.io.tables import TABLE_SUFFIXES, label_value, read_rows, text_value
+from app.datamodules.io.texts import texts_to_predict
 from app.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ class LabelledTexts(Records):
         labels: the class of each text, as text.
         files: see `Records`, as for lines.
         lines: see `Records`.
-        skipped: how many further examples of each ignored label there were.
+        skipped: how many further examples there were, by the reason for which they are skipped: `without a text`, or
+            the label that is ignored.
     """
 
     texts: list[str]
@@ -90,7 +93,7 @@ def read_labelled_texts(
         source: a file, a folder, or a loaded hub dataset.
         text_column: column of the text in csv, tsv, jsonl, parquet and hub data.
         label_column: column of the class there; a hub dataset's own class names are used.
-        ignore_labels: classes to skip; their rows are counted in `skipped`, and need no text.
+        ignore_labels: classes to skip; their rows are counted in `skipped`, as those without a text are.
         encoding: by default utf-8; *.pos and *.neg that are not utf-8 are read as cp1252, as RT was published.
 
     Returns:
@@ -118,19 +121,56 @@ def read_labelled_texts(
     return splits
 
 
+def texts_to_classify(
+    source: str, text_column: str, encoding: str, labels: Collection[str], chunk_size: int
+) -> Chunks[Sequence[str]]:
+    """The texts of a file to predict classes for, prepared as `read_labelled_texts` prepares them; empty ones, too.
+
+    Labels in the file are not used: other columns of a table, and the first word in a line of *.train, *.dev and *.test
+    files, which must be one of `labels`. In other files each line is a text.
+
+    Args:
+        source: see `texts_to_predict`.
+        text_column: see `texts_to_predict`.
+        encoding: of text; *.pos and *.neg that are not utf-8 are read as cp1252 where it is utf-8.
+        labels: all that may be in the file.
+        chunk_size: number of texts of a chunk.
+
+    Raises:
+        InputError: as `texts_to_predict` does, and for a line that does not begin with a label.
+    """
+    suffix = data_suffix(Path(source))
+
+    def without_labels(file: Path, encoding: str) -> Iterator[str]:
+        for line, (text, label) in _sst_rows(file, encoding):
+            if label not in labels:
+                raise InputError(
+                    f"{file}:{line}: begins with {label!r}, not with a label ({', '.join(sorted(labels))}), as each "
+                    f"line of a {suffix} file must; correct it, or rename a file without labels to .txt"
+                )
+            yield text
+
+    if suffix in _LAYOUTS["polarity"] and encoding == "utf-8":
+        encoding = _polarity_encoding(Path(source))
+    read = without_labels if suffix in _LAYOUTS["sst"] else read_lines
+    return texts_to_predict(source, text_column, encoding, chunk_size=chunk_size, read=read)
+
+
 def _collect(place: str, rows: Iterable[tuple[int, Sequence[Any]]], ignore_labels: Collection[str]) -> LabelledTexts:
     """Check and collect the (line, (text, label)) of a file or hub split, whose name in errors is `place`."""
     texts, labels, lines, skipped = [], [], [], Counter[str]()
     for line, (text, label) in rows:
         label = label_value(label, f"{place}:{line}")
         if label in ignore_labels:
-            skipped[label] += 1
-            continue
-        texts.append(text_value(text, f"{place}:{line}"))
-        labels.append(label)
-        lines.append(line)
+            skipped[f"labelled {label}"] += 1
+        elif found := text_value(text, f"{place}:{line}", allow_empty=True):
+            texts.append(found)
+            labels.append(label)
+            lines.append(line)
+        else:
+            skipped["without a text"] += 1
     if not texts:
-        ignored = f" except those labelled {', '.join(sorted(skipped))}, which are ignored" if skipped else ""
+        ignored = f" except those {', '.join(sorted(skipped))}, which are skipped" if skipped else ""
         raise InputError(f"{place}: has no examples{ignored}; use data that has some")
     return LabelledTexts(texts, labels, [place] * len(texts), lines, skipped)
 
@@ -138,10 +178,9 @@ def _collect(place: str, rows: Iterable[tuple[int, Sequence[Any]]], ignore_label
 def _sst_rows(file: Path, encoding: str | None) -> Iterable[tuple[int, Sequence[str]]]:
     for line, record in enumerate(read_lines(file, encoding), start=1):
         fields = record.split(maxsplit=1)
-        if len(fields) != 2:
-            found = f"only {record.strip()!r}" if fields else "an empty line"
-            raise InputError(f"{file}:{line}: {found}; each line must be a label, a space and a sentence")
-        yield line, fields[::-1]
+        if not fields:
+            raise InputError(f"{file}:{line}: an empty line; each line must be a label, a space and a sentence")
+        yield line, [fields[1] if len(fields) > 1 else "", fields[0]]
 
 
 def _read_polarity(
@@ -158,15 +197,25 @@ def _read_polarity(
             for label, files in sides.items()
         )
         splits[split] = LabelledTexts(
-            pos.texts + neg.texts, pos.labels + neg.labels, pos.files + neg.files, pos.lines + neg.lines
+            pos.texts + neg.texts,
+            pos.labels + neg.labels,
+            pos.files + neg.files,
+            pos.lines + neg.lines,
+            Counter(pos.skipped) + Counter(neg.skipped),
         )
     return splits
 
 
 def _sentences(file: Path, label: str, encoding: str | None) -> Iterable[tuple[int, Sequence[str]]]:
-    if encoding is None:
-        try:
-            read_bytes(file).decode()
-        except UnicodeDecodeError:
-            encoding = "cp1252"
-    return enumerate(((sentence, label) for sentence in read_lines(file, encoding)), start=1)
+    return enumerate(
+        ((sentence, label) for sentence in read_lines(file, encoding or _polarity_encoding(file))), start=1
+    )
+
+
+def _polarity_encoding(file: Path) -> str:
+    """utf-8, or cp1252 for a file that is not, as RT was published."""
+    try:
+        read_bytes(file).decode()
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"

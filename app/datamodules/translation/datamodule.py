@@ -15,11 +15,13 @@ from app.batches import DataSpec, TranslationBatch
 from app.datamodules.base import DataModule
 from app.datamodules.io.chunks import Chunks, chunked
 from app.datamodules.io.fetch import fetch
+from app.datamodules.io.files import data_suffix
 from app.datamodules.io.splitting import complete_splits, log_repetitions, read_splits
 from app.datamodules.io.texts import texts_to_predict
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.datamodules.translation.detokenize import detokenize
-from app.datamodules.translation.reader import ParallelTexts, is_prefix, read_parallel_texts
+from app.datamodules.translation.gettext_catalog import CATALOG_SUFFIXES
+from app.datamodules.translation.reader import ParallelTexts, is_prefix, one_line, read_parallel_texts
 from app.datamodules.translation.split import Side, TranslationSplit
 from app.errors import InputError
 
@@ -41,7 +43,7 @@ class TranslationData(DataModule):
         test_source: source of the test split, where it is not in source.
         source_column: column of the source in csv, tsv, jsonl and parquet; by default its language code.
         target_column: column of the target in these formats; by default its language code.
-        encoding: encoding of text files; by default utf-8.
+        encoding: encoding of the text files of the source; by default utf-8.
         detokenize: the corpus was published tokenised in the manner of Moses: make plain text of all its splits, and of
             predict_source.
         tokenizer: one vocabulary for both languages, trained on the training split unless pretrained; of kind bpe or
@@ -153,7 +155,13 @@ class TranslationData(DataModule):
     def predict_splits(self) -> Chunks[TranslationSplit]:
         """The sentences of `predict_source`, those of standard input as they come; an empty line is an empty text."""
         source, column = self.required_predict_source(), self.columns[0] or self.languages[0]
-        chunks = texts_to_predict(source, column, self.encoding, chunk_size=self.predict_chunk_size)
+        if data_suffix(Path(source)) in CATALOG_SUFFIXES:
+            raise InputError(
+                f"{source}: is a gettext catalog; write its messages to a text file, one per line, or a table"
+            )
+        chunks = texts_to_predict(
+            source, column, self.predict_encoding, chunk_size=self.predict_chunk_size, prepare=one_line
+        )
         return chunks.map(self._split_to_predict)
 
     def _split_to_predict(self, texts: Sequence[str]) -> TranslationSplit:

@@ -58,6 +58,11 @@ class ParallelTexts(Records):
         return self.targets
 
 
+def one_line(text: str) -> str:
+    """Replace runs of white space by one space: cells of tables may have line ends, and translations are lines."""
+    return " ".join(text.split())
+
+
 def is_prefix(source: str | Path, source_language: str, target_language: str) -> bool:
     """Whether `source` is not a file or folder, but the prefix of the names of line-aligned files.
 
@@ -193,19 +198,14 @@ def _collect(
     sources, targets, lines = [], [], []
     for line, (source, target) in rows:
         where = f"{place}:{line}"
-        sources.append(_one_line(text_value(source, where, allow_empty=True)))
-        targets.append(_one_line(text_value(target, where, allow_empty=True)))
+        sources.append(one_line(text_value(source, where, allow_empty=True)))
+        targets.append(one_line(text_value(target, where, allow_empty=True)))
         lines.append(line)
     if not sources:
         reasons = ", ".join(f"{count} {reason}" for reason, count in (skipped or {}).items())
         besides = f" except skipped ones ({reasons})" if reasons else ""
         raise InputError(f"{place}: has no pairs{besides}; use data that has some")
     return ParallelTexts(sources, targets, [place] * len(sources), lines, skipped or {})
-
-
-def _one_line(text: str) -> str:
-    """Replace runs of white space by one space: cells of tables may have line ends, and translations are lines."""
-    return " ".join(text.split())
 
 
 def _read_hub(

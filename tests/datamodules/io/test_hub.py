@@ -53,7 +53,7 @@ def test_hub_labels_without_names_are_taken_as_they_are():
         ({"train": (["a"], [0], ["x"])}, {"text_column": "sentence"}, "no column 'sentence'; it has 'text', 'label'"),
         ({"train": (["a", "b"], [0, -1], ["x"])}, {}, "hub split 'train':2: the label is -1"),
         ({"train": (["a", "b"], ["x", None])}, {}, "hub split 'train':2: the label is empty"),
-        ({"train": (["a", " "], [0, 0])}, {}, "hub split 'train':2: the text is empty"),
+        ({"train": (["", " "], [0, 0])}, {}, "hub split 'train': has no examples except those without a text"),
         ({"train": (["a", None], [0, 0])}, {}, "hub split 'train':2: the text is None"),
         ({"train": (["a", "b"], [-1, -1], ["x"])}, {}, "no split has labels"),
         ({"dev": (["a"], [0]), "validation": (["b"], [0])}, {}, "'dev' and 'validation' are both for val"),

@@ -161,10 +161,10 @@ def test_ignored_labels_are_counted_and_may_lack_a_text(tmp_path):
     read = read_labelled_texts(tmp_path, ignore_labels=["plot"])["all"]
     assert pairs(read) == [("a", "fresh"), ("b", "rotten")]
     assert read.lines == [2, 4]
-    assert read.skipped == {"plot": 2}
+    assert read.skipped == {"labelled plot": 2}
     write(tmp_path, {"x.csv": "text,label\na,fresh\nb,rotten\n"})  # a source without them needs no other options
     assert read_labelled_texts(tmp_path, ignore_labels=["plot"])["all"].skipped == {}
-    with pytest.raises(InputError, match="no examples except those labelled fresh, rotten"):
+    with pytest.raises(InputError, match="no examples except those labelled fresh, labelled rotten, which are skipped"):
         read_labelled_texts(tmp_path, ignore_labels=["plot", "fresh", "rotten"])
 
 
