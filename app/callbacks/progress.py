@@ -6,7 +6,6 @@ One line is printed at each validation; without a progress bar, one more every `
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from typing import Any
 
@@ -114,11 +113,6 @@ class PredictProgress(Callback):
 def minutes(seconds: float) -> str:
     """Seconds as minutes:seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-def progress_bar_wanted() -> bool:
-    """Whether standard output and standard error are a terminal that can show a progress bar."""
-    return sys.stderr.isatty() and sys.stdout.isatty()
 
 
 def _rate(rate: float) -> str:

@@ -21,7 +21,6 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.batches import DataSpec
 from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, RunResult, StoppedError
-from app.callbacks.progress import progress_bar_wanted
 from app.cli.arguments import add_run_arguments
 from app.cli.callbacks import error_context, fit_callbacks
 from app.cli.checks import check_arguments, check_settings
@@ -33,6 +32,7 @@ from app.cli.renamed import accept_old_names_in_yaml, with_new_flags
 from app.datamodules.base import DataModule
 from app.errors import InputError, print_answer, take_debug
 from app.installation import BASE_CONFIG
+from app.progress import bar_wanted
 from app.runs.averaging import mean_checkpoint
 from app.runs.folder import (
     CHECKPOINTS,
@@ -143,7 +143,7 @@ class CLI(LightningCLI):
             config["enable_progress_bar"] = False
         elif config["enable_progress_bar"] is None:
             has_bar = any(isinstance(callback, ProgressBar) for callback in users)
-            config["enable_progress_bar"] = has_bar or progress_bar_wanted()
+            config["enable_progress_bar"] = has_bar or bar_wanted()
         config["enable_model_summary"] = bool(config["enable_model_summary"])
         loggers = [] if isinstance(config["logger"], bool) else _listed(config["logger"])
         keeps_files = is_fit and not config["fast_dev_run"]

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TextIO
 
 from pytorch_lightning.utilities import rank_zero_only
+from transformers.utils.logging import disable_progress_bar
 
 from app.errors import InputError
 from app.errors.system_errors import FULL, cannot_write
+from app.progress import bar_wanted
 from app.runs.atomic_write import report_write_errors
 
 _FORMER_EXCEPTHOOK = threading.excepthook
@@ -36,6 +38,8 @@ def configure_logging(command: str | None) -> None:
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO if not rank_zero_only.rank else logging.WARNING)
     threading.excepthook = _thread_excepthook
+    if not bar_wanted():
+        disable_progress_bar()  # of transformers, and of the hub's downloads
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

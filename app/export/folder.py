@@ -42,7 +42,7 @@ def write_folder(run: Run, folder: Path) -> list[str]:
         shutil.copyfile(run.folder / "result.json", partial / RESULT)
         card = model_card(run, folder, is_stock=stock is not None)
         (partial / CARD).write_text(card, encoding="utf-8")
-    how = "app.backbones.load_model only" if stock is None else "stock transformers, and app.backbones.load_model"
+    how = f"{task.loader} only" if stock is None else f"stock transformers, and {task.loader}"
     return [
         f"exported    {run.result['signature']}, {run.weights}",
         f"to          {folder}/: {', '.join(sorted(path.name for path in folder.iterdir()))}",

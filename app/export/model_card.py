@@ -66,9 +66,9 @@ def _how_to_load(run: Run, is_stock: bool) -> list[str]:
             "up to rounding."
         ]
     return [
-        f"`app.backbones.load_model` of Norm workbench loads the model (run the lines where `app` can be imported). It "
-        f"is a `{name}` with norms that transformers does not have, so `from_pretrained` refuses it instead of loading "
-        "a different model."
+        f"`{run.task.loader}` of Norm workbench loads it (run the lines where `app` can be imported). Its model is a "
+        f"`{name}` with norms that transformers does not have, so `from_pretrained` refuses it instead of loading a "
+        "different model."
     ]
 
 

@@ -74,6 +74,7 @@ class Task(LightningModule):
     ratio_metrics: ClassVar[tuple[str, ...]]  # what `evaluate` counts
     # of a prediction's JSON line by default; where there are none, predictions are plain lines
     output_fields: ClassVar[tuple[str, ...]] = ()
+    loader: ClassVar[str] = "app.backbones.load_model"  # what loads an exported folder
     label_smoothing: float = 0.0  # share of the target that is spread over all classes in training
 
     def __init__(

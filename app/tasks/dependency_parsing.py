@@ -59,6 +59,7 @@ class DependencyParsing(Task):
 
     name = "parsing"
     batch_types = (ParsingBatch,)
+    loader = "app.export.load_parser"
 
     def __init__(
         self,

@@ -108,7 +108,10 @@ def test_the_lines_of_the_card_give_what_predict_gives(name, tmp_path, monkeypat
     run = fit(name, "layernorm_simple", tmp_path, sources)
     assert main([str(run), "--to", "exported"]) == 0
     folder = tmp_path / "exported"
-    assert ("stock transformers" in capsys.readouterr().out) == (name in LOADS_PLAINLY)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {folder.stat().st_mode & 0o666}
+    printed = capsys.readouterr().out
+    assert ("stock transformers" in printed) == (name in LOADS_PLAINLY)
+    assert ("app.export.load_parser" if name.startswith("parsing") else "app.backbones.load_model") in printed
     assert_same(name, said_by_the_card(folder, capsys), predicted(name, run, tmp_path))
     config = json.loads((folder / "config.json").read_text())
     assert config["norm_workbench"]["norm"]["name"] == "layernorm_simple"

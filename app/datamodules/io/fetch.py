@@ -30,6 +30,7 @@ from app.datamodules.io.cache import make_once
 from app.errors import InputError
 from app.errors.did_you_mean import did_you_mean
 from app.errors.system_errors import FULL
+from app.progress import bar_wanted
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -234,8 +235,10 @@ def _hub(source: str, rest: str) -> DatasetDict:
             f"source {source!r}: expected hub://name, hub://owner/name, hub://owner/name/config or hub:///folder"
         )
 
-    from datasets import DatasetDict, load_dataset  # here, because its import takes a second
+    from datasets import DatasetDict, disable_progress_bars, load_dataset  # here, because its import takes a second
 
+    if not bar_wanted():
+        disable_progress_bars()
     try:
         loaded = load_dataset(name, config)
     except Exception as error:  # the library and its readers of formats raise almost any kind

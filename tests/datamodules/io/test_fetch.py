@@ -172,7 +172,10 @@ def hub_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub-cache")
 
 
-def test_a_local_folder_is_read_as_the_hub_would_be(tmp_path, hub_cache):
+def test_a_local_folder_is_read_as_the_hub_would_be(tmp_path, hub_cache, capsys):
+    import datasets
+
+    datasets.enable_progress_bars()
     folder = tmp_path / "reviews"
     folder.mkdir()
     (folder / "train.csv").write_text("text,label\na joy,1\na bore,0\n")
@@ -180,6 +183,7 @@ def test_a_local_folder_is_read_as_the_hub_would_be(tmp_path, hub_cache):
     loaded = fetch(f"hub://{folder}")
     assert {split: part.num_rows for split, part in loaded.items()} == {"train": 2, "test": 1}
     assert loaded["train"][1] == {"text": "a bore", "label": 0}
+    assert "Generating" not in capsys.readouterr().err  # not a terminal: no progress bar
 
 
 def test_a_hub_that_fails_is_one_input_error(tmp_path, hub_cache, monkeypatch):
