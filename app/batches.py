@@ -168,12 +168,13 @@ class DataSpec:
         model_options: options of the backbone's config that follow from the data, such as vocab_size,
             pad_token_id, image_size and num_channels.
         labels: the classes in the order of their ids.
+        class_counts: examples of each of `labels` in the training split, of classification; empty if unknown.
         max_length: maximum number of tokens of a sequence, special ones included; None if there is no limit.
         vocabulary: digest of the tokenizer and of all vocabularies, equal where ids mean the same.
         decode: function from lists of token ids to texts, for tasks that predict text.
         target_language: code of the language of predictions, such as de.
         has_streams: whether a batch continues where the one before ended, and a model carries its memory along.
-        baselines: bits per byte that compressors need for the test split, by name.
+        baselines: what simple methods reach on the test split, in the task's primary metric, by their names.
         features: sizes of the vocabularies of words, tags and characters, by these names; only those that exist.
         root_labels: for each of `labels`, whether it only marks roots; empty where this is not so.
         score_groups: names of the additional scores that skip some words, such as punct.
@@ -182,6 +183,7 @@ class DataSpec:
 
     model_options: dict[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
     max_length: int | None = None
     vocabulary: str = ""
     decode: Callable[[Sequence[Sequence[int]]], list[str]] | None = None

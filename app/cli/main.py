@@ -123,6 +123,9 @@ class CLI(LightningCLI):
         check_settings(self.settings, self.identity, len(self.datamodule.plan) if is_fit else None)
         if is_fit:
             self.datamodule.check_budgets()
+        if is_fit and (baselines := self.model.baselines):
+            scores = ", ".join(f"{name} {score:.4f}" for name, score in baselines.items())
+            log.info("baselines on the test split: %s", scores)
         log.info(self.model.norm_report)
         self.folder = self._own_folder() or self.identity.folder(Path(self.settings.run_root))
         config = {**self._get(self.config_init, "trainer"), **kwargs, **_torchrun_size()}

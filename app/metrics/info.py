@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -42,6 +43,7 @@ class MetricInfo:
 
 LOSS = MetricInfo("loss", "loss (nats)", higher_is_better=False)
 ACCURACY = MetricInfo("accuracy", "accuracy", is_share=True)
+MACRO_F1 = MetricInfo("macro_f1", "macro F1", is_share=True)
 BLEU = MetricInfo("bleu", "BLEU")
 CHRF = MetricInfo("chrf", "chrF")
 PERPLEXITY = MetricInfo("perplexity", "perplexity", higher_is_better=False)
@@ -50,7 +52,10 @@ UAS = MetricInfo("uas", "UAS", is_share=True)
 LAS = MetricInfo("las", "LAS", is_share=True)
 MATCH = MetricInfo("match", "sentences that are all right", is_share=True)
 
-_KNOWN = {info.name: info for info in (LOSS, ACCURACY, BLEU, CHRF, PERPLEXITY, BITS_PER_BYTE, UAS, LAS, MATCH)}
+_KNOWN = {
+    info.name: info for info in (LOSS, ACCURACY, MACRO_F1, BLEU, CHRF, PERPLEXITY, BITS_PER_BYTE, UAS, LAS, MATCH)
+}
+_BASELINE = re.compile(r"(.+)_of_.+?(_without_.+)?")  # accuracy_of_majority; uas_of_next_without_punct
 
 
 def declare_metric(info: MetricInfo) -> MetricInfo:
@@ -76,3 +81,26 @@ def metric_info(name: str) -> MetricInfo | None:
         if not separator:
             return None
     return replace(_KNOWN[base], name=name, label=_KNOWN[base].label + name[len(base) :].replace("_", " "))
+
+
+def baseline_of(name: str) -> str | None:
+    """The model's own score that a baseline's is to be compared with: accuracy for accuracy_of_majority.
+
+    Returns:
+        None for a score of the model.
+    """
+    match = _BASELINE.fullmatch(name)
+    return match[1] + (match[2] or "") if match and metric_info(match[1]) else None
+
+
+def baselines_not_beaten(scores: Mapping[str, float]) -> dict[str, str]:
+    """The baselines among test scores that the model is not better than, each with the name of its own score."""
+    found = {}
+    for name, score in scores.items():
+        own = baseline_of(name)
+        if own is not None and own in scores:
+            info = metric_info(own)
+            assert info is not None
+            if not (scores[own] > score if info.higher_is_better else scores[own] < score):
+                found[name] = own
+    return found

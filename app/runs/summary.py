@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from app.metrics import baseline_of
+
 
 def summarise(result: dict[str, Any], folder: Path) -> str:
     """The summary that ends a fit: scores, gap, cost and where the files are."""
@@ -13,10 +15,13 @@ def summarise(result: dict[str, Any], folder: Path) -> str:
     if result["status"] != "finished":
         lines.append(f"status      {result['status']}")
     if result["test"]:
-        lines.append("test        " + _row(result["test"]))
+        baselines = {name: score for name, score in result["test"].items() if baseline_of(name)}
+        lines.append("test        " + _row({k: v for k, v in result["test"].items() if k not in baselines}))
         lines += [f"            {metric}: {signature}" for metric, signature in result["score_signatures"].items()]
         if "mean" in result["tested"]:
             lines.append(f"            with the {result['tested']}")
+        if baselines:
+            lines.append("baselines   " + _row(baselines))
     if best:
         lines.append(f"best        epoch {best['epoch']} (step {best['step']}): valid {_row(best['val'])}")
         if best["train_probe"]:

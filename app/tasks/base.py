@@ -9,6 +9,7 @@ A task defines the loss of a batch and what is counted on it. The rest follows:
 from __future__ import annotations
 
 import hashlib
+import logging
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -21,11 +22,13 @@ from torch import Tensor, nn
 from app.backbones import BackboneConfig, SiteRecord, build_model, norm_sites
 from app.batches import Batch, DataSpec
 from app.errors import InputError
-from app.metrics import MetricInfo, Ratio, declare_metric
+from app.metrics import MetricInfo, Ratio, baselines_not_beaten, declare_metric
 from app.norms import NormSpec
 from app.tasks.forward_pass import ForwardPass, loading_lines
 from app.tasks.optimization import OptimizerConfig, build_optimizer
 from app.tasks.prediction import Prediction
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -183,6 +186,11 @@ class Task(LightningModule):
             save_file(head, folder / HEAD_FILE, metadata={"format": "pt"})
 
     @property
+    def baselines(self) -> dict[str, float]:
+        """The test scores of methods that the data itself is enough for, such as accuracy_of_majority."""
+        return {f"{self.primary.name}_of_{method}": score for method, score in self.data_spec.baselines.items()}
+
+    @property
     def site_rows(self) -> list[dict[str, str]]:
         """The rows of norm_sites.csv."""
         return [
@@ -231,9 +239,18 @@ class Task(LightningModule):
         self.log_dict(self.scores, logger=False, rank_zero_only=False)
 
     def on_test_epoch_end(self) -> None:
-        """Compute the scores of the test set."""
+        """Compute the scores of the test set, and say which baselines the model is not better than."""
         self.scores = self._divide("test")
         self.log_dict(self.scores, logger=False, rank_zero_only=False)
+        scores = {key.removeprefix("test/"): score for key, score in self.scores.items()}
+        for baseline, own in baselines_not_beaten(scores).items() if self.trainer.is_global_zero else ():
+            log.warning(
+                "the model is not better than a baseline: test %s %.4f, %s %.4f",
+                own,
+                scores[own],
+                baseline,
+                scores[baseline],
+            )
 
     def take_train_scores(self) -> dict[str, float]:
         """Mean training losses per unit since the last call, over all processes; to be called on all of them.
@@ -315,6 +332,8 @@ class Task(LightningModule):
         if not scores:
             return {}
         derived = self.derive(split, {key.removeprefix(f"{split}/"): score for key, score in scores.items()})
+        if split == "test":
+            derived = derived | self.baselines
         return {**scores, **{f"{split}/{metric}": score for metric, score in derived.items()}}
 
     @staticmethod

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torchmetrics.classification import MulticlassF1Score
 
 from app.batches import ImageBatch, TextBatch
 from app.errors import InputError
-from app.metrics.info import ACCURACY, LOSS
-from app.tasks.base import Counts, Task, TrainLoss
+from app.metrics.info import ACCURACY, LOSS, MACRO_F1
+from app.tasks.base import SPLITS, Counts, Task, TrainLoss
 from app.tasks.forward_pass import ForwardPass, example_ids, example_mask, loading_lines
 from app.tasks.losses import smoothed_cross_entropy, summed_nats
 from app.tasks.prediction import Prediction
@@ -18,9 +20,17 @@ from app.tasks.prediction import Prediction
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_UNBALANCED = 1.5  # largest class / smallest, above which accuracy alone hides that rare classes are missed
+
 
 class Classification(Task):
     """Chooses one class for each example.
+
+    Scores: `loss` (nats per example), `accuracy`, and where the largest class has more than 1.5 times the training
+    examples of the smallest, `macro_f1` (the mean of the F1 scores of the classes that occur or are predicted: rare
+    ones count as much as frequent ones). The test also has the accuracy of baselines: `accuracy_of_majority` (always
+    the most frequent class), of texts `accuracy_of_naive_bayes` (over words), of images `accuracy_of_nearest_mean` (the
+    class whose mean image is nearest).
 
     Args:
         pooling: mean over real positions, or the first position ([CLS]).
@@ -48,6 +58,16 @@ class Classification(Task):
         self.classifier_dropout = classifier_dropout
         self.label_smoothing = label_smoothing
         super().__init__(**kwargs)
+        if self._is_unbalanced:
+            self.metrics = (*type(self).metrics, MACRO_F1)
+        f1 = partial(
+            MulticlassF1Score,
+            len(self.data_spec.labels),
+            average="macro",
+            ignore_index=TextBatch.IGNORED,
+            validate_args=False,  # it would ask the device after each batch
+        )
+        self.macro_f1 = nn.ModuleDict({split: f1() for split in SPLITS})
 
     def build_head(self) -> None:
         """Create the dropout and the linear layer that scores the classes."""
@@ -77,13 +97,24 @@ class Classification(Task):
         return TrainLoss(*smoothed_cross_entropy(self(batch), batch.labels, self.label_smoothing), len(batch.labels))
 
     def evaluate(self, batch: TextBatch | ImageBatch, split: str = "val") -> Counts:
-        """Count nats and correct predictions."""
+        """Count nats and correct predictions; where classes are unbalanced, those of each class."""
         logits = self(batch)
         examples = len(batch.labels)
+        if self._is_unbalanced:
+            counted = torch.full_like(batch.labels, batch.IGNORED) if batch.is_dummy else batch.labels
+            self.macro_f1[split].update(logits.argmax(-1), counted)  # type: ignore[operator]
         return {
             "loss": (summed_nats(logits, batch.labels), examples),
             "accuracy": ((logits.argmax(-1) == batch.labels).sum(), examples),
         }
+
+    def derive(self, split: str, scores: dict[str, float]) -> dict[str, float]:
+        """Compute the F1 score over all processes, where classes are unbalanced."""
+        if not self._is_unbalanced:
+            return {}
+        found = float(self.macro_f1[split].compute())  # type: ignore[operator]
+        self.macro_f1[split].reset()  # type: ignore[operator]
+        return {MACRO_F1.name: found}
 
     def predict_step(self, batch: TextBatch | ImageBatch, batch_idx: int) -> list[Prediction]:
         """Predict the most likely class of each example, with the probabilities of all."""
@@ -161,6 +192,11 @@ for text, row in zip(texts, probabilities):
         model.config.id2label = dict(enumerate(self.data_spec.labels))
         model.config.label2id = {label: number for number, label in enumerate(self.data_spec.labels)}
         model.config.norm_workbench["pooling"] = self.pooling
+
+    @property
+    def _is_unbalanced(self) -> bool:
+        counts = self.data_spec.class_counts
+        return bool(counts) and max(counts) > _UNBALANCED * min(counts)
 
     @property
     def _reads_images(self) -> bool:

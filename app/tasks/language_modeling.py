@@ -86,12 +86,9 @@ class LanguageModeling(Task):
         return {"loss": (summed_nats(logits, batch.labels.flatten()), batch.target_bytes)}
 
     def derive(self, split: str, scores: dict[str, float]) -> dict[str, float]:
-        """Compute bits per byte and perplexity; for the test also those of the compressors."""
+        """Compute bits per byte and perplexity."""
         loss = scores["loss"]
-        derived = {"bpc": loss / math.log(2), "perplexity": perplexity(loss)}
-        if split == "test":
-            derived.update({f"bpc_of_{name}": bits for name, bits in self.data_spec.baselines.items()})
-        return derived
+        return {"bpc": loss / math.log(2), "perplexity": perplexity(loss)}
 
     def predict_step(self, batch: ByteBatch, batch_idx: int) -> list[Prediction]:
         """Continue each prompt; those of a batch have equal lengths. Bytes that are not UTF-8 become U+FFFD."""

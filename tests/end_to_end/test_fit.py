@@ -78,11 +78,19 @@ def test_metrics_have_one_line_a_step_and_the_gap_is_what_it_says(run):
         assert event["gap/accuracy"] == event["train_probe/accuracy"] - event["val/accuracy"]
 
 
-def test_the_summary_says_what_came_out(train, short, capsys):
+def test_the_summary_says_what_came_out(train, short, tmp_path, capsys):
     assert train("fit", QUICK, *short) == 0
     printed = capsys.readouterr().out
-    for part in ("norms replaced: 9 of 9", "% padding", "epoch 2", "test ", "gap ", "files ", "next "):
+    for part in (
+        "norms replaced: 9 of 9", "% padding", "epoch 2", "test ", "baselines ", "gap ", "files ", "next ",
+        "2 classes in the training split: ", "baselines on the test split: accuracy_of_majority 0.",
+    ):  # fmt: skip
         assert part in printed
+    test = read_result(only_run(tmp_path / "runs"))["test"]
+    assert test.keys() == {"loss", "accuracy", "accuracy_of_majority", "accuracy_of_naive_bayes"}
+    not_beaten = [name for name in test if name.startswith("accuracy_of_") and test["accuracy"] <= test[name]]
+    lines = [line for line in printed.splitlines() if "is not better than a baseline" in line]
+    assert [line.split()[-2] for line in lines] == not_beaten != []
     assert "--norm layernorm" in printed.splitlines()[-1]
 
 

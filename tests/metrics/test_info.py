@@ -3,7 +3,7 @@
 import pytest
 
 from app.callbacks.diagnostics.overfitting_statistics import gaps, onset, overfitting_summary
-from app.metrics import MetricInfo, declare_metric, metric_info
+from app.metrics import MetricInfo, baseline_of, baselines_not_beaten, declare_metric, metric_info
 from app.metrics.info import UAS
 
 ERROR_RATE = declare_metric(MetricInfo("error_rate", "error rate", higher_is_better=False, is_share=True))
@@ -39,6 +39,18 @@ def test_variants_of_a_metric_have_its_direction(name, base):
     assert found is not None and expected is not None and found.name == name
     assert (found.higher_is_better, found.is_share) == (expected.higher_is_better, expected.is_share)
     assert metric_info("uas_without_punct").label == "UAS without punct"
+
+
+def test_a_model_is_compared_with_baselines_in_the_direction_of_the_metric():
+    scores = {
+        "accuracy": 0.5, "accuracy_of_majority": 0.5, "accuracy_of_naive_bayes": 0.4, "bpc": 2.0, "bpc_of_gzip": 2.5,
+        "bpc_of_bzip2": 1.9, "uas": 0.6, "uas_of_next": 0.5, "uas_without_punct": 0.6, "uas_of_next_without_punct": 0.7,
+        "share_of_words": 1.0, "bleu_of_copy": 3.0,
+    }  # fmt: skip
+    assert baselines_not_beaten(scores) == {
+        "accuracy_of_majority": "accuracy", "bpc_of_bzip2": "bpc", "uas_of_next_without_punct": "uas_without_punct",
+    }  # fmt: skip
+    assert baseline_of("share_of_words") is None  # of a user's own metric
 
 
 def test_a_second_meaning_of_a_name_is_refused():

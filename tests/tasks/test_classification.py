@@ -20,8 +20,8 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def task(norm="layernorm", seed=0, vocabulary="", **options):
-    data_spec = DataSpec({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"), vocabulary=vocabulary)
+def task(norm="layernorm", seed=0, vocabulary="", counts=(), **options):
+    data_spec = DataSpec({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"), counts, vocabulary=vocabulary)
     backbone = BackboneConfig("bert", OPTIONS)
     settings = {"backbone": backbone, "optimizer": OptimizerConfig(), "norm": NormSpec(norm), "data_spec": data_spec}
     return Classification(**settings, seed=seed, **options)
@@ -71,6 +71,21 @@ def test_counts_are_sums_of_nats_and_of_hits():
     torch.testing.assert_close(counts["loss"][0], nats.double())
     assert counts["accuracy"][0] == sum(int(row.argmax()) == label for row, label in zip(logits, LABELS, strict=True))
     assert counts["loss"][1] == counts["accuracy"][1] == 2
+
+
+def test_macro_f1_is_the_mean_over_the_classes_that_occur(monkeypatch):
+    model = task(counts=(16, 11, 10)).eval()
+    assert [metric.name for metric in model.metrics] == ["loss", "accuracy", "macro_f1"]
+    labels, found = [0, 0, 0, 1, 1, 0], [0, 0, 1, 1, 0, 0]
+    monkeypatch.setattr(model, "forward", lambda data: F.one_hot(data.input_ids[:, 0], 3).float())
+    for begin, is_dummy in ((0, False), (3, False), (0, True)):
+        part = slice(begin, begin + 3)
+        data = batch([[hit] for hit in found[part]], labels[part])
+        data.is_dummy = is_dummy
+        model.evaluate(data, "test")
+    expected = (2 * 3 / (4 + 4) + 2 * 1 / (2 + 2)) / 2  # 2 tp / (predicted + true), of classes 0 and 1
+    assert model.derive("test", {}) == {"macro_f1": pytest.approx(expected)}
+    assert task(counts=(15, 11, 10)).derive("test", {}) == {}  # not needed where classes are balanced
 
 
 def test_smoothing_is_in_the_training_loss_alone():

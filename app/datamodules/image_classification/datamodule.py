@@ -13,10 +13,11 @@ import torch
 from app.batches import DataSpec, ImageBatch
 from app.datamodules.base import DataModule
 from app.datamodules.batching.batch_plan import PlanItem
+from app.datamodules.image_classification.nearest_mean import nearest_mean_accuracy
 from app.datamodules.image_classification.reader import LabelledImages, images_to_predict, read_labelled_images
 from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
-from app.datamodules.io.labels import class_names, label_ids
+from app.datamodules.io.labels import class_names, count_classes, label_ids, majority_accuracy
 from app.datamodules.io.splitting import complete_splits, log_repetitions, sizes
 from app.errors import InputError
 
@@ -113,32 +114,59 @@ class ImageClassificationData(DataModule):
         return class_names(self.images["train"].labels, self.given_labels, self.source)
 
     @cached_property
+    def label_ids(self) -> dict[str, np.ndarray]:
+        """The class id of each image, by split."""
+        return {split: label_ids(images, self.labels) for split, images in self.images.items()}
+
+    @cached_property
+    def class_counts(self) -> tuple[int, ...]:
+        """The number of training examples of each class."""
+        return count_classes(self.name, self.label_ids["train"], self.labels)
+
+    @cached_property
+    def baselines(self) -> dict[str, float]:
+        """The test accuracy of the most frequent class, and of the class whose mean image is nearest."""
+        images, ids = self.images, self.label_ids
+        nearest_mean = nearest_mean_accuracy(
+            images["train"].pixels, ids["train"], images["test"].pixels, ids["test"], len(self.labels)
+        )
+        return {"majority": majority_accuracy(ids["train"], ids["test"]), "nearest_mean": nearest_mean}
+
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """(H, W) of grey images, (H, W, C) of images in colour."""
         return self.images["train"].pixels.shape[1:]
 
     @property
     def data_spec(self) -> DataSpec:
-        """The size of the images, the number of channels and the classes."""
+        """The size of the images, the number of channels, the classes and the baselines."""
         height, width, channels = (*self.shape, 1)[:3]
         if height != width:
             raise InputError(f"{self.source}: images are {height}x{width}; they must be square for the models here")
-        return DataSpec({"image_size": height, "num_channels": channels}, self.labels, batch=ImageBatch)
+        options = {"image_size": height, "num_channels": channels}
+        return DataSpec(options, self.labels, self.class_counts, baselines=self.baselines, batch=ImageBatch)
 
     def export_spec(self) -> dict[str, Any]:
-        """The classes, and shape, mean and standard deviation of the images."""
-        return {"labels": list(self.labels), "shape": list(self.shape), "mean_and_std": list(self.mean_and_std)}
+        """The classes, the baselines, and shape, mean and standard deviation of the images."""
+        return {
+            "labels": list(self.labels),
+            "class_counts": list(self.class_counts),
+            "baselines": self.baselines,
+            "shape": list(self.shape),
+            "mean_and_std": list(self.mean_and_std),
+        }
 
     def restore_spec(self, kept: dict[str, Any]) -> None:
-        """Restore classes, shape, mean and standard deviation of a run."""
+        """Restore classes, baselines, shape, mean and standard deviation of a run."""
         self.labels, self.shape = tuple(kept["labels"]), tuple(kept["shape"])
+        self.class_counts, self.baselines = tuple(kept.get("class_counts", ())), dict(kept.get("baselines", {}))
         self.mean_and_std = tuple(kept["mean_and_std"])
 
     @cached_property
     def splits(self) -> dict[str, ImageSplit]:
         """The splits as arrays."""
         return {
-            split: ImageSplit(images.pixels, label_ids(images, self.labels), *self.mean_and_std)
+            split: ImageSplit(images.pixels, self.label_ids[split], *self.mean_and_std)
             for split, images in self.images.items()
         }
 

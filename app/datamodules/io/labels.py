@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import textwrap
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from app.errors import InputError
+
+_MAX_NAMED = 10  # classes in a log line
+
+log = logging.getLogger(__name__)
 
 
 class Labelled(Protocol):
@@ -45,3 +51,20 @@ def label_ids(examples: Labelled, classes: Sequence[str]) -> np.ndarray:
                 f"{examples.where(index)}: label {label!r} is outside the set; allowed: {', '.join(classes)}"
             )
     return np.array([ids[label] for label in examples.labels], dtype=np.int64)
+
+
+def majority_accuracy(labels: np.ndarray, test_labels: np.ndarray) -> float:
+    """The accuracy of always choosing the most frequent class of the training split."""
+    return float(np.mean(test_labels == np.bincount(labels).argmax()))
+
+
+def count_classes(name: str, ids: np.ndarray, classes: Sequence[str]) -> tuple[int, ...]:
+    """Count the examples of each class in the training split, and log number, names and counts."""
+    found = tuple(np.bincount(ids, minlength=len(classes)).tolist())
+    counts = sorted(zip(classes, found, strict=True), key=lambda pair: -pair[1])
+    named = ", ".join(f"{textwrap.shorten(label, 30)} {count}" for label, count in counts[:_MAX_NAMED])
+    if len(counts) > _MAX_NAMED:
+        more = counts[_MAX_NAMED:]
+        named += f" and {len(more)} more with {more[-1][1]} to {more[0][1]} examples each"
+    log.info("%s: %d classes in the training split: %s", name, len(counts), named)
+    return found

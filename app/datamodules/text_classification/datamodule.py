@@ -18,8 +18,9 @@ from app.datamodules.batching.batch_plan import PlanItem
 from app.datamodules.batching.padding import padding_mask, right_pad
 from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
-from app.datamodules.io.labels import class_names, label_ids
+from app.datamodules.io.labels import class_names, count_classes, label_ids, majority_accuracy
 from app.datamodules.io.splitting import complete_splits, log_repetitions, sizes
+from app.datamodules.text_classification.naive_bayes import naive_bayes_accuracy
 from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts, texts_to_classify
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
@@ -139,37 +140,61 @@ class TextClassificationData(DataModule):
         return class_names(self.texts["train"].labels, self.given_labels, self.source)
 
     @cached_property
+    def label_ids(self) -> dict[str, np.ndarray]:
+        """The class id of each text, by split."""
+        return {split: label_ids(texts, self.labels) for split, texts in self.texts.items()}
+
+    @cached_property
+    def class_counts(self) -> tuple[int, ...]:
+        """The number of training examples of each class."""
+        return count_classes(self.name, self.label_ids["train"], self.labels)
+
+    @cached_property
+    def baselines(self) -> dict[str, float]:
+        """The test accuracy of the most frequent class, and of naive Bayes over words."""
+        texts, ids = self.texts, self.label_ids
+        naive_bayes = naive_bayes_accuracy(
+            texts["train"].texts, ids["train"], texts["test"].texts, ids["test"], len(self.labels)
+        )
+        return {"majority": majority_accuracy(ids["train"], ids["test"]), "naive_bayes": naive_bayes}
+
+    @cached_property
     def tokenizer(self) -> TextTokenizer:
         """The tokenizer, trained on the training split or loaded."""
         return train_or_load_tokenizer(self.texts["train"].texts, self.tokenizer_config, self.cache_dir)
 
     @property
     def data_spec(self) -> DataSpec:
-        """The vocabulary, the padding token and the classes."""
+        """The vocabulary, the padding token, the classes and the baselines."""
         return DataSpec(
             {"vocab_size": self.tokenizer.vocab_size, "pad_token_id": self.tokenizer.pad_id},
             self.labels,
+            self.class_counts,
             max_length=self.max_length,
             vocabulary=self.tokenizer.digest,
+            baselines=self.baselines,
             batch=TextBatch,
         )
 
     def export_spec(self) -> dict[str, Any]:
-        """The classes and the tokenizer."""
-        return {"labels": list(self.labels), "tokenizer": self.tokenizer.to_dict()}
+        """The classes, the baselines and the tokenizer."""
+        return {
+            "labels": list(self.labels),
+            "class_counts": list(self.class_counts),
+            "baselines": self.baselines,
+            "tokenizer": self.tokenizer.to_dict(),
+        }
 
     def restore_spec(self, kept: dict[str, Any]) -> None:
-        """Restore the classes and the tokenizer of a run."""
+        """Restore the classes, the baselines and the tokenizer of a run."""
         self.labels = tuple(kept["labels"])
+        self.class_counts, self.baselines = tuple(kept.get("class_counts", ())), dict(kept.get("baselines", {}))
         self.tokenizer = TextTokenizer.from_dict(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
     def splits(self) -> dict[str, TextSplit]:
         """The splits, tokenised."""
-        return {
-            split: self._encode(texts.texts, label_ids(texts, self.labels), split)
-            for split, texts in self.texts.items()
-        }
+        return {split: self._encode(texts.texts, self.label_ids[split], split) for split, texts in self.texts.items()}
 
     def predict_splits(self) -> Chunks[TextSplit]:
         """The sentences of `predict_source`; an empty line is an empty sentence."""
