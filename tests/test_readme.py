@@ -19,6 +19,7 @@ from app.cli.main import main
 from app.norms import NormSpec, norm_names
 from app.study.plan import read_study
 from tests.conftest import ROOT, only_run, read_result
+from tests.exactness.killer import Killed
 from tests.stand_ins import sentence_pairs, write_aligned, write_treebank
 
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
@@ -183,10 +184,14 @@ def test_your_own_treebank_takes_flags_alone(here):
 
 
 @pytest.mark.slow
-def test_a_run_resumes(here, tiny_texts, run):
-    first = read_result(run)["final"]["step"]
-    fit("--ckpt_path last", f"--data.source={tiny_texts}", *SHORT, "--trainer.max_epochs=2", page="README")
-    assert read_result(run)["final"]["step"] == 2 * first
+def test_a_run_resumes(here, tiny_texts, capsys):
+    settings = [f"--data.source={tiny_texts}", *SHORT, "--checkpoint_every_steps=1", "--data.batch_tokens=300"]
+    killer = ["--trainer.callbacks+=tests.exactness.killer.KillAt", "--trainer.callbacks.hook=on_train_batch_start"]
+    with pytest.raises(Killed):
+        main(["fit", *QUICKSTART, *settings, *killer, "--trainer.callbacks.time=2"])
+    fit("--ckpt_path last", *settings, page="README")
+    assert "starting from the beginning" not in capsys.readouterr().out
+    assert read_result(only_run(here / "runs"))["final"]["step"] == 2
 
 
 @pytest.mark.slow

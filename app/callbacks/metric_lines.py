@@ -16,6 +16,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from app.callbacks.scored_module import ScoredModule
 from app.callbacks.steps import TimeLeft, is_optimizer_step
+from app.callbacks.tensorboard import EventFiles
 from app.runs.checkpoint_file import RUN_RECORD
 from app.runs.metrics_file import Event, MetricsFile, log_event
 
@@ -23,7 +24,8 @@ from app.runs.metrics_file import Event, MetricsFile, log_event
 class MetricLines(Callback):
     """Counts tokens and time, also over resumed runs, and writes the lines.
 
-    On resume, metrics.jsonl is first truncated to the event of the checkpoint, so that no step occurs twice.
+    On resume, metrics.jsonl and TensorBoard's events are first truncated to the checkpoint, so that no step occurs
+    twice.
     """
 
     def __init__(self) -> None:
@@ -67,6 +69,8 @@ class MetricLines(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.truncate_to(self._event)
+            elif isinstance(logger, EventFiles):
+                logger.truncate_to(trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ScoredModule, outputs: Any, batch: Any, batch_idx: int

@@ -1,7 +1,12 @@
-"""ResumeCheck: a run is resumed only from a checkpoint of its own."""
+"""ResumeCheck: a run is resumed only from a checkpoint of its own, and with the settings that make it what it is.
+
+What may change and what may not is a table in docs/distributed_and_resuming.md.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -10,6 +15,18 @@ from app.errors import InputError
 from app.runs.checkpoint_file import RUN_RECORD
 from app.runs.identity import RunIdentity
 
+_OF_A_STEP = (  # settings of the trainer that make an update, or a score, what it is
+    "precision",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "limit_train_batches",
+    "limit_val_batches",
+    "overfit_batches",
+)
+_LENGTH = ("max_epochs", "max_steps")
+_NOT_OF_THE_DATA = ("data.workers", "data.cache_dir", "data.predict_source")  # they change no example and no batch
+
 
 class ResumeCheck(Callback):
     """Writes into each checkpoint what a run that resumes from it must have in common with it, and compares.
@@ -17,38 +34,73 @@ class ResumeCheck(Callback):
     Args:
         identity: of the run.
         fingerprints: digests of its data and its batch plan.
+        settings: the merged settings of the run, as config.yaml has them.
+        has_fixed_length: the learning rate of every update depends on the length of the run, which therefore stays.
         allow_world_size_change: resume from a checkpoint of another number of processes; the updates are then the same
             except for the order of additions, and dropout differs.
     """
 
     def __init__(
-        self, identity: RunIdentity, fingerprints: dict[str, str], allow_world_size_change: bool = False
+        self,
+        identity: RunIdentity,
+        fingerprints: dict[str, str],
+        settings: Mapping[str, Any],
+        has_fixed_length: bool,
+        allow_world_size_change: bool = False,
     ) -> None:
         self.identity, self.fingerprints = identity, fingerprints
+        self.settings, self.has_fixed_length = settings, has_fixed_length
         self.allow_world_size_change = allow_world_size_change
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Write it."""
-        checkpoint.setdefault(RUN_RECORD, {})["agrees"] = self._resume_identity(trainer)
+        checkpoint.setdefault(RUN_RECORD, {})["agrees"] = {
+            **self._resume_identity(trainer),
+            "settings": self._settings(trainer),
+        }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Compare.
 
         Raises:
-            InputError: naming what differs: norm, data, batch plan, seed, or the number of processes.
+            InputError: naming all that differs, with its former and its present value.
         """
         if trainer.state.fn != "fit":
             return
         if RUN_RECORD not in checkpoint:
             raise InputError("the checkpoint is not of a run of train.py; start a new run without --ckpt_path")
-        for what, now in self._resume_identity(trainer).items():
-            then = checkpoint[RUN_RECORD]["agrees"].get(what)
-            if then != now and not (what == "processes" and self.allow_world_size_change):
-                hint = ", pass --allow_world_size_change true" if what == "processes" else ""
-                raise InputError(
-                    f"the checkpoint was written with {what} {then}, but this run has {now}; resume with the same"
-                    f"{hint}, or start a new run without --ckpt_path"
-                )
+        then, now = checkpoint[RUN_RECORD]["agrees"], self._resume_identity(trainer)
+        changed = {what: (then.get(what), value) for what, value in now.items() if then.get(what) != value}
+        settings = self._changed_settings(trainer, checkpoint)
+        of_data = {name: values for name, values in settings.items() if name.startswith("data.")}
+        if changed.keys() & {"data", "batch plan"}:
+            if of_data or "trainer.accumulate_grad_batches" in settings:  # they say what a digest cannot
+                changed = {what: values for what, values in changed.items() if what not in ("data", "batch plan")}
+        else:
+            settings = {name: values for name, values in settings.items() if name not in of_data}
+        if self.allow_world_size_change:
+            changed.pop("processes", None)
+        if changed := changed | settings:
+            listed = ", ".join(f"{what} was {_text(old)} and is {_text(new)}" for what, (old, new) in changed.items())
+            why = ""
+            if changed.keys() & {f"trainer.{key}" for key in _LENGTH}:
+                why = " (the learning rate of every update depends on the length of the run)"
+            hint = "; or pass --allow_world_size_change true" if "processes" in changed else ""
+            raise InputError(
+                f"the checkpoint is of a run with other settings: {listed}{why}; resume with the former ones{hint}, or "
+                "start a new run without --ckpt_path"
+            )
+
+    def _changed_settings(self, trainer: Trainer, checkpoint: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Settings that both runs have, with different values; of callbacks only if their state is restored."""
+        then, now = checkpoint[RUN_RECORD]["agrees"].get("settings", {}), self._settings(trainer)
+        stateful = {key.partition("{")[0] for key in checkpoint.get("callbacks", {})}
+        return {
+            name: (then[name], value)
+            for name, value in now.items()
+            if name in then and then[name] != value and name not in _NOT_OF_THE_DATA
+            if not name.startswith("trainer.callbacks.") or name.split(".")[2] in stateful
+        }
 
     def _resume_identity(self, trainer: Trainer) -> dict[str, Any]:
         identity = self.identity
@@ -59,3 +111,28 @@ class ResumeCheck(Callback):
             "batch plan": f"{self.fingerprints['plan']}, {trainer.accumulate_grad_batches} batches an update",
             "processes": trainer.world_size,
         }
+
+    def _settings(self, trainer: Trainer) -> dict[str, Any]:
+        """The settings by the names of their flags: all of model and data, and those of the trainer that must stay."""
+        found = {name: value for group in ("model", "data") for name, value in _flat(group, self.settings[group])}
+        for key in (*_OF_A_STEP, *(_LENGTH if self.has_fixed_length else ())):
+            value = getattr(trainer, key)
+            found[f"trainer.{key}"] = value if value is None or isinstance(value, (int, float)) else str(value)
+        callbacks = self.settings["trainer"]["callbacks"] or []
+        for callback in [callbacks] if isinstance(callbacks, Mapping) else callbacks:
+            name = callback["class_path"].rpartition(".")[2]
+            found |= dict(_flat(f"trainer.callbacks.{name}", callback.get("init_args", {})))
+        return found
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings by dotted names, without the `class_path` and `init_args` between."""
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, inner in value.items():
+        yield from _flat(name if key in ("class_path", "init_args") else f"{name}.{key}", inner)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

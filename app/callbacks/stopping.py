@@ -31,6 +31,10 @@ class StopEarly(EarlyStopping):
     def __init__(self, monitor: str, mode: Literal["min", "max"], patience: int) -> None:
         super().__init__(monitor, mode=mode, patience=patience, check_finite=False, check_on_train_epoch_end=False)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Resume counting, with the patience of this call: Lightning would restore the former one."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop again if the run had stopped when its checkpoint was written."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import Callback
 
@@ -62,9 +63,15 @@ def fit_callbacks(
         *([NormGradients(every), NormParameters(every)] if every else []),
         Reseed(settings.seed_everything),
         DropoutMasks(),
-        ResumeCheck(identity, fingerprints, settings.allow_world_size_change),
-        RunFiles(config_text, identity, datamodule.export_spec()),
+        ResumeCheck(
+            identity,
+            fingerprints,
+            yaml.safe_load(config_text),
+            model.optimizer_config.ends_with_run,
+            settings.allow_world_size_change,
+        ),
         lines,
+        RunFiles(config_text, identity, datamodule.export_spec()),
         RunResult(identity, fingerprints, lines, settings.plots),
         StopWhenDiverged(),
         ValidateLastStep(),

@@ -284,6 +284,8 @@ class Task(LightningModule):
             # early checkpoints of classification do not have their vocabulary
             is_unknown = what == "vocabulary" and not then
             if then != now and not is_unknown:
+                if what == "model" and then:  # of its many options those that differ
+                    then, now = (_only(one, other) for one, other in ((then, now), (now, then)))
                 raise InputError(
                     f"the checkpoint is of {what} {then}, this run has {now}; use the settings it was trained with"
                 )
@@ -354,3 +356,8 @@ class Task(LightningModule):
                 f"data.max_length is {longest}, and the model is too short for it: its max_position_embeddings is "
                 f"{positions}; raise model.backbone.options.max_position_embeddings or lower data.max_length"
             )
+
+
+def _only(listed: str, other: str) -> str:
+    """The options of a text such as `a=1, b=2` that another one lacks."""
+    return ", ".join(option for option in listed.split(", ") if option not in other.split(", ")) or "none of these"

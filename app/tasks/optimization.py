@@ -59,6 +59,11 @@ class OptimizerConfig:
         if self.schedule == "inverse_sqrt" and self.warmup_steps == 0:
             raise InputError("optimizer.warmup_steps is 0; must be >= 1 with optimizer.schedule inverse_sqrt")
 
+    @property
+    def ends_with_run(self) -> bool:
+        """Whether the schedule reaches its end at the last update, so that every rate depends on the run's length."""
+        return self.schedule in ("linear", "cosine")
+
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Split the trainable parameters into a group with weight decay and one without.
@@ -86,7 +91,7 @@ def check_schedule(config: OptimizerConfig, total_steps: int | None) -> None:
     Raises:
         InputError: for linear and cosine without it.
     """
-    if config.schedule in ("linear", "cosine") and total_steps is None:
+    if config.ends_with_run and total_steps is None:
         raise InputError(
             f"optimizer.schedule is {config.schedule}, which reaches 0 at the last update; set trainer.max_epochs or "
             "trainer.max_steps"

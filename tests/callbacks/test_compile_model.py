@@ -19,6 +19,7 @@ def test_a_compiled_run_draws_the_same_dropout_and_learns_the_same(train, tiny_t
     flags = [
         *CASE.arguments(tiny_texts),
         "--trainer.max_epochs=2",
+        "--model.optimizer.schedule=constant",  # so that a run may be made longer
         "--norm_diagnostics_every_n_steps=3",
         "--norm=adanorm",
         "--model.backbone.options.num_hidden_layers=1",

@@ -98,10 +98,11 @@ def test_what_cannot_be_honoured_is_refused_in_a_line(setting, remedy, train, ti
 
 
 def test_one_command_serves_a_first_start_and_a_restart(train, tiny_texts, tmp_path, capsys):
-    assert fit(train, tiny_texts, tmp_path, {}, "--ckpt_path=last") == 0
+    command = ["--ckpt_path=last", "--model.optimizer.schedule=constant"]
+    assert fit(train, tiny_texts, tmp_path, {}, *command) == 0
     assert "no checkpoint in " in (said := capsys.readouterr().out) and "starting from the beginning" in said
     first = read_events(only_run(tmp_path / "runs"))
-    assert fit(train, tiny_texts, tmp_path, {"max_epochs": 3}, "--ckpt_path=last", "--trainer.max_epochs=3") == 0
+    assert fit(train, tiny_texts, tmp_path, {}, *command, "--trainer.max_epochs=3") == 0
     assert "starting from the beginning" not in capsys.readouterr().out
     (run,) = (path.parent for path in (tmp_path / "runs").rglob("result.json"))
     assert read_events(run)[: len(first) - 1] == first[:-1] and read_events(run)[-1]["epoch"] == 3

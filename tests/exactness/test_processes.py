@@ -120,12 +120,13 @@ def test_another_number_of_processes_goes_on_only_when_allowed(runs, tmp_path, c
     monkeypatch.chdir(tmp_path)
     (root,) = [parent for parent in runs["2"].parents if parent.name == "2"]
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
-    arguments = ["fit", "--config", str(runs["2"] / "config.yaml"), "--trainer.devices=1", "--trainer.max_epochs=3"]
-    arguments += ["--trainer.strategy=auto", f"--run_root={tmp_path}", "--ckpt_path=last"]
+    arguments = ["fit", "--config", str(runs["2"] / "config.yaml"), "--trainer.devices=1", "--trainer.strategy=auto"]
+    arguments += [f"--run_root={tmp_path}", "--ckpt_path=last"]
     assert main(arguments) == 2
-    assert "processes 2, but this run has 1" in capsys.readouterr().err
+    answer = capsys.readouterr().err
+    assert "processes was 2 and is 1; " in answer and "pass --allow_world_size_change true" in answer
     assert main([*arguments, "--allow_world_size_change", "true"]) == 0
-    assert read_result(only_run(tmp_path))["final"]["epoch"] == 3
+    assert read_result(only_run(tmp_path))["cost"]["processes"] == 1
 
 
 KILLS = [*((task, "on_train_batch_end", 4) for task in CASES), ("classification", "on_validation_start", 2)]

@@ -135,32 +135,3 @@ def test_two_runs_of_one_command_are_the_same_and_of_another_seed_are_not(
     assert differences(untouched(variant), only_run(tmp_path / "runs")) == []
     assert train("fit", config, *settings, "--seed_everything", 2, "--run_root", tmp_path / "other") == 0
     assert differences(untouched(variant), only_run(tmp_path / "other")) != []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (["--data.batch_tokens", 150], "batch plan"),
-        (["--trainer.accumulate_grad_batches", 2], "batch plan"),
-        (["--data.max_length", 5], "data"),
-    ],
-)
-def test_going_on_with_something_else_is_refused(change, says, train, tmp_path, arguments, capsys):
-    config, settings = arguments("epochs kept")
-    settings += ["--trainer.max_epochs", 1]
-    assert train("fit", config, *settings) == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.ckpt")}
-    assert train("fit", config, *settings, "--ckpt_path", "last", *change) == 2
-    assert says in capsys.readouterr().err.splitlines()[-1]
-    assert before == {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.ckpt")}
-
-
-@pytest.mark.parametrize("change", [["--norm", "layernorm"], ["--seed_everything", 9]])
-def test_a_checkpoint_of_another_run_is_refused_by_path(change, train, tmp_path, arguments, capsys):
-    config, settings = arguments("epochs kept")
-    settings += ["--trainer.max_epochs", 1]
-    assert train("fit", config, *settings) == 0
-    checkpoint = only_run(tmp_path / "runs") / "checkpoints/last.ckpt"
-    assert train("fit", config, *settings, *change, "--ckpt_path", checkpoint) == 2
-    assert "the checkpoint" in capsys.readouterr().err.splitlines()[-1]
