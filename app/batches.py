@@ -131,6 +131,7 @@ class ParsingBatch(Batch):
     attention_mask: Tensor | None  # (B, T) int64, 1 at real subwords
     heads: Tensor  # (B, W) int64, 0 to W; IGNORED at padding
     relations: Tensor  # (B, W) int64; IGNORED at padding and where training lacks it; zeros if the data has none
+    universal_relations: Tensor  # (B, W) int64, without subtypes, as `universal_ids` numbers them; IGNORED as above
     projective_heads: Tensor  # (B, W) int64, `heads`, lifted where a tree is not projective, for transitions
     scored: Tensor  # (B, W, G) bool, the words that count in each of the G additional scores
     writers: list[WritesTree]  # B functions that write predictions into the sentences as read; empty in training
@@ -194,3 +195,8 @@ class DataSpec:
     root_labels: tuple[bool, ...] = ()
     score_groups: tuple[str, ...] = ()
     batch: type[Batch] | None = None
+
+
+def universal_ids(relations: Sequence[str]) -> dict[str, int]:
+    """Number relations without their subtypes (nsubj of nsubj:pass): each by the first of `relations` that has it."""
+    return {relation.partition(":")[0]: number for number, relation in reversed(list(enumerate(relations)))}

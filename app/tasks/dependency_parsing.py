@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+from torch import Tensor
+
 from app.backbones import BackboneConfig
-from app.batches import DataSpec, ParsingBatch
+from app.batches import DataSpec, ParsingBatch, universal_ids
 from app.errors import InputError
 from app.metrics import attachments, heads_of_next
 from app.metrics.info import LAS, LOSS, UAS
@@ -41,9 +44,11 @@ class DependencyParsing(Task):
     """Predicts the head of each word and, if the data has relations, its relation.
 
     Scores: `loss` (nats per word: of the transitions that build a tree, or of heads and relations), `uas` and `las`
-    (words with the right head, with the right head and relation, punctuation included), both also without some words,
-    such as `uas_without_punct`, and `match` (sentences where everything is right). `las` needs
-    relations in the data. The test also has `uas_of_next`, the score of attaching each word to the next one.
+    (words with the right head, with the right head and relation, punctuation included; as the shared tasks' scorer
+    does, `las` ignores what follows the colon of a relation, as in nsubj:pass), `las_strict` where relations have such
+    subtypes (it does not ignore them), all of these also without some words, such as `uas_without_punct`, and `match`
+    (sentences where everything is right). `las` needs relations in the data. The test also has `uas_of_next`, the score
+    of attaching each word to the next one.
 
     Args:
         backbone: model_type mlp for the parser mlp, a Hugging Face encoder for biaffine.
@@ -59,6 +64,7 @@ class DependencyParsing(Task):
 
     name = "parsing"
     batch_types = (ParsingBatch,)
+    universal: Tensor
     loader = "app.export.load_parser"
 
     def __init__(
@@ -83,7 +89,8 @@ class DependencyParsing(Task):
         labelled = bool(data_spec.labels)
         self.primary = LAS if labelled else UAS
         self.metrics = (LOSS, UAS, LAS) if labelled else (LOSS, UAS)
-        self.attached = ("uas", "las") if labelled else ("uas",)
+        strict = ("las_strict",) if any(":" in label for label in data_spec.labels) else ()
+        self.attached = ("uas", "las", *strict) if labelled else ("uas",)
         groups = ("", *(f"_without_{group}" for group in data_spec.score_groups))
         self.ratio_metrics = (
             "loss",
@@ -97,7 +104,10 @@ class DependencyParsing(Task):
         super().__init__(backbone=backbone, data_spec=data_spec, **kwargs)
 
     def build_head(self) -> None:
-        """Create the scorers."""
+        """Create the scorers, and the table of relations without their subtypes."""
+        ids, labels = universal_ids(self.data_spec.labels), self.data_spec.labels
+        table = torch.tensor([ids[label.partition(":")[0]] for label in labels], dtype=torch.int64)
+        self.register_buffer("universal", table, persistent=False)  # (labels,)
         self.parser = build_parser(self.sizes, self.features, self.data_spec, self.model)
 
     def train_loss(self, batch: ParsingBatch) -> TrainLoss:
@@ -111,7 +121,10 @@ class DependencyParsing(Task):
         counts: Counts = {"loss": (parsed.nats, batch.real_words)}
         trees = right.labelled_trees if "las" in self.attached else right.trees
         counts["match"] = (trees.sum(), len(batch.index))
-        found = {"uas": right.heads, "las": right.labelled}
+        found = {"uas": right.heads, "las": right.labelled, "las_strict": right.labelled}
+        if "las_strict" in self.attached:
+            universal = self.universal[parsed.relations.clamp(min=0)]
+            found["las"] = right.heads & (universal == batch.universal_relations)
         if split == "test":
             found["uas_of_next"] = heads_of_next(batch.lengths, batch.heads.shape[1]) == batch.heads
         for score, correct in found.items():

@@ -40,7 +40,7 @@ def task(parser, norm="layernorm", data_spec=DATA_SPEC, features=FEATURES, seed=
     )  # fmt: skip
 
 
-def batch(trees=TREES, relations=None):
+def batch(trees=TREES, relations=None, universal=None):
     """Two subwords a word; the second word of each sentence is punctuation; ids follow from a sentence's length."""
     longest = max(len(heads) for heads, _ in trees)
     rows = len(trees)
@@ -63,6 +63,7 @@ def batch(trees=TREES, relations=None):
         characters=torch.where(real.unsqueeze(2), 3 + (place.unsqueeze(1) + torch.arange(3)) % 9, 0),
         input_ids=input_ids, word_of_subword=of_word, attention_mask=(input_ids != 0).long(), heads=heads,
         relations=padded(1) if relations is None else relations, projective_heads=heads,
+        universal_relations=padded(1) if universal is None else universal,
         scored=((place[1:] != 2) & real[:, 1:]).unsqueeze(2), writers=[], real_words=int(lengths.sum()),
     )  # fmt: skip
 
@@ -167,6 +168,20 @@ def test_a_relation_that_training_does_not_have_costs_nothing_and_is_wrong(parse
     known, unknown = model.evaluate(batch()), model.evaluate(batch(relations=relations))
     assert torch.isfinite(unknown["loss"][0]) and unknown["loss"][0] < known["loss"][0]
     assert unknown["las"][0] <= unknown["uas"][0] == known["uas"][0]
+
+
+def test_las_ignores_subtypes_also_those_that_training_does_not_have():
+    labels = ("det", "nsubj", "nsubj:pass", "root")
+    spec = dataclasses.replace(DATA_SPEC, labels=labels, root_labels=(False, False, False, True))
+    model = task("mlp", data_spec=spec).eval()
+    found = model.parser.parse(model.model, batch())
+    right = [(row[:length].tolist(), [1] * length) for row, length in zip(found.heads, (4, 1, 2), strict=True)]
+    model.parser.parse = lambda *_: found._replace(relations=torch.full((3, 4), 2))  # nsubj:pass, not nsubj
+    counts = model.evaluate(batch(right))
+    assert (counts["uas"][0], counts["las"][0], counts["las_strict"][0], counts["match"][0]) == (7, 7, 0, 0)
+    unseen = batch(right, relations=torch.full((3, 4), -100))
+    assert model.evaluate(unseen)["las"][0] == 7
+    assert "las_strict" not in task("mlp").ratio_metrics
 
 
 @PARSERS

@@ -48,7 +48,7 @@ class ParsingData(DataModule):
         min_frequency: words rarer than this in the training split are unknown words.
         lowercase: fold upper case of words; letters and subwords keep it.
         nonprojective: keep training sentences with crossing arcs (transitions then learn a lifted tree), or leave_out.
-        subtypes: keep what follows the colon of a relation, as in nsubj:pass; scores of shared tasks ignore it.
+        subtypes: learn what follows the colon of a relation, as in nsubj:pass; las ignores it, las_strict does not.
         score_without: words that additional scores skip: punct, found by its tag (UPOS PUNCT, or the Penn Treebank's
             five where no word has that), or the name of a relation.
         language: code such as en, for plain text that predict cuts into words.

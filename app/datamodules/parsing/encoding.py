@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.batches import ParsingBatch
+from app.batches import ParsingBatch, universal_ids
 from app.datamodules.parsing.conllu import Sentence
 from app.datamodules.parsing.projectivity import projectivize
 from app.datamodules.parsing.split import EncodedSentence
@@ -44,6 +44,7 @@ class TreebankEncoder:
         self.vocabularies, self.reading, self.tokenizer = vocabularies, reading, tokenizer
         self.score_without = tuple(score_without)
         self._relation_ids = {relation: number for number, relation in enumerate(vocabularies.relations)}
+        self._universal_ids = universal_ids(vocabularies.relations)
         for name in self.score_without:
             if name != PUNCTUATION and name not in vocabularies.relations:
                 raise InputError(
@@ -79,9 +80,10 @@ class TreebankEncoder:
                     characters=self._letters_of(sentence) if known.letters else None,
                     subwords=subwords[number] if subwords is not None else None,
                     heads=np.array(heads, dtype=np.int32),
-                    relations=self._encode_relations(sentence),
+                    relations=self._encode_relations(sentence, self._relation_ids),
                     projective_heads=np.array(projectivize(heads) if sentence.heads else heads, dtype=np.int32),
                     scored=self._scored(sentence),
+                    universal_relations=self._encode_relations(sentence, self._universal_ids, subtypes=False),
                 )
             )
         return encoded
@@ -97,12 +99,12 @@ class TreebankEncoder:
             ids[row, : len(word)] = self.vocabularies.letters.encode(word)
         return ids
 
-    def _encode_relations(self, sentence: Sentence) -> np.ndarray:
+    def _encode_relations(self, sentence: Sentence, ids: dict[str, int], subtypes: bool = True) -> np.ndarray:
         """(W,) ids; zeros where relations are not learned, IGNORED for one that the training split does not have."""
         if not self.vocabularies.relations or sentence.relations is None:
             return np.zeros(len(sentence.forms), dtype=np.int32)
-        ids = [self._relation_ids.get(self.reading.relation(r), ParsingBatch.IGNORED) for r in sentence.relations]
-        return np.array(ids, dtype=np.int32)
+        relations = (self.reading.relation(r) if subtypes else r.partition(":")[0] for r in sentence.relations)
+        return np.array([ids.get(relation, ParsingBatch.IGNORED) for relation in relations], dtype=np.int32)
 
     def _scored(self, sentence: Sentence) -> np.ndarray:
         """(W, G) bool, whether each word counts in each of the additional scores."""

@@ -28,6 +28,7 @@ class EncodedSentence(NamedTuple):
     relations: np.ndarray  # (W,) IGNORED for a relation that the training split lacks
     projective_heads: np.ndarray  # (W,)
     scored: np.ndarray  # (W, G)
+    universal_relations: np.ndarray  # (W,) without subtypes; IGNORED as above
 
 
 class ParsingSplit:
@@ -73,6 +74,7 @@ class ParsingSplit:
             attention_mask=mask,
             heads=right_pad([row.heads for row in rows], ignored),
             relations=right_pad([row.relations for row in rows], ignored),
+            universal_relations=right_pad([row.universal_relations for row in rows], ignored),
             projective_heads=right_pad([row.projective_heads for row in rows], ignored),
             scored=right_pad([row.scored for row in rows], 0).bool(),
             writers=[] if self.sentences is None else [self.sentences[i].with_tree for i in item.indices],
@@ -89,7 +91,8 @@ class ParsingSplit:
         """A digest of all ids."""
         digest = hashlib.sha256(self.units.tobytes() + self.lengths.tobytes())
         for sentence in self.encoded:
-            for array in (*(sentence.subwords or ()), *(a for a in sentence if isinstance(a, np.ndarray))):
+            of_words = sentence[:-1]  # universal_relations follow from the others
+            for array in (*(sentence.subwords or ()), *(a for a in of_words if isinstance(a, np.ndarray))):
                 digest.update(array.astype(np.int64).tobytes())
         return digest.hexdigest()
 

@@ -102,7 +102,7 @@ def _batch(names: Sequence[str], tensors: Sequence[Tensor]) -> ParsingBatch:
     """Make a batch of these tensors; its other fields are placeholders that no forward pass reads."""
     given = dict(zip(names, tensors, strict=True))
     words = given["words"]
-    rest = ("lengths", "heads", "relations", "projective_heads", "scored")
+    rest = ("lengths", "heads", "relations", "universal_relations", "projective_heads", "scored")
     optional = ("tags", "characters", "input_ids", "word_of_subword", "attention_mask")
     return ParsingBatch(
         index=words, loss_denominator=1, is_dummy=False, words=words, writers=[], real_words=1,
