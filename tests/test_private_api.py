@@ -60,6 +60,7 @@ NAMES = [
     ("strategy.reduce_boolean_decision", trainer, "all processes stop, or diverge, together"),
     # torchmetrics
     ("_apply", lambda: torchmetrics.Metric, "overridden: sums follow the model to a device, and not to a dtype"),
+    ("_ddp_kwargs", pytorch_lightning.strategies.DDPStrategy, "whether DDP waits for parameters without a gradient"),
     # transformers
     ("_init_weights", lambda: transformers.PreTrainedModel, "overridden: how the weights of our models begin"),
     ("_is_hf_initialized", lambda: inspect.getsource(initialization), "keeps init_weights off our norms"),

@@ -5,6 +5,7 @@ app/norms/__init__.py tells the way of a norm. transformers is imported when it 
 
 from app.backbones.build import BackboneConfig, BuiltModel, build_model
 from app.backbones.inject import SiteRecord, inject_norms
+from app.backbones.one_pass import eval_mode, tensors_in
 from app.backbones.sites import NormSite, is_norm, norm_sites
 from app.backbones.stock_model import to_stock_model
 from app.backbones.storage import check_is_new, load_model, new_folder, save_model
@@ -16,11 +17,13 @@ __all__ = [
     "SiteRecord",
     "build_model",
     "check_is_new",
+    "eval_mode",
     "inject_norms",
     "is_norm",
     "load_model",
     "new_folder",
     "norm_sites",
-    "to_stock_model",
     "save_model",
+    "tensors_in",
+    "to_stock_model",
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from app.backbones.one_pass import eval_mode, tensors_in
 from app.backbones.sites import NormSite, name_paths
 from app.errors import InputError
 
@@ -31,7 +31,7 @@ def final_sites(model: nn.Module, sites: Sequence[NormSite]) -> list[NormSite]:
     found: list[NormSite] = []
 
     def after_last_layer(layer: nn.Module, args: Any, output: Any) -> None:
-        given_out.extend(_tensors(output))
+        given_out.extend(tensors_in(output))
 
     def before_norm(site: NormSite, args: tuple[Any, ...]) -> None:
         if site not in found and any(x is tensor for x in args for tensor in given_out):
@@ -55,7 +55,7 @@ def final_sites(model: nn.Module, sites: Sequence[NormSite]) -> list[NormSite]:
 
 def _forward_once(model: nn.Module, sites: Sequence[NormSite]) -> None:
     backbone = getattr(model, "base_model", model)  # heads have no stack, and some need special tokens
-    with _eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
             backbone(**_made_up_input(backbone))
         except Exception as error:  # of any class, because the model may be of any kind
@@ -80,26 +80,3 @@ def _made_up_input(backbone: nn.Module) -> dict[str, Tensor]:
     tokens = torch.zeros(1, 4, dtype=torch.long, device=reference.device)  # (B, S): token 0 is in every vocabulary
     values = {"input_ids": tokens, "decoder_input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     return {name: value for name, value in values.items() if name in accepted}
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, (tuple, list)):
-        for item in output:
-            yield from _tensors(item)
-    elif isinstance(output, dict):
-        for item in output.values():
-            yield from _tensors(item)
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        model.eval()
-        for module in training:
-            module.training = True

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _COUNTS = re.compile("(size|heads?|dim|layers?|model|inner|embeddings)$")  # options that are counts
 _ACTIVATIONS = re.compile("(^|_)(act|activation|activation_function)$")
 _WRONG_TYPE = re.compile(r"Field '(\w+)' expected (\w+), got \w+ \(value: (.*?)\)")  # of a config's dataclass
-_VALUE_ERRORS = (ValueError, TypeError, KeyError, RuntimeError, ArithmeticError, AssertionError, OSError)
+_VALUE_ERRORS = (
+    ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError, AssertionError, OSError,
+)  # fmt: skip
 
 
 def config_class(model_type: str) -> type[PreTrainedConfig]:

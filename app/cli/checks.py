@@ -6,10 +6,13 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jsonargparse import Namespace
+from pytorch_lightning import Trainer
+from pytorch_lightning.strategies import DDPStrategy
 
 from app.cli.parser_errors import BASES, wrong_class
 from app.errors import InputError
@@ -80,6 +83,28 @@ def check_settings(settings: Namespace, identity: RunIdentity, batches: int | No
     if batches is not None:
         _check_compiler(settings.compile)
         _check_validation(settings.trainer, batches)
+
+
+def check_distributed(trainer: Trainer, without_gradient: Sequence[str]) -> None:
+    """Refuse DDP, which waits for the gradient of every trainable parameter, where some get none.
+
+    Args:
+        trainer: of a fit.
+        without_gradient: the parameters that get none.
+
+    Raises:
+        InputError: naming some of them, and the strategy that does not wait.
+    """
+    strategy = trainer.strategy
+    if not without_gradient or trainer.world_size == 1 or not isinstance(strategy, DDPStrategy):
+        return
+    if not strategy._ddp_kwargs.get("find_unused_parameters", False):
+        some = ", ".join(without_gradient[:3]) + (", ..." if len(without_gradient) > 3 else "")
+        raise InputError(
+            f"trainer.strategy is ddp, and {len(without_gradient)} parameters of the model get no "
+            f"gradient ({some}), for which {trainer.world_size} processes would wait; set trainer.strategy to "
+            "ddp_find_unused_parameters_true"
+        )
 
 
 def _check_least(name: str, value: float | None, least: int) -> None:

@@ -23,7 +23,7 @@ from app.batches import DataSpec
 from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, RunResult, StoppedError
 from app.cli.arguments import add_run_arguments
 from app.cli.callbacks import error_context, fit_callbacks
-from app.cli.checks import check_arguments, check_settings
+from app.cli.checks import check_arguments, check_distributed, check_settings
 from app.cli.norm import fold_norm
 from app.cli.output import configure_logging
 from app.cli.parser_errors import explain
@@ -46,6 +46,7 @@ from app.runs.identity import RunIdentity
 from app.runs.metrics_file import MetricsFile
 from app.runs.summary import summarise
 from app.tasks import Task
+from app.tasks.dry_run import dry_run
 from app.tasks.optimization import check_schedule
 
 EXIT_INPUT, EXIT_DIVERGED = 2, 4
@@ -152,9 +153,12 @@ class CLI(LightningCLI):
         keeps_files = is_fit and not config["fast_dev_run"]
         config["logger"] = [MetricsFile(self.folder), EventFiles(self.folder), *loggers] if keeps_files else False
         try:
-            return Trainer(**config)
+            trainer = Trainer(**config)
         except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}; change this setting of trainer") from error
+        if is_fit:
+            check_distributed(trainer, dry_run(self.model, *self.datamodule.trial_batches()))
+        return trainer
 
     def after_instantiate_classes(self) -> None:
         """Give the weights their dtype now: Lightning does so after it has loaded a checkpoint into the old one."""

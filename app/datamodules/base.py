@@ -178,6 +178,22 @@ class DataModule(LightningDataModule):
             log.info("%s", plan)
         return plan
 
+    def trial_batches(self) -> tuple[Batch, Batch]:
+        """Return a batch of up to two short training examples, and the first of them alone.
+
+        The first one is padded, unless no batch of the run, in training or in evaluation, has padding.
+        """
+        split, plan = self.splits["train"], self.plan
+        chosen = plan.epoch(0)[0][:2]
+        if isinstance(plan, BatchPlan):
+            order = np.argsort(split.lengths, kind="stable")
+            longer = np.searchsorted(split.lengths[order], split.lengths[order[0]] + 4).clip(max=len(order) - 1)
+            pair = order[[0, longer]]
+            fits = 2 * plan.lengths[pair].max() <= plan.budget * self.eval_batch_factor
+            chosen = pair if longer and fits else pair[:1]
+        first, both = (PlanItem(own.tolist(), int(split.units[own].sum()), False) for own in (chosen[:1], chosen))
+        return split.batch(both), split.batch(first)
+
     def check_budgets(self) -> None:
         """Raise InputError for an example that fits into no batch, now and not only when a trained model is tested."""
         for split in ("val", "test"):

@@ -148,6 +148,18 @@ class Task(LightningModule):
     def predict_step(self, batch: Any, batch_idx: int) -> list[Prediction]:
         """Predict each record of a batch."""
 
+    def check_sight(self, batch: Batch) -> None:
+        """Refuse a model that does not see all of the input that the task needs; nothing by default.
+
+        Called once in eval mode, before the first step.
+
+        Args:
+            batch: a small training batch, whose last example is not padded.
+
+        Raises:
+            InputError: naming what the model does not see.
+        """
+
     def forward_pass(self) -> ForwardPass:
         """Return what `python -m app.export RUN --to onnx` writes.
 
@@ -206,6 +218,11 @@ class Task(LightningModule):
             }
             for site in self.sites
         ]
+
+    @property
+    def model_label(self) -> str:
+        """The model in a message, such as `model_type 'bert' with norm adanorm(k=0.1,scale=1)`."""
+        return f"model_type {self.model.config.model_type!r} with norm {self.norm.signature}"
 
     @property
     def norm_report(self) -> str:

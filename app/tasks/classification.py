@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassF1Score
 
-from app.batches import ImageBatch, TextBatch
+from app.batches import Batch, ImageBatch, TextBatch
 from app.errors import InputError
 from app.metrics.info import ACCURACY, LOSS, MACRO_F1
 from app.tasks.base import SPLITS, Counts, Task, TrainLoss
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _UNBALANCED = 1.5  # largest class / smallest, above which accuracy alone hides that rare classes are missed
+Pooling = Literal["mean", "first", "last"]
+_POOLED = {  # the same in Python for the model card: of images, of texts
+    "mean": ("hidden.mean(1)", "(hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)"),
+    "first": ("hidden[:, 0]", "hidden[:, 0]"),
+    "last": ("hidden[:, -1]", "hidden[torch.arange(len(hidden)), mask.sum(1) - 1]"),
+}
 
 
 class Classification(Task):
@@ -33,7 +40,7 @@ class Classification(Task):
     class whose mean image is nearest).
 
     Args:
-        pooling: mean over real positions, or the first position ([CLS]).
+        pooling: mean over real positions; or the first one ([CLS]); or the last one, for causal models such as gpt2.
         classifier_dropout: dropout on the pooled vector.
         label_smoothing: share of the target that is spread over all classes in training; not in evaluation.
     """
@@ -47,7 +54,7 @@ class Classification(Task):
 
     def __init__(
         self,
-        pooling: Literal["mean", "first"] = "mean",
+        pooling: Pooling = "mean",
         classifier_dropout: float = 0.1,
         label_smoothing: float = 0.0,
         **kwargs: Any,
@@ -77,20 +84,82 @@ class Classification(Task):
                 f"model_type {self.model.config.model_type!r} takes {takes}, and the data has {given}; use a text "
                 "model such as bert for texts, and an image model such as vit for images"
             )
+        width = getattr(self.model.config, "hidden_size", None)
+        if not isinstance(width, int):
+            raise InputError(
+                f"model_type {self.model.config.model_type!r} has no single hidden_size, and so no vectors (positions, "
+                "features) to pool; use a model type that has, such as bert or vit"
+            )
         self.dropout = nn.Dropout(self.classifier_dropout)
-        self.classifier = nn.Linear(self.model.config.hidden_size, len(self.data_spec.labels))
+        self.classifier = nn.Linear(width, len(self.data_spec.labels))
 
     def forward(self, batch: TextBatch | ImageBatch) -> Tensor:
         """Compute the logits of the classes, (B, classes)."""
-        hidden = self.model(**batch.model_inputs()).last_hidden_state  # (B, T, H)
-        if self.pooling == "first":
-            pooled = hidden[:, 0]
-        elif isinstance(batch, TextBatch):
-            mask = batch.attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
-            pooled = (hidden * mask).sum(1) / mask.sum(1)
-        else:
-            pooled = hidden.mean(1)
+        mask = batch.attention_mask if isinstance(batch, TextBatch) else None
+        pooled = _pool(self._hidden(batch), mask, self.pooling)
         return self.classifier(self.dropout(pooled))
+
+    def _hidden(self, batch: TextBatch | ImageBatch) -> Tensor:
+        """Compute the vectors that are pooled, (B, T, H); T is that of the batch for texts."""
+        hidden: Tensor | None = getattr(self.model(**batch.model_inputs()), "last_hidden_state", None)
+        fits = hidden is not None and hidden.dim() == 3 and hidden.shape[-1] == self.classifier.in_features
+        if isinstance(batch, TextBatch):
+            fits = fits and hidden.shape[:2] == batch.input_ids.shape
+        if hidden is None or not fits:
+            shape = "nothing" if hidden is None else tuple(hidden.shape)
+            raise InputError(
+                f"model_type {self.model.config.model_type!r} returns {shape} as last_hidden_state, and pooling needs "
+                f"(examples, positions, {self.classifier.in_features}); use another model type, such as bert or vit"
+            )
+        return hidden
+
+    def check_sight(self, batch: Batch) -> None:
+        """Refuse pooling a first position that sees no later one, and pixels that the model drops."""
+        if isinstance(batch, TextBatch):
+            if self.pooling == "first":
+                self._check_first(batch)
+        else:
+            assert isinstance(batch, ImageBatch)
+            self._check_pixels(batch)
+
+    @torch.no_grad()
+    def _check_first(self, batch: TextBatch) -> None:
+        """Change all ids but the first and all but the last: if only the last position tells, the model is causal."""
+        before = self._hidden(batch)[-1]
+
+        def moves(where: slice, position: int) -> bool:
+            ids = batch.input_ids.clone()
+            ids[:, where] = (ids[:, where] + 1) % self.data_spec.model_options["vocab_size"]
+            after = self._hidden(dataclasses.replace(batch, input_ids=ids))[-1]
+            return not torch.allclose(after[position], before[position], rtol=1e-6, atol=1e-7, equal_nan=True)
+
+        if not moves(slice(1, None), 0) and moves(slice(None, -1), -1):
+            raise InputError(
+                f"model.pooling is first, and in model_type {self.model.config.model_type!r}, which is causal, the "
+                "first position sees no token but itself; use mean or last"
+            )
+
+    def _check_pixels(self, batch: ImageBatch) -> None:
+        """Refuse a model that drops rows or columns of the image: their pixels have no gradient."""
+        pixels = torch.rand_like(batch.pixel_values[:1]).requires_grad_()
+        hidden = self._hidden(dataclasses.replace(batch, pixel_values=pixels))
+        (gradient,) = torch.autograd.grad((hidden * torch.rand_like(hidden)).sum(), pixels)
+        seen = gradient[0].abs().amax(0) > 0  # (H, W)
+        rows, columns = seen.any(1), seen.any(0)
+        if seen.any() and not (rows.all() and columns.all()):
+            size = " x ".join(map(str, seen.shape))
+            unseen = f"{int((~rows).sum())} of the rows and {int((~columns).sum())} of the columns"
+            patch = getattr(self.model.config, "patch_size", None)
+            divisors = [side for side in range(1, min(seen.shape) + 1) if not any(n % side for n in seen.shape)]
+            remedy = "use options whose strides divide the image size, or another model type"
+            if isinstance(patch, int) and patch not in divisors:
+                remedy = (
+                    f"patch_size {patch} does not divide the image size; set model.backbone.options.patch_size to one "
+                    f"of {', '.join(map(str, divisors))}"
+                )
+            raise InputError(
+                f"model_type {self.model.config.model_type!r} does not see {unseen} of the {size} images: {remedy}"
+            )
 
     def train_loss(self, batch: TextBatch | ImageBatch) -> TrainLoss:
         """Compute the cross-entropy with label smoothing, summed over examples."""
@@ -148,7 +217,7 @@ class Classification(Task):
     def usage_example(self, folder: str, is_stock: bool, data: Any) -> str:
         """Return Python that prints the probabilities of the classes."""
         load = loading_lines(self.auto_class, folder, is_stock, tokenizer=not self._reads_images, head=True)
-        first = self.pooling == "first"
+        pooled = _POOLED[self.pooling][not self._reads_images]
         classify = 'probabilities = (pooled @ head["classifier.weight"].T + head["classifier.bias"]).softmax(-1)'
         if self._reads_images:
             mean, std = data.mean_and_std
@@ -159,7 +228,7 @@ images = torch.zeros(1, {", ".join(map(str, data.shape))}, dtype=torch.uint8)  #
 pixels = (({channels_first} / 255 - {mean!r}) / {std!r}).to(model.dtype)
 with torch.no_grad():
     hidden = model(pixel_values=pixels).last_hidden_state  # (images, positions, features)
-pooled = {"hidden[:, 0]" if first else "hidden.mean(1)"}
+pooled = {pooled}
 {classify}
 for row in probabilities:
     print(model.config.id2label[int(row.argmax())], row.tolist())
@@ -171,8 +240,7 @@ inputs = tokenizer(texts, truncation=True, max_length={data.max_length}, padding
 ids, mask = inputs["input_ids"], inputs["attention_mask"]
 with torch.no_grad():
     hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state  # (texts, tokens, features)
-mask = mask.unsqueeze(-1)
-pooled = {"hidden[:, 0]" if first else "(hidden * mask).sum(1) / mask.sum(1)"}
+pooled = {pooled}
 {classify}
 for text, row in zip(texts, probabilities):
     print(text, model.config.id2label[int(row.argmax())], row.tolist())
@@ -201,6 +269,18 @@ for text, row in zip(texts, probabilities):
     @property
     def _reads_images(self) -> bool:
         return self.model.main_input_name == "pixel_values"
+
+
+def _pool(hidden: Tensor, mask: Tensor | None, how: Pooling) -> Tensor:
+    """Pool the vectors of the positions, (B, T, H) -> (B, H); the mask (B, T) is that of texts."""
+    if how == "first":
+        return hidden[:, 0]
+    if mask is None:
+        return hidden.mean(1) if how == "mean" else hidden[:, -1]
+    if how == "last":
+        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
+    real = mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+    return (hidden * real).sum(1) / real.sum(1)
 
 
 def _logits_of_images(task: Classification, pixels: Tensor) -> tuple[Tensor]:

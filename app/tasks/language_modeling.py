@@ -51,7 +51,7 @@ class LanguageModeling(Task):
     def build_head(self) -> None:
         """Build nothing: the output layer is the backbone's own. Checks that backbone and data fit together."""
         model_type = self.model.config.model_type
-        with refused_by_transformers(f"model_type {model_type!r}", self.model_options):
+        with refused_by_transformers(self.model_label, self.model_options):
             causal = is_causal(self.model)  # XLNet checks some options only in its forward pass
         if not causal:
             raise InputError(
