@@ -36,6 +36,12 @@ def error_context(datamodule: DataModule) -> ErrorContext:
     return ErrorContext(datamodule.batch_size_settings(training=True), datamodule.batch_size_settings(training=False))
 
 
+def evaluation_callbacks(datamodule: DataModule, users: Sequence[Callback]) -> list[Callback]:
+    """The callbacks of a command that does not train; a ProgressLines of the user's takes the place of ours."""
+    lines = [] if any(type(callback) is ProgressLines for callback in users) else [ProgressLines()]
+    return [error_context(datamodule), *lines, *users]
+
+
 def fit_callbacks(
     settings: Namespace,
     config_text: str,

@@ -22,7 +22,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from app.batches import DataSpec
 from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, RunResult, StoppedError
 from app.cli.arguments import add_run_arguments
-from app.cli.callbacks import error_context, fit_callbacks
+from app.cli.callbacks import evaluation_callbacks, fit_callbacks
 from app.cli.checks import check_arguments, check_distributed, check_settings
 from app.cli.norm import fold_norm
 from app.cli.output import configure_logging
@@ -138,7 +138,7 @@ class CLI(LightningCLI):
             callbacks = fit_callbacks(self.settings, config_text, self.identity, self.model, self.datamodule, users)
             self.record = next(callback for callback in callbacks if isinstance(callback, RunResult))
         else:
-            callbacks = [error_context(self.datamodule), *users]
+            callbacks = evaluation_callbacks(self.datamodule, users)
         config["callbacks"] = callbacks
         config["plugins"] = [*_listed(config["plugins"]), AtomicCheckpointIO()]
         config["default_root_dir"] = str(self.folder)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pytorch_lightning.utilities import rank_zero_only
+from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from app.errors import InputError
@@ -32,7 +33,7 @@ def configure_logging(command: str | None) -> None:
     if command == "predict" and isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as its input is read, whatever the locale
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    handler = logging.StreamHandler(sys.stderr if command == "predict" else sys.stdout)
+    handler = _LinesAboveBars(sys.stderr if command == "predict" else sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("app")
     log.handlers, log.propagate = [handler], False
@@ -51,6 +52,15 @@ def configure_logging(command: str | None) -> None:
         ".*LeafSpec.* is deprecated.*",  # Lightning 2.6.6 with torch 2.13
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+class _LinesAboveBars(logging.StreamHandler[TextIO]):
+    """Writes lines above the progress bars of a terminal, which stay whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        with tqdm.external_write_mode():
+            super().emit(record)
 
 
 def _thread_excepthook(arguments: threading.ExceptHookArgs) -> None:

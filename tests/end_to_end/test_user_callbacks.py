@@ -75,6 +75,8 @@ def test_a_users_callbacks_are_added_and_one_of_ours_is_replaced(train, tiny_tex
     assert any("gap/loss" in event for event in read_events(run))
     said = capsys.readouterr().out
     assert said.count("epoch 1  step 2  ") == 1 and "batch 1/2  step 1" in said  # lines once, as often as asked for
+    for line in ("validating  batch 1/2  [0:00 left]", "testing best.ckpt, batches: 1", "testing  batch 1/1  ["):
+        assert f"\n{line}" in said
     result = json.loads((run / "result.json").read_text())
     assert result["gap"]["best"] and result["counted"] == 4 and result["seen"] == [4, result["best"]["step"]]
     assert (run / "count.txt").read_text() == result["signature"]
@@ -102,8 +104,10 @@ def test_one_command_serves_a_first_start_and_a_restart(train, tiny_texts, tmp_p
     assert fit(train, tiny_texts, tmp_path, {}, *command) == 0
     assert "no checkpoint in " in (said := capsys.readouterr().out) and "starting from the beginning" in said
     first = read_events(only_run(tmp_path / "runs"))
+    run = only_run(tmp_path / "runs").relative_to(tmp_path)
     assert fit(train, tiny_texts, tmp_path, {}, *command, "--trainer.max_epochs=3") == 0
-    assert "starting from the beginning" not in capsys.readouterr().out
+    assert "starting from the beginning" not in (said := capsys.readouterr().out)
+    assert f"\nresuming from {run}/checkpoints/last.ckpt: epoch 3, after step 4\n" in said
     (run,) = (path.parent for path in (tmp_path / "runs").rglob("result.json"))
     assert read_events(run)[: len(first) - 1] == first[:-1] and read_events(run)[-1]["epoch"] == 3
 

@@ -20,6 +20,7 @@ from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, count_classes, label_ids, majority_accuracy
 from app.datamodules.io.splitting import complete_splits, log_repetitions, sizes
 from app.errors import InputError
+from app.progress import phase
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class ImageClassificationData(DataModule):
         self.given_labels = labels
 
     @cached_property
+    @phase("reading the data")
     def images(self) -> dict[str, LabelledImages]:
         """The splits train, val and test, with pixels as published."""
         read = read_labelled_images(

@@ -18,6 +18,7 @@ from app.datamodules.io.texts import texts_to_predict
 from app.datamodules.language_modeling.reader import ByteRange, read_byte_splits
 from app.datamodules.language_modeling.split import PromptSplit, StreamSplit, WindowSplit
 from app.errors import InputError
+from app.progress import phase
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,7 @@ class ByteData(DataModule):
         self.eval_streams, self.eval_batch_size, self.eval_limit = eval_streams, eval_batch_size, eval_limit
 
     @cached_property
+    @phase("reading the data")
     def byte_ranges(self) -> dict[str, ByteRange]:
         """The bytes of the splits train, val and test; those of val up to `eval_limit`."""
         ranges = read_byte_splits(self.source, self.cache_dir, own_sources=self.own_sources, fractions=self.fractions)
@@ -121,6 +123,7 @@ class ByteData(DataModule):
         return ranges
 
     @cached_property
+    @phase("compressing the test split")
     def baselines(self) -> dict[str, float]:
         """Bits per byte of the compressors gzip and bzip2 on the test split."""
         return self.byte_ranges["test"].compressed_bits()

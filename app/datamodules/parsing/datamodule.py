@@ -23,6 +23,7 @@ from app.datamodules.parsing.split import ParsingSplit
 from app.datamodules.parsing.vocabularies import Reading, Tags, TreebankVocabularies
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
+from app.progress import phase
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class ParsingData(DataModule):
         self._warned = False
 
     @cached_property
+    @phase("reading the data")
     def treebank(self) -> dict[str, Treebank]:
         """The splits train, val and test as read; the training split without trees that `nonprojective` leaves out."""
         splits = read_treebank(
@@ -192,6 +194,7 @@ class ParsingData(DataModule):
             self.tokenizer = TextTokenizer.from_dict(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
+    @phase("tokenising the data")
     def splits(self) -> dict[str, ParsingSplit]:
         """The splits, as ids."""
         splits = {split: self._split(bank.sentences, split) for split, bank in self.treebank.items()}

@@ -24,6 +24,7 @@ from app.datamodules.text_classification.naive_bayes import naive_bayes_accuracy
 from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts, texts_to_classify
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
+from app.progress import phase
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ class TextClassificationData(DataModule):
         self.tokenizer_config = tokenizer or TokenizerConfig()
 
     @cached_property
+    @phase("reading the data")
     def texts(self) -> dict[str, LabelledTexts]:
         """The splits train, val and test as text."""
         read = read_labelled_texts(
@@ -192,6 +194,7 @@ class TextClassificationData(DataModule):
         self.tokenizer = TextTokenizer.from_dict(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
+    @phase("tokenising the data")
     def splits(self) -> dict[str, TextSplit]:
         """The splits, tokenised."""
         return {split: self._encode(texts.texts, self.label_ids[split], split) for split, texts in self.texts.items()}

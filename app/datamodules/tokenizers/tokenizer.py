@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from app.datamodules.io.cache import make_once
 from app.datamodules.tokenizers.training import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK, template, train_tokenizer
 from app.errors import InputError
+from app.progress import phase
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -240,6 +241,7 @@ def _digest(texts: Iterable[str], config: TokenizerConfig) -> str:
     return digest.hexdigest()
 
 
+@phase("training the tokenizer")
 def _train(texts: list[str], config: TokenizerConfig) -> Tokenizer:
     assert config.kind != "pretrained" and config.lowercase is not None
     core = train_tokenizer(texts, config.kind, config.vocab_size, config.lowercase, config.min_frequency)

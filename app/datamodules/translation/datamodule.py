@@ -24,6 +24,7 @@ from app.datamodules.translation.gettext_catalog import CATALOG_SUFFIXES
 from app.datamodules.translation.reader import ParallelTexts, is_prefix, one_line, read_parallel_texts
 from app.datamodules.translation.split import Side, TranslationSplit
 from app.errors import InputError
+from app.progress import phase
 
 log = logging.getLogger(__name__)
 _CHUNK = 10_000  # sentences that are tokenised at a time
@@ -92,6 +93,7 @@ class TranslationData(DataModule):
         self.max_length, self.max_ratio = max_length, max_ratio
 
     @cached_property
+    @phase("reading the data")
     def texts(self) -> dict[str, ParallelTexts]:
         """The splits train, val and test as text, without pairs with an empty side."""
         read = read_splits(self._read, self.source, self.own_sources)
@@ -126,6 +128,7 @@ class TranslationData(DataModule):
         self.tokenizer = TextTokenizer.from_dict(kept["tokenizer"], self.tokenizer_config)
 
     @cached_property
+    @phase("tokenising the data")
     def splits(self) -> dict[str, TranslationSplit]:
         """The splits, tokenised; the training split without the pairs that exceed a limit."""
         train = self.texts["train"]

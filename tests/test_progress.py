@@ -1,0 +1,33 @@
+"""Long phases say that they go on: in lines, or on a terminal in a bar; short ones say nothing."""
+
+import logging
+import time
+
+import app.progress
+from app.progress import phase
+
+
+@phase("reading the data")
+def wait(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def test_a_long_phase_says_so_and_a_short_one_says_nothing(monkeypatch, caplog, capsys):
+    caplog.set_level(logging.INFO, logger="app.progress")
+    monkeypatch.setattr(logging.getLogger("app"), "propagate", True)
+    assert wait(0) == 0 and not caplog.messages
+    monkeypatch.setattr(app.progress, "EVERY_S", 0.02)
+    assert wait(0.3) == 0.3
+    assert set(caplog.messages) == {"reading the data: 0:00 so far"}
+    assert "reading" not in capsys.readouterr().err
+
+
+def test_on_a_terminal_it_is_a_line_that_is_drawn_again_and_removed(monkeypatch, caplog, capsys):
+    caplog.set_level(logging.INFO, logger="app.progress")
+    monkeypatch.setattr(app.progress, "bar_wanted", lambda: True)
+    monkeypatch.setattr(app.progress, "_BAR_EVERY_S", 0.02)
+    wait(0.3)
+    drawn = capsys.readouterr().err
+    assert "\rreading the data: 0:00 so far" in drawn and drawn.endswith("\r") and "\n" not in drawn
+    assert not caplog.messages
