@@ -53,7 +53,8 @@ def idx(sizes: list[int]) -> bytes:
     for size in sizes:
         count *= size
     header = bytes([0, 0, 8, len(sizes)]) + b"".join(struct.pack(">I", size) for size in sizes)
-    return header + bytes(number % 2 for number in range(count))
+    values = 2 if len(sizes) == 1 else 251  # two classes, and images that differ
+    return header + bytes(number % values for number in range(count))
 
 
 def catalog(pairs: dict[str, str], language: str = "de") -> bytes:

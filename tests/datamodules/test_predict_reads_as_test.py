@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from app.datamodules import ImageClassificationData, ParsingData, TextClassificationData, TranslationData
+from app.datamodules.image_classification.reader import read_labelled_images
 from app.datamodules.tokenizers.tokenizer import TokenizerConfig
 from app.errors import InputError
 from tests.stand_ins import write_images, write_treebank
@@ -49,9 +51,20 @@ def same_ids(test, predicted):
     return [row.tolist() for row in test] == [row.tolist() for split in predicted for row in split]
 
 
-@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet", "sst", "sst.gz"])
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet", "sst", "sst.gz", "bare tsv", "lines"])
 def test_texts(form, tmp_path):
-    if form.startswith("sst"):
+    settings = {}
+    if form == "bare tsv":  # no header, and quotation marks are text
+        settings = {"text_column": 2, "label_column": "1", "header": False, "quoting": "none"}
+        for split in ("train", "val", "test"):
+            path = tmp_path / f"{split}.tsv"
+            path.write_text("".join(f'{label}\t"{text}" said\n' for label, text in zip(LABELS, NASTY, strict=True)))
+    elif form == "lines":
+        settings = {"format": "label_text"}
+        for split in ("train", "val", "test"):
+            path = tmp_path / f"{split}.txt"
+            path.write_text("".join(f"{label}\t{text}\n" for label, text in zip(LABELS, NASTY, strict=True)))
+    elif form.startswith("sst"):
         content = "".join(f"{label} {text}\n" for label, text in zip(LABELS, NASTY, strict=True)).encode()
         for split in ("train", "dev", "test"):
             path = tmp_path / f"x.{split}{form[3:]}"
@@ -61,8 +74,11 @@ def test_texts(form, tmp_path):
             path = tmp_path / f"{split}.{form}"
             write_table(path, {"text": NASTY, "label": LABELS})
     data = TextClassificationData(
-        "x", str(tmp_path), tokenizer=BYTES, max_length=20, cache_dir=str(tmp_path / "c"), predict_source=str(path)
-    )
+        "x", str(tmp_path), tokenizer=BYTES, max_length=20, cache_dir=str(tmp_path / "c"), predict_source=str(path),
+        **settings,
+    )  # fmt: skip
+    begins = ['"' if "quoting" in settings else text.strip()[0] for text in NASTY]
+    assert [text[0] for text in data.texts["test"].texts] == begins
     assert same_ids(data.splits["test"].ids, (split.ids for split in data.predict_splits()))
 
 
@@ -80,19 +96,24 @@ def test_sentences_by_class_are_read_in_the_encoding_of_the_corpus(tmp_path):
     assert same_ids(data.splits["test"].ids, ids)
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "aligned", "aligned, tokenised"])
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "aligned", "aligned, tokenised", "bare tsv"])
 def test_pairs(form, tmp_path):
+    settings = {}
     for split in ("train", "val", "test"):
         if form.startswith("aligned"):
             path = tmp_path / f"{split}.en.bz2"
             path.write_bytes(bz2.compress("\n".join(NASTY).encode()))
             (tmp_path / f"{split}.de").write_text("\n".join(NASTY[::-1]))
+        elif form == "bare tsv":
+            settings = {"source_column": 3, "target_column": "1", "header": False, "quoting": "none"}
+            path = tmp_path / f"{split}.tsv"
+            path.write_text("".join(f'{text}\t1\t"{text}" said\n' for text in NASTY))
         else:
             path = tmp_path / f"{split}.{form}"
             write_table(path, {"en": NASTY, "de": NASTY[::-1]})
     data = TranslationData(
         "x", str(tmp_path), "en", "de", tokenizer=BYTES, max_length=20, max_ratio=99, detokenize="tokenised" in form,
-        cache_dir=str(tmp_path / "c"), predict_source=str(path),
+        cache_dir=str(tmp_path / "c"), predict_source=str(path), **settings,
     )  # fmt: skip
     (predicted,) = data.predict_splits()
     assert predicted.source.texts == data.splits["test"].source.texts
@@ -113,12 +134,34 @@ def test_trees(tmp_path):
         np.testing.assert_array_equal(one.subwords.ids, other.subwords.ids)
 
 
-def test_images(tmp_path):
+@pytest.mark.parametrize("form", ["idx", "csv", "csv with a header", "npz", "pictures"])
+def test_images(form, tmp_path):
     write_images(tmp_path)
+    test, settings = tmp_path / "t10k-images-idx3-ubyte.gz", {}
+    if form != "idx":
+        images = read_labelled_images(tmp_path)
+        (tmp_path / "x").mkdir()
+    if form == "npz":
+        for split, read in images.items():
+            np.savez(test := tmp_path / f"x/{split}.npz", images=read.pixels, labels=read.labels)
+    elif form == "pictures":
+        for split, read in images.items():
+            for n, (pixels, label) in enumerate(zip(read.pixels, read.labels, strict=True)):
+                (tmp_path / "x" / split / label).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(tmp_path / "x" / split / label / f"{n}.png")
+        test = tmp_path / "x/test"
+    elif form.startswith("csv"):
+        header = ["pixels," * 784 + "label"] if "header" in form else []
+        settings = {"header": True} if header else {}
+        for split, read in images.items():
+            rows = [",".join(map(str, [*p.ravel(), label])) for p, label in zip(read.pixels, read.labels, strict=True)]
+            (test := tmp_path / f"x/{split}.csv").write_text("\n".join([*header, *rows]))
+    source = tmp_path if form == "idx" else tmp_path / "x"
     data = ImageClassificationData(
-        "x", str(tmp_path), cache_dir=str(tmp_path / "c"), predict_source=str(tmp_path / "t10k-images-idx3-ubyte.gz")
+        "x", str(source), cache_dir=str(tmp_path / "c"), predict_source=str(test), **settings
     )
     (predicted,) = data.predict_splits()
+    assert len(predicted.pixels) == 20
     np.testing.assert_array_equal(predicted.pixels, data.splits["test"].pixels)
 
 
@@ -155,7 +198,7 @@ def test_what_would_be_read_otherwise_is_refused(tmp_path):
     data = TextClassificationData("x", str(tmp_path), predict_source=str(tmp_path / "x.test"))
     data.labels = ("0", "1")
     data.tokenizer = None
-    with pytest.raises(InputError, match=r"x.test:2: begins with 'a', not with a label \(0, 1\).*rename a file"):
+    with pytest.raises(InputError, match=r"x.test:2: 'a' is not a label \(0, 1\) before a text; rename a file"):
         list(data.predict_splits())
     with pytest.raises(InputError, match="x.po: is a gettext catalog; write its messages"):
         TranslationData("x", "y", "en", "de", predict_source="x.po").predict_splits()

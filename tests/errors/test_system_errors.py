@@ -275,7 +275,7 @@ def test_last_is_the_newest_sound_one(tmp_path):
 def test_numbers_that_are_none_are_named_with_their_line(tmp_path):
     square = [",".join(["0"] * 4) + ",7"] * 2
     (tmp_path / "train.csv").write_text("\n".join([*square, "0,nan,0,0,7"]) + "\n")
-    with pytest.raises(InputError, match=r"train.csv:3: pixel 2 is 'nan'; allowed: 0 to 255"):
+    with pytest.raises(InputError, match=r"train.csv:3: pixel 2 is 'nan'; it must be 0 to 255"):
         read_labelled_images(tmp_path / "train.csv")
     (tmp_path / "train.jsonl").write_text('{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n')
     rows = list(read_rows(tmp_path / "train.jsonl", ["label"]))

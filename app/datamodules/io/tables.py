@@ -1,7 +1,8 @@
 """Rows of csv, tsv, JSON lines and parquet files, each with its line.
 
-Decisions: a table has a header; a row that does not fit it is an error, never a guess. In tsv a record is one line,
-so that a stray quotation mark is reported at its line instead of swallowing the lines after it.
+Decisions: a table has a header unless its style says otherwise; a row that does not fit the first one is an error,
+never a guess. In tsv a record is one line, so that a stray quotation mark is reported at its line instead of swallowing
+the lines after it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from app.datamodules.io.files import data_suffix, decode, read_bytes, split_lines
 from app.errors import InputError
@@ -20,14 +22,33 @@ from app.errors.did_you_mean import did_you_mean
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
+Quoting = Literal["standard", "none"]
 
-def read_rows(path: Path, columns: Sequence[str], encoding: str | None = None) -> Iterator[tuple[int, list[Any]]]:
+
+@dataclass(frozen=True)
+class TableStyle:
+    """How csv and tsv files are written.
+
+    Args:
+        header: whether the first line names the columns; otherwise they are named by their number, counted from 1.
+        quoting: standard, where a field may be in quotation marks, or none, where these are text as any other sign.
+    """
+
+    header: bool = True
+    quoting: Quoting = "standard"
+
+
+def read_rows(
+    path: Path, columns: Sequence[str], encoding: str | None = None, style: TableStyle | None = None
+) -> Iterator[tuple[int, list[Any]]]:
     """The given columns of each row, in the order of the file.
 
     Args:
         path: a .csv, .tsv, .jsonl, .json (one object per line) or .parquet file; text files also as .gz or .bz2.
-        columns: names in the header, keys of the objects, or columns of the parquet schema.
+        columns: names in the header (or numbers, see `TableStyle`), keys of the objects, or columns of the parquet
+            schema.
         encoding: encoding of text files; by default utf-8.
+        style: of csv and tsv; None where it cannot be set.
 
     Yields:
         (line, values): the line on which the row begins, counted from 1 (in parquet the number of the row), and one
@@ -42,7 +63,7 @@ def read_rows(path: Path, columns: Sequence[str], encoding: str | None = None) -
         return
     text = decode(read_bytes(path), path, encoding or "utf-8")
     if suffix in _DELIMITERS:
-        yield from _csv_rows(path, text, columns, _DELIMITERS[suffix])
+        yield from _csv_rows(path, text, columns, _DELIMITERS[suffix], style)
     else:
         yield from _json_rows(path, text, columns)
 
@@ -89,47 +110,64 @@ def missing_column(name: object, column: str, there: Sequence[str]) -> InputErro
     return InputError(f"{name}: no column {column!r}{hint} it has {listed or 'none'}; name the column to be read")
 
 
-def _csv_rows(path: Path, text: str, columns: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(
+    path: Path, text: str, columns: Sequence[str], delimiter: str, given_style: TableStyle | None
+) -> Iterator[tuple[int, list[str]]]:
+    style = given_style or TableStyle()
     # newline="\n" counts lines as an editor does: a lone \r or a U+2028 does not end one
     csv.field_size_limit(max(len(text), csv.field_size_limit()))  # module-wide; a text may be longer than the default
-    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
-    header: list[str] = []
+    quoting = csv.QUOTE_MINIMAL if style.quoting == "standard" else csv.QUOTE_NONE
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True, quoting=quoting)
+    names: list[str] = []
     places: list[int] = []
     line = 1
     try:
         for fields in reader:
             if delimiter == "\t" and reader.line_num > line:
                 raise csv.Error("a quoted field does not end on its line")
-            if not header:
-                header = [field.strip() for field in fields]
-                places = _column_places(path, header, columns)
-            elif len(fields) != len(header):
+            is_header = style.header and not names
+            if not names:
+                names = [field.strip() for field in fields] if style.header else _numbers(fields)
+                places = _column_places(path, names, columns, given_style)
+            if len(fields) != len(names):
                 found = f"{len(fields)} fields" if fields else "an empty line"
+                first = "header" if style.header else "first line"
                 raise InputError(
-                    f"{path}:{line}: {found} where the header has {len(header)} fields; correct or delete this line"
+                    f"{path}:{line}: {found} where the {first} has {len(names)} fields; correct or delete this line"
                 )
-            else:
+            if not is_header:
                 yield line, [fields[place] for place in places]
             line = reader.line_num + 1
     except csv.Error as error:
         if "new-line character" in str(error):
             reason, hint = "a carriage return without a line feed", r"end lines with \n or \r\n"
         else:
-            reason, hint = str(error), 'write a quotation mark inside a quoted field as ""'
+            reason = str(error)
+            hint = 'write a quotation mark inside a quoted field as ""'
+            hint += ", or set data.quoting none" if given_style else ""
         raise InputError(f"{path}:{line}: {reason}; {hint}") from error
-    if not header:
-        raise InputError(f"{path}: is empty; its first line must name the columns")
+    if not names:
+        wanted = "its first line must name the columns" if style.header else "each line must be a row"
+        raise InputError(f"{path}: is empty; {wanted}")
 
 
-def _column_places(path: Path, header: list[str], columns: Sequence[str]) -> list[int]:
-    if not any(header):
-        raise InputError(f"{path}:1: is an empty line; the first line must name the columns")
+def _numbers(fields: Sequence[str]) -> list[str]:
+    return [str(number) for number in range(1, len(fields) + 1)]
+
+
+def _column_places(path: Path, names: list[str], columns: Sequence[str], style: TableStyle | None) -> list[int]:
+    if not any(names):
+        wanted = "each must be a row" if style and not style.header else "the first line must name the columns"
+        raise InputError(f"{path}:1: is an empty line; {wanted}")
     for column in columns:
-        if header.count(column) > 1:
+        if names.count(column) > 1:
             raise InputError(f"{path}:1: the header names {column!r} twice; rename one of them")
-        if column not in header:
-            raise missing_column(f"{path}:1", column, header)
-    return [header.index(column) for column in columns]
+        if column not in names and style and not style.header:
+            raise InputError(f"{path}: no column {column!r}; without a header they are numbers, 1 to {len(names)}")
+        if column not in names:
+            hint = ", or set data.header false if this line is a row" if style else ""
+            raise InputError(f"{missing_column(f'{path}:1', column, names)}{hint}")
+    return [names.index(column) for column in columns]
 
 
 def _json_rows(path: Path, text: str, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:

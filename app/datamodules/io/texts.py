@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.datamodules.io.chunks import Chunks, chunked
 from app.datamodules.io.files import data_suffix, lines_as_they_come, read_lines
-from app.datamodules.io.tables import TABLE_SUFFIXES, read_rows, text_value
+from app.datamodules.io.tables import TABLE_SUFFIXES, TableStyle, read_rows, text_value
 from app.errors import InputError
 
 
@@ -17,6 +17,7 @@ def texts_to_predict(
     encoding: str = "utf-8",
     *,
     chunk_size: int,
+    style: TableStyle | None = None,
     read: Callable[[Path, str], Iterable[str]] = read_lines,
     prepare: Callable[[str], str] = str.strip,
     keep_empty: bool = True,
@@ -31,6 +32,7 @@ def texts_to_predict(
         text_column: column of the text in csv, tsv, jsonl and parquet.
         encoding: of text files and of standard input.
         chunk_size: number of records of a chunk.
+        style: of csv and tsv; None where it cannot be set.
         read: the texts of a file that is not a table, from its path and the encoding; by default its lines.
         prepare: makes of each text what the reader of the task makes of the same text in a corpus.
         keep_empty: whether an empty text is a record.
@@ -47,7 +49,7 @@ def texts_to_predict(
     if source == "-":
         return Chunks(_not_empty(map(clean, lines_as_they_come(encoding)), source), None)
     if data_suffix(Path(source)) in TABLE_SUFFIXES:
-        rows = read_rows(Path(source), [text_column], encoding)
+        rows = read_rows(Path(source), [text_column], encoding, style)
         texts = clean(text_value(text, f"{source}:{line}", allow_empty=True) for line, (text,) in rows)
     else:
         texts = clean(read(Path(source), encoding))

@@ -20,8 +20,9 @@ from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, count_classes, label_ids, majority_accuracy
 from app.datamodules.io.splitting import complete_splits, log_repetitions, sizes
+from app.datamodules.io.tables import Quoting, TableStyle
 from app.datamodules.text_classification.naive_bayes import naive_bayes_accuracy
-from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts, texts_to_classify
+from app.datamodules.text_classification.reader import Form, LabelledTexts, read_labelled_texts, texts_to_classify
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.errors import InputError
 from app.progress import phase
@@ -76,8 +77,13 @@ class TextClassificationData(DataModule):
     """Sentences with one class each, from any dataset of this kind.
 
     Args:
-        text_column: column of the text in csv, tsv, jsonl, parquet and hub datasets.
-        label_column: column of the class in these formats.
+        text_column: column of the text in csv, tsv, jsonl, parquet and hub datasets: its name, or its number (from 1)
+            where header is false.
+        label_column: column of the class, in the same way.
+        header: whether the first line of csv and tsv files names the columns.
+        quoting: standard, or none for csv and tsv files in which quotation marks are text.
+        format: auto to go by the ending of a file's name, or label_text for files of any ending with a label, white
+            space and a text on each line.
         labels: the classes in the order of their ids; by default those of the training split, sorted.
         ignore_labels: classes whose examples are skipped (and counted).
         encoding: encoding of the text files of the source; by default utf-8, and cp1252 for *.pos and *.neg files that
@@ -91,8 +97,11 @@ class TextClassificationData(DataModule):
         self,
         name: str,
         source: str,
-        text_column: str = "text",
-        label_column: str = "label",
+        text_column: str | int = "text",
+        label_column: str | int = "label",
+        header: bool = True,
+        quoting: Quoting = "standard",
+        format: Form = "auto",
         labels: list[str] | None = None,
         ignore_labels: list[str] | None = None,
         encoding: str | None = None,
@@ -103,7 +112,8 @@ class TextClassificationData(DataModule):
         super().__init__(name, source, **kwargs)
         if max_length < 3:
             raise InputError(f"data.max_length is {max_length}; it must be >= 3, for [CLS], a token and [SEP]")
-        self.text_column, self.label_column = text_column, label_column
+        self.text_column, self.label_column = str(text_column), str(label_column)
+        self.style, self.format = TableStyle(header, quoting), format
         self.given_labels, self.ignore_labels = labels, ignore_labels or []
         self.encoding, self.max_length = encoding, max_length
         self.tokenizer_config = tokenizer or TokenizerConfig()
@@ -118,6 +128,8 @@ class TextClassificationData(DataModule):
             label_column=self.label_column,
             ignore_labels=self.ignore_labels,
             encoding=self.encoding,
+            style=self.style,
+            form=self.format,
         )
         skipped = sum((Counter(texts.skipped) for texts in read.values()), Counter[str]())
         count = sum(map(len, read.values())) + skipped.total()
@@ -201,9 +213,15 @@ class TextClassificationData(DataModule):
 
     def predict_splits(self) -> Chunks[TextSplit]:
         """The sentences of `predict_source`; an empty line is an empty sentence."""
-        source = self.required_predict_source()
-        known = {*self.labels, *self.ignore_labels}
-        chunks = texts_to_classify(source, self.text_column, self.predict_encoding, known, self.predict_chunk_size)
+        chunks = texts_to_classify(
+            self.required_predict_source(),
+            text_column=self.text_column,
+            encoding=self.predict_encoding,
+            style=self.style,
+            form=self.format,
+            labels={*self.labels, *self.ignore_labels},
+            chunk_size=self.predict_chunk_size,
+        )
         return chunks.map(lambda texts: self._encode(texts, np.zeros(len(texts), dtype=np.int64), "predict"))
 
     def _encode(self, texts: Sequence[str], labels: np.ndarray, split: str) -> TextSplit:

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.files import by_split, data_suffix, one_layout, read_bytes, read_lines, visible_files
 from app.datamodules.io.hub import labelled_splits
 from app.datamodules.io.records import Records
-from app.datamodules.io.tables import TABLE_SUFFIXES, label_value, read_rows, text_value
+from app.datamodules.io.tables import TABLE_SUFFIXES, TableStyle, label_value, read_rows, text_value
 from app.datamodules.io.texts import texts_to_predict
 from app.errors import InputError
 
@@ -28,7 +28,11 @@ _LAYOUTS = {
     "sst": (".train", ".dev", ".test"),
     "polarity": (".pos", ".neg"),
 }
-_ALLOWED = "csv, tsv, jsonl or parquet (one file, or one per split); *.train, *.dev, *.test; *.pos and *.neg"
+_ALLOWED = (
+    "csv, tsv, jsonl or parquet (one file, or one per split); *.train, *.dev, *.test; *.pos and *.neg; with "
+    "data.format label_text any file whose lines are a label and a text"
+)
+Form = Literal["auto", "label_text"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ def read_labelled_texts(
     label_column: str = "label",
     ignore_labels: Collection[str] = (),
     encoding: str | None = None,
+    style: TableStyle | None = None,
+    form: Form = "auto",
 ) -> dict[str, LabelledTexts]:
     """All examples, by split.
 
@@ -95,6 +101,8 @@ def read_labelled_texts(
         label_column: column of the class there; a hub dataset's own class names are used.
         ignore_labels: classes to skip; their rows are counted in `skipped`, as those without a text are.
         encoding: by default utf-8; *.pos and *.neg that are not utf-8 are read as cp1252, as RT was published.
+        style: of csv and tsv.
+        form: label_text to read every file as SST's, whatever its ending; auto to go by the ending.
 
     Returns:
         `train`, `val`, `test`, if names of files or splits say so, or `all` where nothing is split; without hub splits
@@ -110,29 +118,41 @@ def read_labelled_texts(
         }
     candidates = visible_files(source) if source.is_dir() else [source]
     found = {name: [f for f in candidates if data_suffix(f) in suffixes] for name, suffixes in _LAYOUTS.items()}
+    if form == "label_text":
+        found = {"sst": candidates}
     layout, files = one_layout(source, found, "text classification data", _ALLOWED)
     if layout == "polarity":
         return _read_polarity(source, files, ignore_labels, encoding)
     splits = {}
     for split, file in by_split(files).items():
         columns = [text_column, label_column]
-        rows = _sst_rows(file, encoding) if layout == "sst" else read_rows(file, columns, encoding)
+        rows = _sst_rows(file, encoding) if layout == "sst" else read_rows(file, columns, encoding, style)
         splits[split] = _collect(str(file), rows, ignore_labels)
     return splits
 
 
 def texts_to_classify(
-    source: str, text_column: str, encoding: str, labels: Collection[str], chunk_size: int
+    source: str,
+    *,
+    text_column: str,
+    encoding: str,
+    style: TableStyle,
+    form: Form,
+    labels: Collection[str],
+    chunk_size: int,
 ) -> Chunks[Sequence[str]]:
     """The texts of a file to predict classes for, prepared as `read_labelled_texts` prepares them; empty ones, too.
 
     Labels in the file are not used: other columns of a table, and the first word in a line of *.train, *.dev and *.test
-    files, which must be one of `labels`. In other files each line is a text.
+    files, or of all with `form` label_text, which must be one of `labels`. In other files and on standard input each
+    line is a text.
 
     Args:
         source: see `texts_to_predict`.
         text_column: see `texts_to_predict`.
         encoding: of text; *.pos and *.neg that are not utf-8 are read as cp1252 where it is utf-8.
+        style: of csv and tsv.
+        form: see `read_labelled_texts`.
         labels: all that may be in the file.
         chunk_size: number of texts of a chunk.
 
@@ -140,20 +160,21 @@ def texts_to_classify(
         InputError: as `texts_to_predict` does, and for a line that does not begin with a label.
     """
     suffix = data_suffix(Path(source))
+    remedy = f"rename a file without labels, such as {Path(source).stem}.txt"
+    if form == "label_text":
+        remedy = "set data.format auto for a file without labels"
 
     def without_labels(file: Path, encoding: str) -> Iterator[str]:
         for line, (text, label) in _sst_rows(file, encoding):
             if label not in labels:
-                raise InputError(
-                    f"{file}:{line}: begins with {label!r}, not with a label ({', '.join(sorted(labels))}), as each "
-                    f"line of a {suffix} file must; correct it, or rename a file without labels to .txt"
-                )
+                known = ", ".join(sorted(labels))
+                raise InputError(f"{file}:{line}: {label!r} is not a label ({known}) before a text; {remedy}")
             yield text
 
     if suffix in _LAYOUTS["polarity"] and encoding == "utf-8":
         encoding = _polarity_encoding(Path(source))
-    read = without_labels if suffix in _LAYOUTS["sst"] else read_lines
-    return texts_to_predict(source, text_column, encoding, chunk_size=chunk_size, read=read)
+    read = without_labels if form == "label_text" or suffix in _LAYOUTS["sst"] else read_lines
+    return texts_to_predict(source, text_column, encoding, chunk_size=chunk_size, style=style, read=read)
 
 
 def _collect(place: str, rows: Iterable[tuple[int, Sequence[Any]]], ignore_labels: Collection[str]) -> LabelledTexts:

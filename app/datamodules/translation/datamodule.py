@@ -17,6 +17,7 @@ from app.datamodules.io.chunks import Chunks, chunked
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.files import data_suffix
 from app.datamodules.io.splitting import complete_splits, log_repetitions, read_splits
+from app.datamodules.io.tables import Quoting, TableStyle
 from app.datamodules.io.texts import texts_to_predict
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
 from app.datamodules.translation.detokenize import detokenize
@@ -42,8 +43,11 @@ class TranslationData(DataModule):
         target_language: code of the language to translate into, which is also the suffix of its files, such as de.
         val_source: source of the validation split, where it is not in source.
         test_source: source of the test split, where it is not in source.
-        source_column: column of the source in csv, tsv, jsonl and parquet; by default its language code.
-        target_column: column of the target in these formats; by default its language code.
+        source_column: column of the source in csv, tsv, jsonl and parquet: its name, by default its language code, or
+            its number (from 1) where header is false.
+        target_column: column of the target, in the same way.
+        header: whether the first line of csv and tsv files names the columns.
+        quoting: standard, or none for csv and tsv files in which quotation marks are text.
         encoding: encoding of the text files of the source; by default utf-8.
         detokenize: the corpus was published tokenised in the manner of Moses: make plain text of all its splits, and of
             predict_source.
@@ -66,8 +70,10 @@ class TranslationData(DataModule):
         target_language: str,
         val_source: str | None = None,
         test_source: str | None = None,
-        source_column: str | None = None,
-        target_column: str | None = None,
+        source_column: str | int | None = None,
+        target_column: str | int | None = None,
+        header: bool = True,
+        quoting: Quoting = "standard",
         encoding: str | None = None,
         detokenize: bool = False,
         tokenizer: TokenizerConfig | None = None,
@@ -88,7 +94,8 @@ class TranslationData(DataModule):
             )
         self.languages = (source_language, target_language)
         self.own_sources = {"val": val_source, "test": test_source}
-        self.columns = (source_column, target_column)
+        self.columns = [None if column is None else str(column) for column in (source_column, target_column)]
+        self.style = TableStyle(header, quoting)
         self.encoding, self.detokenize = encoding, detokenize
         self.max_length, self.max_ratio = max_length, max_ratio
 
@@ -163,7 +170,12 @@ class TranslationData(DataModule):
                 f"{source}: is a gettext catalog; write its messages to a text file, one per line, or a table"
             )
         chunks = texts_to_predict(
-            source, column, self.predict_encoding, chunk_size=self.predict_chunk_size, prepare=one_line
+            source,
+            column,
+            self.predict_encoding,
+            chunk_size=self.predict_chunk_size,
+            style=self.style,
+            prepare=one_line,
         )
         return chunks.map(self._split_to_predict)
 
@@ -182,6 +194,7 @@ class TranslationData(DataModule):
             source_column=self.columns[0],
             target_column=self.columns[1],
             encoding=self.encoding,
+            style=self.style,
         )
         dropped = sum((Counter(pairs.skipped) for pairs in read.values()), Counter[str]())
         count = sum(map(len, read.values())) + dropped.total()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from app.datamodules.io.files import by_split, data_suffix, one_layout, read_lines, split_of, visible_files
 from app.datamodules.io.hub import check_columns, named_splits
 from app.datamodules.io.records import Records
-from app.datamodules.io.tables import TABLE_SUFFIXES, read_rows, text_value
+from app.datamodules.io.tables import TABLE_SUFFIXES, TableStyle, read_rows, text_value
 from app.datamodules.translation.gettext_catalog import CATALOG_SUFFIXES, read_catalog
 from app.errors import InputError
 
@@ -81,6 +81,7 @@ def read_parallel_texts(
     source_column: str | None = None,
     target_column: str | None = None,
     encoding: str | None = None,
+    style: TableStyle | None = None,
 ) -> dict[str, ParallelTexts]:
     """All pairs, by split.
 
@@ -96,6 +97,7 @@ def read_parallel_texts(
         source_column: see `TranslationData`.
         target_column: see `TranslationData`.
         encoding: by default utf-8, or what a catalog says of itself.
+        style: of csv and tsv.
 
     Returns:
         `train`, `val`, `test`, if names of files or splits say so, or `all` where nothing is split.
@@ -120,7 +122,7 @@ def read_parallel_texts(
     splits = {}
     for split, file in by_split(found).items():
         if layout == "table":
-            splits[split] = _collect(str(file), read_rows(file, columns, encoding))
+            splits[split] = _collect(str(file), read_rows(file, columns, encoding, style))
         else:
             splits[split] = _collect(str(file), *read_catalog(file, *languages, encoding))
     return splits

@@ -5,6 +5,7 @@ import gzip
 
 import pytest
 
+from app.datamodules.io.tables import TableStyle, read_rows
 from app.datamodules.text_classification.reader import read_labelled_texts
 from app.errors import InputError
 from tests.datamodules.text_classification.test_reader import CSV, parquet, write
@@ -55,6 +56,25 @@ def test_what_is_broken_names_file_and_line(tmp_path, case):
         read_labelled_texts(tmp_path / name)
     assert len(str(caught.value).splitlines()) <= 2
     assert name in str(caught.value)
+
+
+BARE = {
+    "no such number": ("x.tsv", "a\t1\n", {}, "x.tsv: no column 'text'; without a header they are numbers, 1 to 2"),
+    "field too many": ("x.csv", "a,1\nb,1,2\n", {}, "x.csv:2: 3 fields where the first line has 2 fields"),
+    "empty line": ("x.tsv", "\n", {}, "x.tsv:1: is an empty line; each must be a row"),
+    "empty file": ("x.tsv", "", {}, "x.tsv: is empty; each line must be a row"),
+    "a quotation mark": ("x.tsv", 'a\t"b" c\n', {"quoting": "standard"}, 'x.tsv:1: .* as "", or set data.quoting none'),
+    "a header that is a row": ("x.csv", "a,1\n", {"header": True}, "no column 'text'; .*set data.header false"),
+}
+
+
+@pytest.mark.parametrize("case", BARE)
+def test_tables_without_header_and_quotation(tmp_path, case):
+    name, content, settings, message = BARE[case]
+    write(tmp_path, {name: content})
+    column = "text" if "text" in message else "2"
+    with pytest.raises(InputError, match=message):
+        list(read_rows(tmp_path / name, [column], style=TableStyle(**{"header": False, "quoting": "none", **settings})))
 
 
 @pytest.mark.parametrize(
