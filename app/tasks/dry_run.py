@@ -27,6 +27,9 @@ _TOLERANCE = 1e-4  # of the largest output; models that heed the mask stay below
 def dry_run(task: Task, together: Batch, alone: Batch) -> list[str]:
     """Compute the loss of a small batch, and refuse a model that cannot, or whose answers depend on padding.
 
+    It also puts `task.sites` into the order in which the forward pass reaches them, which a model need not register
+    them in: mbart's layernorm_embedding is the first norm of its encoder and the last one registered.
+
     Args:
         task: on the CPU, in float32, without a trainer.
         together: a small training batch, padded if the batches of the run may be.
@@ -41,7 +44,7 @@ def dry_run(task: Task, together: Batch, alone: Batch) -> list[str]:
     """
     with eval_mode(task), torch.random.fork_rng(devices=[]):
         try:
-            with _first_outputs(task.model) as outputs:
+            with _first_outputs(task.model) as outputs, _sites_in_order_of_calls(task):
                 loss = task.train_loss(together).objective
                 with torch.no_grad():
                     task.train_loss(alone)
@@ -72,6 +75,24 @@ def _first_outputs(model: nn.Module) -> Iterator[list[Tensor]]:
         yield outputs
     finally:
         handle.remove()
+
+
+@contextmanager
+def _sites_in_order_of_calls(task: Task) -> Iterator[None]:
+    """Sort the sites by their first call in the block; those that are not called come last."""
+    called: dict[str, int] = {}
+
+    def note(path: str) -> None:
+        called.setdefault(path, len(called))
+
+    norms = [(site.path, task.model.get_submodule(site.path)) for site in task.sites]
+    handles = [norm.register_forward_pre_hook(lambda *_, path=path: note(path)) for path, norm in norms]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    task.sites.sort(key=lambda site: called.get(site.path, len(called)))
 
 
 def _check_padding(task: Task, *outputs: Tensor) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from app.backbones import BackboneConfig
 from app.batches import DataSpec, ImageBatch, TextBatch
+from app.callbacks.diagnostics.norm_hooks import norms_of
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks import Classification
@@ -138,6 +139,17 @@ def test_translations_do_not_depend_on_padding(family):
     sources, targets = test_translation.SOURCES[::-1], test_translation.TARGETS[::-1]
     pairs = [test_translation.batch(sources[:count], targets[:count]) for count in (2, 1)]
     assert not dry_run(test_translation.task(family), *pairs)
+
+
+def test_norms_are_in_the_order_of_the_forward_pass():
+    task = test_translation.task("mbart")  # registers layernorm_embedding after its layers, and applies it before them
+    dry_run(task, *(test_translation.batch(test_translation.SOURCES[:n], test_translation.TARGETS[:n]) for n in (2, 1)))
+    paths = [row["path"].removeprefix("model.") for row in task.site_rows]
+    assert list(norms_of(task)) == [site.path for site in task.sites]
+    assert paths[0] == "encoder.layernorm_embedding" and paths[1].startswith("encoder.layers.0.")
+    encoder = [path for path in paths if path.startswith("encoder.")]
+    assert paths[: len(encoder)] == encoder and encoder[-1] == "encoder.layer_norm"
+    assert paths[len(encoder)] == "decoder.layernorm_embedding" and paths[-1] == "decoder.layer_norm"
 
 
 @pytest.mark.parametrize("family", test_language_modeling.FAMILIES)

@@ -93,9 +93,14 @@ class NormHooks:
 
 
 def norms_of(pl_module: nn.Module) -> dict[str, Norm]:
-    """The norms of a module, by their paths in it, or in its `model` where it has one, as norm_sites.csv has them."""
+    """The norms of a module, by their paths in it, or in its `model` where it has one, as norm_sites.csv has them.
+
+    They are in the order of its `sites`, a task's records of its norms; without them, in the order of registration.
+    """
     model = getattr(pl_module, "model", pl_module)
-    return {path: module for path, module in model.named_modules() if isinstance(module, Norm)}
+    norms = {path: module for path, module in model.named_modules() if isinstance(module, Norm)}
+    order = [site.path for site in getattr(pl_module, "sites", ()) if site.path in norms]
+    return {path: norms[path] for path in dict.fromkeys((*order, *norms))}
 
 
 def is_due(trainer: Trainer, every_n_steps: int) -> bool:
