@@ -6,13 +6,14 @@ app/norms/__init__.py tells the way of a norm. transformers is imported when it 
 from app.backbones.build import BackboneConfig, BuiltModel, build_model
 from app.backbones.inject import SiteRecord, inject_norms
 from app.backbones.one_pass import eval_mode, tensors_in
-from app.backbones.sites import NormSite, is_norm, norm_sites
+from app.backbones.sites import LeftNorm, NormSite, is_norm, left_norms, name_paths, norm_sites
 from app.backbones.stock_model import to_stock_model
 from app.backbones.storage import check_is_new, load_model, new_folder, save_model
 
 __all__ = [
     "BackboneConfig",
     "BuiltModel",
+    "LeftNorm",
     "NormSite",
     "SiteRecord",
     "build_model",
@@ -20,7 +21,9 @@ __all__ = [
     "eval_mode",
     "inject_norms",
     "is_norm",
+    "left_norms",
     "load_model",
+    "name_paths",
     "new_folder",
     "norm_sites",
     "save_model",

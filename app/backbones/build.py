@@ -19,7 +19,7 @@ from app.backbones.options import (
     with_data_options,
     without_foreign_tokens,
 )
-from app.backbones.sites import name_paths, norm_sites
+from app.backbones.sites import LeftNorm, left_norms, name_paths, norm_sites
 from app.backbones.storage import (
     injected_sites,
     load_model,
@@ -78,12 +78,17 @@ class BuiltModel(NamedTuple):
     Attributes:
         model: on the CPU, in train mode (Lightning leaves the mode as it finds it).
         sites: one record for each norm replaced.
-        norms_total: the number of norms in the model.
+        left: what is called a norm, or looks like one, and cannot be replaced.
     """
 
     model: PreTrainedModel
     sites: list[SiteRecord]
-    norms_total: int
+    left: list[LeftNorm]
+
+    @property
+    def norms_total(self) -> int:
+        """The number of norms in the model, those included that cannot be replaced."""
+        return len(norm_sites(self.model)) + len(self.left)
 
 
 def build_model(
@@ -117,8 +122,7 @@ def build_model(
     else:
         assert backbone.pretrained is not None
         model = _pretrained(backbone.pretrained, backbone.options, data_options, auto_class)
-    total = len(norm_sites(model))
-    return BuiltModel(model.train(), inject_norms(model, norm) if norm is not None else [], total)
+    return BuiltModel(model.train(), inject_norms(model, norm) if norm is not None else [], left_norms(model))
 
 
 def _fresh(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from app.backbones.final_norms import final_sites
-from app.backbones.sites import NormSite, name_paths, norm_sites
+from app.backbones.sites import NormSite, left_norms, name_paths, norm_sites
 from app.errors import InputError
 from app.norms import Norm, NormError, NormSpec, bind_options, build_norm, norm_class, norm_names
 
@@ -77,7 +77,9 @@ def inject_norms(
             raise InputError(str(error)) from error
     found = norm_sites(model)
     if not found:
-        raise InputError(f"{type(model).__name__} has no norm to replace by {spec.name}; use a model with norms")
+        left = [f"{norm.class_name} {norm.reason}" for norm in left_norms(model)]
+        seen = f" (of those that it has, {'; '.join(dict.fromkeys(left))})" if left else ""
+        raise InputError(f"{type(model).__name__} has no norm to replace by {spec.name}{seen}; use another model")
     chosen = _choose(model, found, spec.sites)
     replaced = [_replace(model, site, spec) for site in chosen]  # build all before replacing the first
     swap_modules(model, {site.module: new for site, (new, _) in zip(chosen, replaced, strict=True)})

@@ -9,6 +9,7 @@ and BatchNorm have the same attributes but other axes, and do not count.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -58,6 +59,21 @@ class NormSite:
         return found
 
 
+@dataclass(frozen=True)
+class LeftNorm:
+    """A module that is a norm by its name, or by its attributes, and that cannot be replaced.
+
+    Attributes:
+        path: module path.
+        class_name: name of its class.
+        reason: why it is not a `NormSite`.
+    """
+
+    path: str
+    class_name: str
+    reason: str
+
+
 def norm_sites(model: nn.Module) -> list[NormSite]:
     """Find all norms of a model, each instance once, in the order of `model.named_modules()`.
 
@@ -74,6 +90,15 @@ def norm_sites(model: nn.Module) -> list[NormSite]:
             first, *others = paths[id(module)]
             sites.append(NormSite(first, tuple(others), module, *recognized, _shape(module), _eps(module)))
     return sites
+
+
+def left_norms(model: nn.Module) -> list[LeftNorm]:
+    """Find what is called a norm, or looks like one, and is not among `norm_sites`, each instance once."""
+    return [
+        LeftNorm(path, type(module).__name__, _why_left(module))
+        for path, module in model.named_modules()
+        if path and (_is_called_a_norm(module) or _looks_like_a_norm(module)) and not is_norm(module)
+    ]
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -116,6 +141,25 @@ def _looks_like_a_norm(module: nn.Module) -> bool:
         and next(module.buffers(), None) is None
         and len(inspect.signature(type(module).forward).parameters) == 2  # self and x: a gated norm takes more
     )
+
+
+def _is_called_a_norm(module: nn.Module) -> bool:
+    cls = type(module)
+    return (
+        re.search("Norm(?!al)", cls.__name__) is not None  # and not Normalize, NormalFloat
+        and not cls.__module__.startswith("torch.nn.utils.")  # norms of weights
+        and not any(True for child in module.children() for _ in child.parameters())  # a block, or a whole model
+    )
+
+
+def _why_left(module: nn.Module) -> str:
+    if isinstance(module, _OTHER_AXES):
+        return "normalizes over other axes than the last"
+    if len(inspect.signature(type(module).forward).parameters) != 2:
+        return "takes another input than the one it normalizes"
+    if not isinstance(getattr(module, "weight", None), Tensor):
+        return "has no gain"
+    return "does not compute a LayerNorm or RMSNorm over the last dimension"
 
 
 @torch.no_grad()

@@ -101,6 +101,7 @@ class RunResult(Callback):
             norm=pl_module.norm,
             replaced=len(pl_module.sites),
             total=pl_module.norms_total,
+            left=[norm.path for norm in pl_module.left_norms],
             status=status,
             step=trainer.global_step,
             primary=pl_module.primary,

@@ -28,6 +28,7 @@ def build_result(
     norm: NormSpec,
     replaced: int,
     total: int,
+    left: Sequence[str],
     status: Literal["finished", "diverged", "stopped"],
     step: int,
     primary: MetricInfo,
@@ -42,6 +43,7 @@ def build_result(
         norm: the norm, its options and its sites.
         replaced: norms of the model that were replaced.
         total: norms of the model.
+        left: paths of those that cannot be replaced.
         status: how the run ended.
         step: updates made.
         primary: the metric that chooses the best checkpoint.
@@ -58,7 +60,7 @@ def build_result(
         "task": identity.task,
         "dataset": identity.dataset,
         "model": identity.model,
-        "norm": {**norm.to_dict(), "label": norm.label, "replaced": replaced, "total": total},
+        "norm": {**norm.to_dict(), "label": norm.label, "replaced": replaced, "total": total, "left": list(left)},
         "seed": identity.seed,
         "status": status,
         "primary_metric": primary.to_dict(),

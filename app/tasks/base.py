@@ -19,7 +19,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 
-from app.backbones import BackboneConfig, SiteRecord, build_model, norm_sites
+from app.backbones import BackboneConfig, LeftNorm, SiteRecord, build_model, name_paths, norm_sites
 from app.batches import Batch, DataSpec
 from app.errors import InputError
 from app.metrics import MetricInfo, Ratio, baselines_not_beaten, declare_metric
@@ -109,12 +109,12 @@ class Task(LightningModule):
         self.score_signatures: dict[str, str] = {}  # how a library computed a score, e.g. sacrebleu's for "bleu"
         self.test_texts: dict[str, list[str]] = {}  # texts of a test, e.g. {"hypothesis": lines}
         self.sites: list[SiteRecord]
+        self.left_norms: list[LeftNorm]
         self.model: PreTrainedModel
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # weights depend on the seed alone: no other code may draw before them
-            self.model, self.sites, self.norms_total = build_model(
-                backbone, norm, data_options=data_spec.model_options, auto_class=self.auto_class
-            )
+            built = build_model(backbone, norm, data_options=data_spec.model_options, auto_class=self.auto_class)
+            self.model, self.sites, self.left_norms, self.norms_total = *built, built.norms_total
             self.build_head()
             self._freeze_unread()
         self.model_name = backbone.label(self.model.config)  # part of the run folder
@@ -217,6 +217,9 @@ class Task(LightningModule):
                 "note": site.note,
             }
             for site in self.sites
+        ] + [
+            {"path": norm.path, "old_class": norm.class_name, "note": f"left: {norm.reason}"}
+            for norm in self.left_norms
         ]
 
     @property
@@ -226,8 +229,15 @@ class Task(LightningModule):
 
     @property
     def norm_report(self) -> str:
-        """How many norms were replaced, e.g. `norms replaced: 9 of 9 (all)`."""
-        return f"norms replaced: {len(self.sites)} of {self.norms_total} ({self.norm.sites_label})"
+        """How many norms were replaced, e.g. `norms replaced: 9 of 9 (all)`, and which could not be."""
+        report = f"norms replaced: {len(self.sites)} of {self.norms_total} ({self.norm.sites_label})"
+        paths: dict[str, list[str]] = {}
+        for norm in self.left_norms:
+            paths.setdefault(f"{norm.class_name} {norm.reason}", []).append(norm.path)
+        return report + "".join(
+            f"; {len(of_kind)} left as they are, because {kind}: {name_paths(of_kind)}"
+            for kind, of_kind in paths.items()
+        )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the batch's share of the update's loss; undoes the divisions by Lightning and DDP.

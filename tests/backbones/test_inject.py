@@ -125,6 +125,8 @@ def test_faults_of_a_person_are_input_errors(arguments, options, message):
 def test_a_model_without_norms_is_refused():
     with pytest.raises(InputError, match="Linear has no norm"):
         inject_norms(nn.Linear(3, 3), "layernorm")
+    with pytest.raises(InputError, match="no norm to replace by dyt .*BatchNorm1d normalizes over other axes"):
+        inject_norms(nn.Sequential(nn.BatchNorm1d(3)), "dyt")
 
 
 def test_a_spec_says_everything():

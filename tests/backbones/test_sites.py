@@ -9,11 +9,12 @@ from transformers.models.deberta.modeling_deberta import DebertaLayerNorm
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.mamba2.modeling_mamba2 import MambaRMSNormGated
+from transformers.models.nanochat.modeling_nanochat import NanoChatRMSNorm
 from transformers.models.nemotron.modeling_nemotron import NemotronLayerNorm1P
 from transformers.models.squeezebert.modeling_squeezebert import SqueezeBertLayerNorm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
-from app.backbones import is_norm, norm_sites
+from app.backbones import is_norm, left_norms, norm_sites
 from app.backbones.sites import name_paths
 from app.errors import InputError
 from app.norms import build_norm, norm_names
@@ -110,6 +111,25 @@ def test_a_model_with_norm_in_its_name_is_no_norm():
 def test_norms_of_the_registry_are_norms(name):
     (site,) = norm_sites(nn.Sequential(build_norm(name, (2, 4), eps=1e-3)))
     assert (site.kind, site.shape, site.eps) == ("app.norms", (2, 4), 1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_known_family_has_nothing_but_sites(family):
+    assert left_norms(tiny(family)) == []
+
+
+def test_what_is_called_a_norm_and_is_no_site_is_named_with_the_reason():
+    gated, normalize = MambaRMSNormGated(4, group_size=2), type("Normalize", (nn.Identity,), {})()
+    model = nn.Sequential(
+        nn.LayerNorm(4), NanoChatRMSNorm(), gated, SqueezeBertLayerNorm(4), nn.BatchNorm1d(4), normalize
+    )
+    model.append(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)))
+    assert [(norm.path, norm.class_name, norm.reason.split()[0]) for norm in left_norms(model)] == [
+        ("1", "NanoChatRMSNorm", "has"),
+        ("2", "MambaRMSNormGated", "takes"),
+        ("3", "SqueezeBertLayerNorm", "does"),
+        ("4", "BatchNorm1d", "normalizes"),
+    ]
 
 
 def test_a_shared_instance_is_one_site_with_aliases():

@@ -52,7 +52,7 @@ def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
     }  # fmt: skip
     assert result["norm"] == {
         "name": "adanorm", "options": {"k": 0.1, "scale": 1.0}, "sites": "all", "replaced": 9, "total": 9,
-        "label": "adanorm(k=0.1,scale=1)",
+        "left": [], "label": "adanorm(k=0.1,scale=1)",
     }  # fmt: skip
     assert result["primary_metric"] == {"mode": "max", **dataclasses.asdict(ACCURACY)}
     assert result["tested"] == "best checkpoint" and result["score_signatures"] == {}

@@ -24,7 +24,7 @@ def task(norm="layernorm", seed=0, vocabulary="", counts=(), **options):
     data_spec = DataSpec({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"), counts, vocabulary=vocabulary)
     backbone = BackboneConfig("bert", OPTIONS)
     settings = {"backbone": backbone, "optimizer": OptimizerConfig(), "norm": NormSpec(norm), "data_spec": data_spec}
-    return Classification(**settings, seed=seed, **options)
+    return Classification(**{**settings, **options}, seed=seed)
 
 
 def batch(rows, labels, width=None):
@@ -47,6 +47,24 @@ def test_weights_of_another_vocabulary_of_the_same_size_are_refused():
         task(vocabulary="two").on_load_checkpoint(checkpoint)
     task().on_save_checkpoint(earlier := {})  # as they were written before vocabularies were noted
     task(vocabulary="two").on_load_checkpoint(earlier)
+
+
+def test_norms_that_cannot_be_replaced_are_counted_and_named():
+    sizes = {"num_hidden_layers": 1, "hidden_size": 16, "embedding_size": 16, "num_attention_heads": 2,
+             "intermediate_size": 16, "max_position_embeddings": 16}  # fmt: skip
+    groups = {
+        key: 1
+        for key in ("q_groups", "k_groups", "v_groups", "post_attention_groups", "intermediate_groups", "output_groups")
+    }
+    model = task(backbone=BackboneConfig("squeezebert", {**sizes, **groups}))
+    begins, paths = "encoder.layers.0", ["post_attention.layernorm", "output.layernorm"]
+    assert model.norm_report == (
+        "norms replaced: 1 of 3 (all); 2 left as they are, because SqueezeBertLayerNorm does not compute a LayerNorm "
+        f"or RMSNorm over the last dimension: {begins}.{paths[0]}, {begins}.{paths[1]}"
+    )
+    assert [row["path"] for row in model.site_rows if row["note"].startswith("left: ")] == [
+        f"{begins}.{p}" for p in paths
+    ]
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
