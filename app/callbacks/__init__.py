@@ -15,7 +15,7 @@ from app.callbacks.resume_check import ResumeCheck
 from app.callbacks.run_files import RunFiles
 from app.callbacks.run_result import RunResult
 from app.callbacks.scored_module import ScoredModule
-from app.callbacks.signals import StoppedError
+from app.callbacks.signals import StopAtSignals
 from app.callbacks.stopping import DivergedError, StopEarly, StopWhenDiverged, ValidateLastStep
 from app.callbacks.tensorboard import EventFiles
 from app.runs.metrics_file import MetricsFile
@@ -40,8 +40,8 @@ __all__ = [
     "RunFiles",
     "RunResult",
     "ScoredModule",
+    "StopAtSignals",
     "StopEarly",
     "StopWhenDiverged",
-    "StoppedError",
     "ValidateLastStep",
 ]

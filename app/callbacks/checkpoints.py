@@ -17,9 +17,9 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from app.callbacks.scored_module import ScoredModule
-from app.callbacks.signals import StopSignals
 from app.callbacks.steps import is_optimizer_step, validation_follows
 from app.errors import InputError
+from app.errors.stop_signals import StopSignals
 from app.runs.atomic_write import atomic_write, report_write_errors
 from app.runs.folder import CHECKPOINTS, hardlink_or_copy, kept_weights, weights_name
 
@@ -81,7 +81,7 @@ class RunCheckpoint(Checkpoint):
         self.best_step: int | None = None
         self.best_model_path = self.last_model_path = ""
         self._written_at = time.monotonic()
-        self._signals = StopSignals()
+        self._signals = StopSignals("in training; resume with --ckpt_path last", deferred=True)
 
     def state_dict(self) -> dict[str, Any]:
         """The best score so far and its step."""
@@ -105,6 +105,13 @@ class RunCheckpoint(Checkpoint):
                     path.unlink()
         self._signals.listen()
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on a signal ends the fit where it is: plots and the result can be made again."""
+        if self._is_stopping(trainer):
+            raise self._signals.error()
+        self._signals.rest = "after training, before the result was complete; resume with --ckpt_path last"
+        self._signals.deferred = False
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signals back."""
         self._signals.restore()
@@ -124,7 +131,7 @@ class RunCheckpoint(Checkpoint):
             or trainer.fast_dev_run
         ):
             return
-        stopping = self._signals.is_stopping(trainer)
+        stopping = self._is_stopping(trainer)
         due = stopping or bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0
         if self.every_n_minutes:
             is_time = time.monotonic() - self._written_at >= 60 * self.every_n_minutes
@@ -152,8 +159,13 @@ class RunCheckpoint(Checkpoint):
         if self.keep_weights:
             self._write_weights(trainer, self.keep_weights)
         self._write(trainer, is_best)
-        if self._signals.is_stopping(trainer):
+        if self._is_stopping(trainer):
             raise self._signals.error()
+
+    def _is_stopping(self, trainer: Trainer) -> bool:
+        """Whether any process was asked to stop: all must agree, for writing a checkpoint takes all of them."""
+        asked = self._signals.received is not None
+        return asked if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(asked, all=False)
 
     def _write_weights(self, trainer: Trainer, keep: int) -> None:
         """Add this validation's weights, then drop the oldest: at no moment are there too few of them.

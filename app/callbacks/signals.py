@@ -1,58 +1,31 @@
-"""Signals that ask a run to stop: remembered until its state can be saved exactly."""
+"""StopAtSignals: a signal ends a command in the same way in all its phases, whatever Lightning would do at it."""
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import threading
-from types import FrameType
 from typing import Any
 
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 
-log = logging.getLogger(__name__)
-
-
-class StoppedError(RuntimeError):
-    """A signal asked the run to stop; of a fit, the state is in last.ckpt."""
-
-    def __init__(self, number: int, what_now: str = "resume with --ckpt_path last") -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}; {what_now}")
-        self.exit_status = 128 + number
+from app.errors.stop_signals import StoppedError
 
 
-class StopSignals:
-    """Listens for SIGTERM and SIGINT. The first one is remembered, the second one ends the process at once."""
+class StopAtSignals(Callback):
+    """Takes SIGTERM back from Lightning, which would answer it when a test or an epoch has ended.
 
-    def __init__(self) -> None:
-        self._received: int | None = None
-        self._former_handlers: dict[int, Any] = {}
+    Lightning puts its handler in front of the one of the innermost `StopSignals` block each time that it starts; that
+    block's handler is still the one of SIGINT.
+    """
 
-    def listen(self) -> None:
-        """Take the signals, except under SLURM, where Lightning's own plugin saves and requeues."""
-        if threading.current_thread() is threading.main_thread() and "SLURM_JOB_ID" not in os.environ:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._former_handlers[number] = signal.signal(number, self._receive)
+    def on_sanity_check_start(self, *_: Any) -> None:
+        """Take it back."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
 
-    def restore(self) -> None:
-        """Give the signals back to who had them."""
-        for number, handler in self._former_handlers.items():
-            signal.signal(number, handler)
-        self._former_handlers.clear()
+    on_train_start = on_validation_start = on_test_start = on_predict_start = on_sanity_check_start
 
-    def is_stopping(self, trainer: Trainer) -> bool:
-        """Whether any process was asked to stop: all must agree, for writing a checkpoint takes all of them."""
-        asked = self._received is not None
-        return asked if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(asked, all=False)
-
-    def error(self) -> StoppedError:
-        """What ends the run; of a process that was not asked itself, by SIGTERM."""
-        return StoppedError(self._received or signal.SIGTERM)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._received is not None:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self._received = number
-        log.info("%s: stopping after this step; a second one stops at once", signal.Signals(number).name)
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Stop the processes that this one has started, too."""
+        if isinstance(exception, StoppedError) and trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGTERM)

@@ -3,6 +3,7 @@
 import sys
 
 from app.cli.overview import OVERVIEW
+from app.errors.stop_signals import until_stopped
 
 
 def run() -> int:
@@ -10,9 +11,13 @@ def run() -> int:
     if sys.argv[1:2] in (["-h"], ["--help"]):
         print(OVERVIEW, end="")
         return 0
-    from app.cli.main import main  # takes seconds to import
 
-    return main(sys.argv[1:])
+    def command() -> int:
+        from app.cli.main import main  # takes seconds to import
+
+        return main(sys.argv[1:])
+
+    return until_stopped(command, "before it began; start the same command again")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from app.callbacks import (
     RunCheckpoint,
     RunFiles,
     RunResult,
+    StopAtSignals,
     StopEarly,
     StopWhenDiverged,
     ValidateLastStep,
@@ -31,15 +32,16 @@ from app.runs.identity import RunIdentity
 from app.tasks import Task
 
 
-def error_context(datamodule: DataModule) -> ErrorContext:
-    """What every command's errors end with."""
-    return ErrorContext(datamodule.batch_size_settings(training=True), datamodule.batch_size_settings(training=False))
+def common_callbacks(datamodule: DataModule) -> list[Callback]:
+    """Those of every command: what its errors end with, and what ends it."""
+    sizes = datamodule.batch_size_settings(training=True), datamodule.batch_size_settings(training=False)
+    return [ErrorContext(*sizes), StopAtSignals()]
 
 
 def evaluation_callbacks(datamodule: DataModule, users: Sequence[Callback]) -> list[Callback]:
     """The callbacks of a command that does not train; a ProgressLines of the user's takes the place of ours."""
     lines = [] if any(type(callback) is ProgressLines for callback in users) else [ProgressLines()]
-    return [error_context(datamodule), *lines, *users]
+    return [*common_callbacks(datamodule), *lines, *users]
 
 
 def fit_callbacks(
@@ -64,7 +66,7 @@ def fit_callbacks(
     fingerprints = {"data": datamodule.fingerprint, "plan": datamodule.plan.fingerprint}
     lines = next((callback for callback in users if type(callback) is MetricLines), MetricLines())
     every = settings.norm_diagnostics_every_n_steps
-    before: list[Callback] = [error_context(datamodule), OverfittingGap(settings.twin_axes), ProgressLines()]
+    before: list[Callback] = [*common_callbacks(datamodule), OverfittingGap(settings.twin_axes), ProgressLines()]
     after: list[Callback] = [
         *([NormGradients(every), NormParameters(every)] if every else []),
         Reseed(settings.seed_everything),
@@ -78,7 +80,7 @@ def fit_callbacks(
         ),
         lines,
         RunFiles(config_text, identity, datamodule.export_spec()),
-        RunResult(identity, fingerprints, lines, settings.plots),
+        RunResult(identity, fingerprints, lines, settings.plots, settings.test_after_fit),
         StopWhenDiverged(),
         ValidateLastStep(),
         *([CompileModel()] if settings.compile else []),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -20,7 +19,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.batches import DataSpec
-from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, RunResult, StoppedError
+from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, RunResult
 from app.cli.arguments import add_run_arguments
 from app.cli.callbacks import evaluation_callbacks, fit_callbacks
 from app.cli.checks import check_arguments, check_distributed, check_settings
@@ -31,6 +30,7 @@ from app.cli.predict import predict, restore_spec
 from app.cli.renamed import accept_old_names_in_yaml, with_new_flags
 from app.datamodules.base import DataModule
 from app.errors import InputError, print_answer, take_debug
+from app.errors.stop_signals import StopSignals, until_stopped
 from app.installation import BASE_CONFIG
 from app.progress import bar_wanted
 from app.runs.averaging import mean_checkpoint
@@ -175,13 +175,13 @@ class CLI(LightningCLI):
             if owns_folder and checkpoint is not None and ckpt_path == "last":
                 repair_last_checkpoint(self.folder, checkpoint)
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-            has_best = (self.folder / CHECKPOINTS / "best.ckpt").is_file()
-            if self.settings.test_after_fit and has_best and keeps_files:
+            if self.record.awaits_test:
                 weights, label = self._weights(model, None)
                 self.record.tested = label if weights is None else self.record.tested
-                self.trainer.test(model, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
+                with StopSignals("in the test; resume with --ckpt_path last, which tests and does not train again"):
+                    self.trainer.test(model, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
         if self.trainer.is_global_zero and self.record.result:
-            print(summarise(self.record.result, self.folder), flush=True)
+            print(summarise(self.record.result, self.folder, self.record.was_finished), flush=True)
 
     def validate(self, model: Task, datamodule: DataModule, ckpt_path: str | None, verbose: bool) -> None:
         """Score a checkpoint on the validation set and the train probe."""
@@ -258,6 +258,12 @@ class CLI(LightningCLI):
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 2 for bad input, 4 for a diverged run, 128 + signal for a stopped one."""
+    command = next((argument for argument in arguments if argument in COMMANDS), "train.py")
+    when = "before training" if command == "fit" else f"in {command}, and nothing is written"
+    return until_stopped(lambda: _main(arguments), f"{when}; start the same command again")
+
+
+def _main(arguments: Sequence[str]) -> int:
     arguments, debug = take_debug(arguments)
     configure_logging(next(iter(arguments), None))
     try:
@@ -267,12 +273,6 @@ def main(arguments: Sequence[str]) -> int:
     except DivergedError as error:
         print(error, file=sys.stderr)
         return EXIT_DIVERGED
-    except StoppedError as error:
-        print(error, file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:  # before a command handles it, or in one that has nothing to clean up
-        print("stopped by SIGINT", file=sys.stderr)
-        return 128 + signal.SIGINT
     except Exception as error:
         message = explain(error)
         if message is None:

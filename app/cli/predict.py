@@ -6,20 +6,16 @@ import logging
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from types import FrameType
 
 from pytorch_lightning import Trainer
 
-from app.callbacks import StoppedError
 from app.callbacks.progress import PredictProgress
 from app.cli.output import output_stream
 from app.datamodules.base import DataModule
 from app.errors import InputError
+from app.errors.stop_signals import StoppedError, StopSignals
 from app.runs.folder import DATA_SPEC, read_data_spec
 from app.tasks import Task
 from app.tasks.prediction import Format, PredictionLines
@@ -66,7 +62,8 @@ def predict(
     """
     datamodule.workers = 0  # for one line at a time, loader processes would cost more than they save
     lines = PredictionLines(form, model.output_fields)
-    with _stops_at_signals(output):
+    written = "not all was written" if output == "-" else f"{output} is not written"
+    with StopSignals(f"in predict; {written}"):
         splits = datamodule.predict_splits()
         progress = PredictProgress(splits.total)
         trainer.callbacks.append(progress)
@@ -80,25 +77,5 @@ def predict(
         except BrokenPipeError:
             # what is left in the buffer would be flushed when Python ends, and fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise StoppedError(signal.SIGPIPE, "the reader of standard output is gone") from None
+            raise StoppedError(signal.SIGPIPE, "in predict; the reader of standard output is gone") from None
     log.info("%s, written to %s", progress.closing_line(), "standard output" if output == "-" else output)
-
-
-@contextmanager
-def _stops_at_signals(output: str) -> Iterator[None]:
-    """Raise SIGINT and SIGTERM as an exception, so that no file is left half-written; Lightning would exit with 1."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        for each in former:  # a second one must not interrupt the clean-up
-            signal.signal(each, signal.SIG_IGN)
-        raise StoppedError(number, "not all was written" if output == "-" else f"{output} is not written")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from app.cli.output import configure_logging
 from app.cli.parser_errors import explain
 from app.errors import DEBUG, InputError, print_answer, take_debug
 from app.errors.argparse_messages import StrictArgumentParser
+from app.errors.stop_signals import until_stopped
 from app.export.folder import write_folder
 from app.export.onnx_file import check_target, write_onnx
 from app.export.run import read_run
@@ -21,14 +21,15 @@ EXIT_INPUT = 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Export a run and return the exit status: 0, 2 for bad input, 130 for Ctrl-C."""
+    """Export a run and return the exit status: 0, 2 for bad input, 128 + signal for a stopped one."""
+    return until_stopped(lambda: _main(arguments), "in export; nothing is written")
+
+
+def _main(arguments: Sequence[str]) -> int:
     arguments, debug = take_debug(arguments)
     configure_logging("test")
     try:
         _export(_parser().parse_args(arguments))
-    except KeyboardInterrupt:
-        print("stopped by SIGINT", file=sys.stderr)
-        return 128 + signal.SIGINT
     except Exception as error:
         message = explain(error)
         if message is None:

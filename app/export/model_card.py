@@ -41,9 +41,10 @@ def model_card(run: Run, folder: Path, is_stock: bool) -> str:
 
 def _what(run: Run) -> str:
     status, step = run.result["status"], run.step
+    how = {"finished": "", "untested": ", which has not been tested"}.get(status, f", which {status}")
     return (
-        f"A run of Norm workbench{'' if status == 'finished' else f', which {status}'}, exported by `python -m "
-        f"app.export`. Weights: {run.weights}{f', after {step} updates' if step is not None else ''}."
+        f"A run of Norm workbench{how}, exported by `python -m app.export`. Weights: {run.weights}"
+        f"{f', after {step} updates' if step is not None else ''}."
     )
 
 

@@ -20,6 +20,7 @@ from app.runs.metrics_file import Event
 
 FILE_NAME = "result.json"
 SCHEMA = 2  # raised when a key changes its meaning
+Status = Literal["finished", "untested", "diverged", "stopped"]  # untested: trained, and its test is missing
 
 
 def build_result(
@@ -29,7 +30,7 @@ def build_result(
     replaced: int,
     total: int,
     left: Sequence[str],
-    status: Literal["finished", "diverged", "stopped"],
+    status: Status,
     step: int,
     primary: MetricInfo,
     events: Sequence[Event],

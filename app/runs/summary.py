@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from app.metrics import baseline_of
 
 
-def summarise(result: dict[str, Any], folder: Path) -> str:
-    """The summary that ends a fit: scores, gap, cost and where the files are."""
+def summarise(result: dict[str, Any], folder: Path, was_finished: bool = False) -> str:
+    """The summary that ends a fit: scores, gap, cost and where the files are.
+
+    Args:
+        result: content of result.json.
+        folder: of the run.
+        was_finished: it is of an earlier fit, as this one had nothing left to do.
+    """
     best, gap, cost = result["best"], result["gap"], result["cost"]
     lines = ["", result["signature"]]
-    if result["status"] != "finished":
+    if was_finished:
+        lines.append("status      finished before this start: nothing was trained, and it was not tested again")
+    elif result["status"] != "finished":
         lines.append(f"status      {result['status']}")
     if result["test"]:
         baselines = {name: score for name, score in result["test"].items() if baseline_of(name)}
         lines.append("test        " + _row({k: v for k, v in result["test"].items() if k not in baselines}))
         lines += [f"            {metric}: {signature}" for metric, signature in result["score_signatures"].items()]
-        if "mean" in result["tested"]:
+        if result["tested"] != "best checkpoint":
             lines.append(f"            with the {result['tested']}")
         if baselines:
             lines.append("baselines   " + _row(baselines))
@@ -41,6 +50,9 @@ def summarise(result: dict[str, Any], folder: Path) -> str:
         f"initial weights {result['weights_fingerprint']}"
     )
     lines.append(f"files       {folder}/: result.json, plots (*.svg), metrics.jsonl, checkpoints/")
+    if was_finished:
+        lines.append(f"to test it  python train.py test --config {shlex.quote(str(folder / 'config.yaml'))}")
+        lines.append("to train on a higher --trainer.max_epochs, unless the schedule is linear or cosine")
     other = "adanorm" if result["norm"]["name"] == "layernorm" else "layernorm"
     lines.append(f"next        the same run with another norm: --norm {other}")
     return "\n".join(lines)

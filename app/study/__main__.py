@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from app.errors import DEBUG, InputError, print_answer, take_debug
 from app.errors.argparse_messages import StrictArgumentParser
+from app.errors.stop_signals import StopSignals, until_stopped
 from app.study.inspection import inspect
 from app.study.launch import run_trials
 from app.study.local import LocalEngine
@@ -24,6 +24,10 @@ EXIT_INPUT, EXIT_FAILED = 2, 1
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 1 for a study with failed trials, 2 for bad input, 128 + the signal."""
+    return until_stopped(lambda: _main(arguments), "in study; start the same command again")
+
+
+def _main(arguments: Sequence[str]) -> int:
     given, debug = take_debug(arguments)
     try:
         if given[:1] == ["inspect"]:  # whose arguments are train.py's
@@ -78,16 +82,10 @@ def _run(known: argparse.Namespace) -> int:
         print(estimate(study, trials), file=sys.stderr)  # not among the commands, which another program may read
         return 0
     display = StatusDisplay(study, trials)
-    try:
-        is_ray = known.engine == "ray"
-        engine = RayEngine(known.address, known.cpus or 1, known.gpus or 0) if is_ray else LocalEngine(known.jobs or 1)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # after Ray has set its own handler
-        with display.live:
-            run_trials(trials, study.retries, engine, display.log, display.refresh)
-    except (KeyboardInterrupt, SystemExit) as ended:
-        number = signal.SIGINT if isinstance(ended, KeyboardInterrupt) else signal.SIGTERM
-        print("stopped; the same command resumes the trials", file=sys.stderr)
-        return 128 + number
+    is_ray = known.engine == "ray"
+    engine = RayEngine(known.address, known.cpus or 1, known.gpus or 0) if is_ray else LocalEngine(known.jobs or 1)
+    with StopSignals("in the study; the same command resumes its trials"), display.live:  # after Ray set its handlers
+        run_trials(trials, study.retries, engine, display.log, display.refresh)
     print("\n".join(status_lines(study, trials)))
     return EXIT_FAILED if display.has_failed else 0
 

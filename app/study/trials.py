@@ -13,7 +13,7 @@ from app.runs.result import read_result
 from app.runs.run_info import read_primary_metric
 from app.study.plan import Trial
 
-State = Literal["waiting", "stopped", "failed", "finished", "diverged"]
+State = Literal["waiting", "stopped", "untested", "failed", "finished", "diverged"]
 DONE: tuple[State, ...] = ("finished", "diverged")
 
 
@@ -33,13 +33,15 @@ class Progress:
 
 
 def state_of(trial: Trial, retries: int) -> State:
-    """Finished and diverged trials are not run again, stopped ones resume, failed ones have no retry left."""
+    """Finished and diverged trials are not run again, stopped and untested ones resume, failed ones end there."""
     result = result_of(trial)
     if result is not None:
         return "diverged" if result["status"] == "diverged" else "finished"
     if failures(trial) > retries:
         return "failed"
-    return "stopped" if checkpoint_of(trial) is not None else "waiting"
+    if checkpoint_of(trial) is None:
+        return "waiting"
+    return "untested" if (_result(trial) or {}).get("status") in ("untested", "finished") else "stopped"
 
 
 def run_folder(trial: Trial) -> Path | None:
@@ -59,11 +61,15 @@ def is_running(trial: Trial) -> bool:
 
 def result_of(trial: Trial) -> dict[str, Any] | None:
     """result.json of a run that finished, including its test, or that diverged."""
-    folder = run_folder(trial)
-    result = read_result(folder) if folder else None
-    if result is None or result["status"] == "stopped" or (result["status"] == "finished" and result["test"] is None):
+    result = _result(trial)
+    if result is None or result["status"] not in DONE or (result["status"] == "finished" and result["test"] is None):
         return None
     return result
+
+
+def _result(trial: Trial) -> dict[str, Any] | None:
+    folder = run_folder(trial)
+    return read_result(folder) if folder else None
 
 
 def checkpoint_of(trial: Trial) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 from pytorch_lightning import Callback
@@ -40,3 +41,20 @@ class KillAt(At):
 
     def strike(self) -> None:
         raise Killed(self.moment)
+
+
+class SignalAt(At):
+    """Sends a signal to this process at that moment.
+
+    Args:
+        hook: a hook of Lightning's callbacks.
+        time: which call, counted from 1.
+        number: of the signal.
+    """
+
+    def __init__(self, hook: str, time: int, number: int) -> None:
+        super().__init__(hook, time)
+        self.number = number
+
+    def strike(self) -> None:
+        signal.raise_signal(self.number)

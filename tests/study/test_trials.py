@@ -9,7 +9,7 @@ from app.norms import NormSpec
 from app.runs.identity import RunIdentity
 from app.runs.run_info import write_run_info
 from app.study.plan import Trial
-from app.study.trials import Progress, progress_of, run_folder
+from app.study.trials import Progress, progress_of, result_of, run_folder, state_of
 
 TRANSLATION = {"val/loss": 2.0, "val/perplexity": 7.4, "val/bleu": 31.5, "val/chrf": 55.0}
 PARSING = {"val/loss": 0.4, "val/uas": 0.92, "val/las": 0.9}
@@ -78,3 +78,21 @@ def test_the_run_is_found_where_its_config_chose_the_sites(trial):
 def test_a_line_of_a_users_callback_need_not_have_an_epoch(trial):
     make_run(trial, [{"step": 30, "epoch": 2, **PARSING}, {"step": 35, "lr-AdamW": 0.1}])
     assert progress_of(trial).epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "test", "state"),
+    [
+        ("finished", {"las": 0.9}, "finished"),
+        ("finished", None, "untested"),  # as earlier versions left it
+        ("untested", {"las": 0.8}, "untested"),  # with the scores of a shorter run
+        ("stopped", None, "stopped"),
+        ("diverged", None, "diverged"),
+    ],
+)
+def test_a_trial_is_done_when_it_is_tested(trial, status, test, state):
+    folder = make_run(trial, [])
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints/last.ckpt").touch()
+    (folder / "result.json").write_text(json.dumps({"schema": 2, "status": status, "test": test}))
+    assert state_of(trial, 0) == state and (result_of(trial) is None) == (state in ("untested", "stopped"))

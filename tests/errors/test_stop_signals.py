@@ -1,0 +1,73 @@
+"""Signals end a command where it is, or are remembered; a second one does not spoil the cleaning up."""
+
+import os
+import signal
+from contextlib import suppress
+
+import pytest
+
+from app.errors import stop_signals
+from app.errors.stop_signals import StoppedError, StopSignals, until_stopped
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_ends_a_command_where_it_is_and_the_innermost_block_says_what_that_was(number, capsys):
+    former = [signal.getsignal(each) for each in NUMBERS]
+
+    def command():
+        with StopSignals("in the test; test again"), suppress(Exception):
+            signal.raise_signal(number)
+        raise AssertionError("it went on")
+
+    assert until_stopped(command, "before it began") == 128 + number
+    assert capsys.readouterr().err == f"stopped by {signal.Signals(number).name} in the test; test again\n"
+    assert former == [signal.getsignal(each) for each in NUMBERS]
+    assert until_stopped(lambda: 3, "") == 3
+
+
+def test_a_second_signal_leaves_time_to_clean_up_and_then_ends_the_process(monkeypatch):
+    ended = []
+    monkeypatch.setattr(stop_signals, "_end_at_once", ended.append)
+
+    def command():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            assert not ended
+            monkeypatch.setattr(stop_signals, "_CLEAN_UP_S", -1.0)
+            signal.raise_signal(signal.SIGINT)
+            assert ended == [signal.SIGINT]
+
+    assert until_stopped(command, "") == 128 + signal.SIGTERM
+
+
+def test_a_remembered_signal_waits_for_who_asks_and_is_never_lost(monkeypatch):
+    ended = []
+    monkeypatch.setattr(stop_signals, "_end_at_once", ended.append)
+
+    def command():
+        with StopSignals("in training", deferred=True) as signals:
+            assert signals.received is None
+            signal.raise_signal(signal.SIGINT)
+            assert signals.received == signal.SIGINT and not ended
+            signal.raise_signal(signal.SIGINT)
+            assert ended == [signal.SIGINT]
+        raise AssertionError("no one asked, so leaving the block ends the command")
+
+    with pytest.raises(StoppedError, match="stopped by SIGINT after training"), StopSignals("after training"):
+        command()
+    monkeypatch.setattr(stop_signals, "_stopping_since", None)
+
+
+def test_a_loader_process_leaves_ctrl_c_to_the_main_one(monkeypatch):
+    ended = []
+    monkeypatch.setattr(stop_signals, "_end_at_once", ended.append)
+    with StopSignals(""):
+        monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a process that was forked
+        signal.raise_signal(signal.SIGINT)
+        assert not ended
+        signal.raise_signal(signal.SIGTERM)
+        assert ended == [signal.SIGTERM]
