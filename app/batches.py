@@ -107,22 +107,24 @@ class ByteBatch(Batch):
 class WritesTree(Protocol):
     """A function that writes a sentence with a tree; of any other object, Lightning searches the fields for tensors."""
 
-    def __call__(self, heads: Sequence[int], relations: Sequence[str] | None) -> str:
-        """The sentence in CoNLL-U with these heads (0 is the root) and relations."""
+    def __call__(self, heads: Sequence[int] | None, relations: Sequence[str] | None) -> str:
+        """The sentence in CoNLL-U with these heads (0 is the root) and relations; without heads, without a tree."""
 
 
 @dataclass
 class ParsingBatch(Batch):
     """Sentences of words with one tree each. Word 0 is the root; W is the length of the longest sentence.
 
-    Subwords and features of words that are not used are None.
+    Subwords and features of words that are not used are None. A sentence that is too long for the model is not parsed:
+    its first word stands in for it, and all its words count as wrong.
     """
 
     PAD: ClassVar[int] = 0  # ids that mean the same in the vocabularies of words, tags and characters
     UNKNOWN: ClassVar[int] = 1
     ROOT: ClassVar[int] = 2
 
-    lengths: Tensor  # (B,) int64, words of each sentence
+    lengths: Tensor  # (B,) int64, words of each sentence; 1 if it is not parsed
+    is_parsed: Tensor  # (B,) bool
     words: Tensor  # (B, W + 1) int64; 0 at padding, as in tags and characters
     tags: Tensor | None  # (B, W + 1) int64
     characters: Tensor | None  # (B, W + 1, C) int64
@@ -135,7 +137,9 @@ class ParsingBatch(Batch):
     projective_heads: Tensor  # (B, W) int64, `heads`, lifted where a tree is not projective, for transitions
     scored: Tensor  # (B, W, G) bool, the words that count in each of the G additional scores
     writers: list[WritesTree]  # B functions that write predictions into the sentences as read; empty in training
-    real_words: int  # sum of lengths, known without asking the device
+    parsed_words: int  # sum of the lengths of parsed sentences, known without asking the device
+    real_words: int  # words of all sentences
+    scored_words: tuple[int, ...]  # words of all sentences that count in each of the G additional scores
     forms: list[tuple[str, ...]] = field(default_factory=list)  # B; the words, for predictions; empty in training
 
     @property

@@ -122,8 +122,6 @@ class CLI(LightningCLI):
         """The trainer, with the run folder as its root and what every run needs added to what the user set."""
         is_fit = self.subcommand == "fit"
         check_settings(self.settings, self.identity, len(self.datamodule.plan) if is_fit else None)
-        if is_fit:
-            self.datamodule.check_budgets()
         if is_fit and (baselines := self.model.baselines):
             scores = ", ".join(f"{name} {score:.4f}" for name, score in baselines.items())
             log.info("baselines on the test split: %s", scores)

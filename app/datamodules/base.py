@@ -194,11 +194,6 @@ class DataModule(LightningDataModule):
         first, both = (PlanItem(own.tolist(), int(split.units[own].sum()), False) for own in (chosen[:1], chosen))
         return split.batch(both), split.batch(first)
 
-    def check_budgets(self) -> None:
-        """Raise InputError for an example that fits into no batch, now and not only when a trained model is tested."""
-        for split in ("val", "test"):
-            self._plan(self.splits[split], seed=None)
-
     @cached_property
     def fingerprint(self) -> str:
         """A digest of every split: runs with equal fingerprints saw the same examples."""
@@ -243,10 +238,12 @@ class DataModule(LightningDataModule):
         factor = 1 if seed is not None else self.eval_batch_factor
         lengths = split.lengths if self.batch_tokens is not None else np.ones_like(split.lengths)
         budget = (self.batch_tokens or self.batch_size or 0) * factor
-        if lengths.max() > budget:
+        if seed is None:
+            budget = max(budget, int(lengths.max()))  # nothing is skipped that is to be scored or predicted for
+        elif lengths.max() > budget:
             raise InputError(
-                f"data.batch_tokens is {self.batch_tokens}{f' (x {factor} in evaluation)' if factor > 1 else ''}, but "
-                f"the longest example has {lengths.max()} tokens; raise it, or lower data.max_length"
+                f"data.batch_tokens is {self.batch_tokens}, but the longest training example has {lengths.max()} "
+                "tokens; raise it to at least that, or lower data.max_length to it"
             )
         return BatchPlan(lengths, budget, seed, split.units)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 
 from app.backbones import load_model
@@ -98,14 +97,14 @@ class SavedParser:
         self.max_length, self.language = max_length, language
 
     def parse(self, source: str | Path, form: Literal["auto", "conllu", "text"] = "auto") -> Iterator[str]:
-        """Yield each sentence with its tree, in CoNLL-U.
+        """Yield each sentence with its tree, in CoNLL-U; without a tree if it has too many tokens.
 
         Args:
             source: a file in CoNLL-U (.conllu, .conll), or a text file with one sentence per line.
             form: conllu or text, whatever the file's name; auto goes by the name.
 
         Raises:
-            InputError: if a file or line cannot be read, or a sentence has too many tokens.
+            InputError: if a file or line cannot be read.
         """
         for sentences in sentences_to_parse(str(source), form, self.language, _TOGETHER):
             yield from self._parse(sentences)
@@ -113,13 +112,9 @@ class SavedParser:
     @torch.no_grad()
     def _parse(self, sentences: Sequence[Sentence]) -> list[str]:
         tokenizer = self.encoder.tokenizer
-        split = ParsingSplit(self.encoder.encode(sentences), tokenizer.pad_id if tokenizer else 0, sentences)
-        longest = int(np.argmax(split.lengths))
-        if split.lengths[longest] > self.max_length:
-            raise InputError(
-                f"{sentences[longest].place}: has {split.lengths[longest]} tokens, and the parser takes "
-                f"{self.max_length}; make it shorter"
-            )
+        pad_id, limit = (tokenizer.pad_id, self.max_length) if tokenizer else (0, None)
+        split = ParsingSplit(self.encoder.encode(sentences), pad_id, sentences, limit)
+        split.warn_of_unparsed("parse", sentences, "come without a tree")
         batch = split.batch(PlanItem(list(range(len(sentences))), int(split.units.sum()), False))
         parsed = self.head.parse(self.model, batch, with_loss=False)
         return [tree.answer for tree in predicted_trees(parsed, batch, self.encoder.vocabularies.relations)]

@@ -117,23 +117,24 @@ class DependencyParsing(Task):
     def evaluate(self, batch: ParsingBatch, split: str = "val") -> Counts:
         """Count nats, and what is right in the best trees."""
         parsed = self.parser.parse(self.model, batch)
-        right = attachments(parsed.heads, parsed.relations, batch.heads, batch.relations, batch.is_word)
-        counts: Counts = {"loss": (parsed.nats, batch.real_words)}
+        is_word = batch.is_word & batch.is_parsed.unsqueeze(1)
+        right = attachments(parsed.heads, parsed.relations, batch.heads, batch.relations, is_word)
+        counts: Counts = {"loss": (parsed.nats, batch.parsed_words)}
         trees = right.labelled_trees if "las" in self.attached else right.trees
-        counts["match"] = (trees.sum(), len(batch.index))
+        counts["match"] = ((trees & batch.is_parsed).sum(), len(batch.index))
         found = {"uas": right.heads, "las": right.labelled, "las_strict": right.labelled}
         if "las_strict" in self.attached:
             universal = self.universal[parsed.relations.clamp(min=0)]
             found["las"] = right.heads & (universal == batch.universal_relations)
         if split == "test":
-            found["uas_of_next"] = heads_of_next(batch.lengths, batch.heads.shape[1]) == batch.heads
+            found["uas_of_next"] = (heads_of_next(batch.lengths, batch.heads.shape[1]) == batch.heads) & is_word
         for score, correct in found.items():
             if score not in (*self.attached, "uas_of_next"):
                 continue
             counts[score] = (correct.sum(), batch.real_words)
             for column, group in enumerate(self.data_spec.score_groups):
-                scored = batch.scored[..., column]
-                counts[f"{score}_without_{group}"] = ((correct & scored).sum(), int(scored.sum()))
+                scored = correct & batch.scored[..., column]
+                counts[f"{score}_without_{group}"] = (scored.sum(), batch.scored_words[column])
         return counts
 
     def _identity(self) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def build_parser(
 
 
 def predicted_trees(parsed: Parsed, batch: ParsingBatch, relations: Sequence[str]) -> list[Prediction]:
-    """Return the sentences of a batch with their predicted trees.
+    """Return the sentences of a batch with their predicted trees, or without a tree where it was not parsed.
 
     Args:
         parsed: the trees.
@@ -188,10 +189,11 @@ def predicted_trees(parsed: Parsed, batch: ParsingBatch, relations: Sequence[str
         relations: names of the relations; if there are none, those of the input are dropped: they are of another tree.
     """
     predictions = []
+    is_parsed = batch.is_parsed.tolist()
     for row, (index, forms, write) in enumerate(zip(batch.index.tolist(), batch.forms, batch.writers, strict=True)):
         length = len(forms)
-        heads, names = parsed.heads[row, :length].tolist(), None
-        if relations:
+        heads, names = parsed.heads[row, :length].tolist() if is_parsed[row] else None, None
+        if relations and is_parsed[row]:
             names = [relations[relation] for relation in parsed.relations[row, :length].tolist()]
         known = {"words": forms, "heads": heads, "relations": names}
         predictions.append(Prediction(index, known, write(heads, names or ["_"] * length), is_block=True))

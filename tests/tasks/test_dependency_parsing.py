@@ -64,7 +64,8 @@ def batch(trees=TREES, relations=None, universal=None):
         input_ids=input_ids, word_of_subword=of_word, attention_mask=(input_ids != 0).long(), heads=heads,
         relations=padded(1) if relations is None else relations, projective_heads=heads,
         universal_relations=padded(1) if universal is None else universal,
-        scored=((place[1:] != 2) & real[:, 1:]).unsqueeze(2), writers=[], real_words=int(lengths.sum()),
+        scored=(scored := ((place[1:] != 2) & real[:, 1:]).unsqueeze(2)), writers=[], real_words=int(lengths.sum()),
+        is_parsed=lengths > 0, parsed_words=int(lengths.sum()), scored_words=(int(scored.sum()),),
     )  # fmt: skip
 
 

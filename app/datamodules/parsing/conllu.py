@@ -53,21 +53,23 @@ class Sentence:
     relations: tuple[str, ...] | None
     place: str
 
-    def with_tree(self, heads: Sequence[int], relations: Sequence[str] | None) -> str:
+    def with_tree(self, heads: Sequence[int] | None, relations: Sequence[str] | None) -> str:
         r"""The sentence as CoNLL-U, with this tree and otherwise as it was read.
 
         Args:
-            heads: (W,) the number of each word's head, 0 for the root.
+            heads: (W,) the number of each word's head, 0 for the root; None for no tree, `_` in both columns.
             relations: (W,) the relation of each word to its head; None leaves the column as it was.
 
         Returns:
             Its lines, each followed by `\n`; another one makes the empty line that ends a sentence.
         """
-        assert len(heads) == len(self.word_lines)
+        if heads is None:
+            relations = [NONE] * len(self.word_lines)
+        assert heads is None or len(heads) == len(self.word_lines)
         lines = list(self.lines)
         for word, position in enumerate(self.word_lines):
             columns = lines[position].split("\t")
-            columns[_HEAD] = str(heads[word])
+            columns[_HEAD] = NONE if heads is None else str(heads[word])
             if relations is not None:
                 columns[_DEPREL] = relations[word]
             lines[position] = "\t".join(columns)

@@ -42,8 +42,9 @@ class ParsingData(DataModule):
             test_fraction say how many are chosen at random, and sentences of equal words stay in one split.
         tokenizer: cuts words into subwords, for parsers with an encoder; trained on the training split unless
             pretrained; null for none.
-        max_length: maximum number of subwords of a sentence or, without a tokenizer, of words and the root; longer
-            training sentences are skipped.
+        max_length: maximum number of subwords of a sentence or, without a tokenizer, of words and the root. A longer
+            training sentence is skipped. Elsewhere a sentence of more subwords is not parsed (predict writes it without
+            a tree, and its words count as wrong); without a tokenizer there is no limit.
         tags: column of the tags that a parser may read.
         characters: whether a parser may read the letters of words.
         min_frequency: words rarer than this in the training split are unknown words.
@@ -219,15 +220,21 @@ class ParsingData(DataModule):
 
     def _split(self, sentences: Sequence[Sentence], name: str) -> ParsingSplit:
         pad_id = self.tokenizer.pad_id if self.tokenizer is not None else 0
-        split = ParsingSplit(self.encoder.encode(sentences), pad_id, list(sentences) if name == "predict" else None)
-        too_long = np.flatnonzero(split.lengths > self.max_length)
-        if len(too_long) == 0:
+        encoded, kept = self.encoder.encode(sentences), list(sentences) if name == "predict" else None
+        if name != "train":
+            limit = self.max_length if self.tokenizer is not None else None  # words alone are parsed however many
+            split = ParsingSplit(encoded, pad_id, kept, limit)
+            so = "are written without a tree" if kept else "their words count as wrong"
+            split.warn_of_unparsed(f"{self.name}: {name}", sentences, so)
             return split
-        if name == "train" and len(too_long) < len(sentences):
-            log.info("%s: skipped %d training sentences of over %d tokens", self.name, len(too_long), self.max_length)
-            return split.subset(np.flatnonzero(split.lengths <= self.max_length))
-        longest = int(too_long[np.argmax(split.lengths[too_long])])
-        raise InputError(
-            f"{sentences[longest].place}: has {split.lengths[longest]} tokens, but data.max_length is "
-            f"{self.max_length}; raise it, and the maximum length of the model"
-        )
+        short = [sentence for sentence in encoded if sentence.length <= self.max_length]
+        if not short:
+            shortest = min(range(len(encoded)), key=lambda number: encoded[number].length)
+            raise InputError(
+                f"{sentences[shortest].place}: is the shortest training sentence and has {encoded[shortest].length} "
+                f"tokens, but data.max_length is {self.max_length}; raise it"
+            )
+        if len(short) < len(encoded):
+            count = len(encoded) - len(short)
+            log.info("%s: skipped %d training sentences of over %d tokens", self.name, count, self.max_length)
+        return ParsingSplit(short, pad_id)
