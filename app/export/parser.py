@@ -106,7 +106,7 @@ class SavedParser:
         Raises:
             InputError: if a file or line cannot be read.
         """
-        for sentences in sentences_to_parse(str(source), form, self.language, _TOGETHER):
+        for sentences in sentences_to_parse(str(source), form, self.language, "utf-8", _TOGETHER):
             yield from self._parse(sentences)
 
     @torch.no_grad()
