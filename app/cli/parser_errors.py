@@ -89,7 +89,11 @@ def _parser_message(message: str, innermost: BaseException) -> str:
         kinds = re.findall(r"Expected an? ((?!path|dot|<class 'NoneType'>).+?)(?:\. Got|$)", message, re.MULTILINE)
         kinds = [re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", kind) for kind in kinds]
         expected = " or ".join(dict.fromkeys(kinds)).replace("typing.Literal", "one of ") or _mapping(key, class_path)
-        return f"{key} is {value[value.lastindex or 0]!r}; expected {expected}"
+        found = value[value.lastindex or 0]
+        if "str" in kinds:  # any text would do, so this is what YAML made of it
+            yaml = "YAML reads no, yes, on, off and numbers as other types"
+            return f"{key}: {found} is not {expected}; {yaml}: put a text into quotes"
+        return f"{key} is {found!r}; expected {expected}"
     return f"{key}: {reason}; {_HELP}" if key else rewrite_argparse_error(message, _flags(), _HELP)
 
 

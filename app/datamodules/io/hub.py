@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.datamodules.io.files import SPLIT_WORDS
 from app.datamodules.io.splitting import SPLITS
-from app.datamodules.io.tables import label_value, missing_column
+from app.datamodules.io.tables import class_name, label_value, missing_column
 from app.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,8 +90,6 @@ def _split_labels(rows: Dataset, column: str, place: str) -> list[str] | None:
     names = getattr(rows.features[column], "names", None)  # a ClassLabel has them
     labels = []
     for row, value in enumerate(values, start=1):
-        if names is not None and value == -1:
-            raise InputError(f"{place}:{row}: the label is -1, which is not a class; allowed: 0 to {len(names) - 1}")
-        label = label_value(value, f"{place}:{row}")
-        labels.append(names[value] if names is not None else label)
+        where = f"{place}:{row}"
+        labels.append(label_value(value if names is None else class_name(value, names, where), where))
     return labels

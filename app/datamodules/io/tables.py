@@ -196,11 +196,40 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, lis
                 raise missing_column(path, column, file.schema_arrow.names)
         table = file.read(columns=list(columns))
         values = [table.column(column).to_pylist() for column in columns]
+        classes = [_class_names(table.schema.metadata, column) for column in columns]
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a valid parquet file ({reason}); fetch or write it again") from error
     for row, cells in enumerate(zip(*values, strict=True), start=1):
-        yield row, list(cells)
+        yield (
+            row,
+            [
+                cell if names is None else class_name(cell, names, f"{path}:{row}")
+                for cell, names in zip(cells, classes, strict=True)
+            ],
+        )
+
+
+def _class_names(metadata: dict[bytes, bytes] | None, column: str) -> list[str] | None:
+    """The names of the classes whose numbers are in a column, if the `datasets` library wrote them with it."""
+    try:
+        feature = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]
+        return feature["names"] if feature["_type"] == "ClassLabel" else None
+    except (KeyError, TypeError, ValueError):  # nothing of the kind
+        return None
+
+
+def class_name(number: Any, names: Sequence[str], place: str) -> str | None:
+    """The name of a class; None for a missing number.
+
+    Raises:
+        InputError: for a number that is not one of a class; it names `place`.
+    """
+    if number is None:
+        return None
+    if not 0 <= number < len(names):
+        raise InputError(f"{place}: the label is {number}, which is not a class; allowed: 0 to {len(names) - 1}")
+    return names[number]
 
 
 def _shown(value: Any) -> str:

@@ -150,12 +150,11 @@ def _files(source: str, cache_dir: Path) -> dict[str, Path]:
     scheme, mark, rest = source.partition("://")
     if mark and scheme == "module":
         return {"all": _module_text(source, rest, cache_dir)}
-    if mark and scheme == "hub":
+    path = None if mark and scheme == "hub" else fetch(source, cache_dir=cache_dir)
+    if not isinstance(path, Path):
         raise InputError(
             f"source {source!r}: a hub dataset is not a file of bytes; use a file, a folder, https:// or pypi://"
         )
-    path = fetch(source, cache_dir=cache_dir)
-    assert isinstance(path, Path), path  # only the hub gives another type
     if not path.is_dir():
         return {"all": path}
     files = by_split(visible_files(path))

@@ -5,6 +5,8 @@ import logging
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from app.datamodules.io.fetch import fetch
+from app.datamodules.language_modeling.reader import read_byte_splits
 from app.datamodules.text_classification.reader import LabelledTexts, read_labelled_texts
 from app.errors import InputError
 
@@ -64,6 +66,25 @@ def test_a_hub_dataset_that_does_not_fit_is_refused(splits, options, message):
     dataset = DatasetDict({name: hub_split(*columns) for name, columns in splits.items()})
     with pytest.raises(InputError, match=message):
         read_labelled_texts(dataset, **options)
+
+
+@pytest.mark.parametrize("as_one", [True, False])
+def test_a_parquet_and_a_saved_folder_have_the_names_of_classes(as_one, tmp_path):
+    rows = hub_split(["a", "b"], [1, 0], ["neg", "pos"])
+    rows.to_parquet(tmp_path / "x.parquet")
+    assert read_labelled_texts(tmp_path / "x.parquet")["all"].labels == ["pos", "neg"]
+    saved = rows if as_one else DatasetDict({"train": rows, "validation": rows})
+    saved.save_to_disk(tmp_path / "saved")
+    for source in (str(tmp_path / "saved"), f"hub://{tmp_path / 'saved'}"):
+        read = read_labelled_texts(fetch(source))
+        assert {split: pairs(part) for split, part in read.items()} == dict.fromkeys(
+            ["train"] if as_one else ["train", "val"], [("a", "pos"), ("b", "neg")]
+        )
+    hub_split(["a"], [-1], ["neg", "pos"]).to_parquet(tmp_path / "y.parquet")
+    with pytest.raises(InputError, match="y.parquet:1: the label is -1, which is not a class; allowed: 0 to 1"):
+        read_labelled_texts(tmp_path / "y.parquet")
+    with pytest.raises(InputError, match="saved'?: a hub dataset is not a file of bytes"):
+        read_byte_splits(str(tmp_path / "saved"), tmp_path, own_sources={}, fractions={"val": 0.1, "test": 0.1})
 
 
 def test_an_empty_hub_split_is_refused():
