@@ -378,10 +378,20 @@ class Task(LightningModule):
         """Refuse a model with fewer positions than the data has tokens: torch would only report a wrong index."""
         positions = getattr(self.model.config, "max_position_embeddings", None)
         longest = self.data_spec.max_length
-        if positions is not None and longest is not None and 0 < positions < longest:  # -1 is any number, in XLNet
+        if positions is None or longest is None or positions <= 0:  # -1 is any number, in XLNet
+            return
+        paddings = [  # in RoBERTa and its relatives, the positions of tokens begin after the id of padding
+            module.padding_idx
+            for name, module in self.model.named_modules()
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        ]
+        first = max(paddings, default=-1) + 1
+        if positions - first < longest:
+            why = f", and positions begin at {first}, after the padding id" if first else ""
             raise InputError(
                 f"data.max_length is {longest}, and the model is too short for it: its max_position_embeddings is "
-                f"{positions}; raise model.backbone.options.max_position_embeddings or lower data.max_length"
+                f"{positions}{why}; raise model.backbone.options.max_position_embeddings to {longest + first} or lower "
+                f"data.max_length to {positions - first}"
             )
 
 

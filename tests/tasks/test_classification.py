@@ -1,5 +1,6 @@
 """The classification task: what it pools, what it counts, and that runs of different norms are paired."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -167,3 +168,18 @@ def test_counts_of_the_train_loss_continue_also_from_an_earlier_checkpoint(place
     model._trainer = SimpleNamespace(state=SimpleNamespace(fn="fit"), is_global_zero=True)
     model.on_load_checkpoint(checkpoint)
     assert model.take_train_scores() == {"train/loss": 1.5}
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "esm", "gpt2"])
+def test_a_model_has_a_position_for_each_token_or_is_refused(family):
+    options = {"gpt2": {"n_embd": 16, "n_head": 2, "n_layer": 1, "n_positions": 16}}.get(family, OPTIONS)
+    for pad in (0, 3):
+        spec = DataSpec({"vocab_size": 20, "pad_token_id": pad}, ("a", "b"), max_length=16)
+        first = {"roberta": pad + 1, "mpnet": 2, "esm": pad + 1}.get(family, 0)
+        if first:
+            with pytest.raises(InputError, match=f"to {16 + first} or lower data.max_length to {16 - first}"):
+                task(backbone=BackboneConfig(family, options), data_spec=spec)
+            spec = dataclasses.replace(spec, max_length=16 - first)
+        model = task(backbone=BackboneConfig(family, options), data_spec=spec).eval()
+        with torch.no_grad():
+            assert model(batch([[5] * spec.max_length], [0])).isfinite().all()
