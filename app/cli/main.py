@@ -16,6 +16,7 @@ from jsonargparse import Namespace
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.batches import DataSpec
@@ -30,16 +31,20 @@ from app.cli.predict import predict, restore_spec
 from app.cli.renamed import accept_old_names_in_yaml, with_new_flags
 from app.datamodules.base import DataModule
 from app.errors import InputError, print_answer, take_debug
-from app.errors.stop_signals import StopSignals, until_stopped
+from app.errors.stop_signals import StoppedError, StopSignals, set_requeue_signal, slurm_job, until_stopped
 from app.installation import BASE_CONFIG
 from app.progress import bar_wanted
 from app.runs.averaging import mean_checkpoint
 from app.runs.folder import (
     CHECKPOINTS,
     find_checkpoint,
+    hide_requeue_checkpoints,
+    is_requeued,
+    mark_requeued,
     repair_last_checkpoint,
     resolve_resume_checkpoint,
     take_folder,
+    unmark_requeued,
     weights_to_average,
 )
 from app.runs.identity import RunIdentity
@@ -132,13 +137,18 @@ class CLI(LightningCLI):
             config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
         users = _usable(_listed(config["callbacks"]), self.subcommand)
         if is_fit:
-            config_text = self._config_text()
-            callbacks = fit_callbacks(self.settings, config_text, self.identity, self.model, self.datamodule, users)
+            self.config_text = text = self._config_text()
+            callbacks = fit_callbacks(self.settings, text, self.identity, self.model, self.datamodule, users)
             self.record = next(callback for callback in callbacks if isinstance(callback, RunResult))
         else:
             callbacks = evaluation_callbacks(self.datamodule, users)
         config["callbacks"] = callbacks
         config["plugins"] = [*_listed(config["plugins"]), AtomicCheckpointIO()]
+        for plugin in config["plugins"]:
+            if isinstance(plugin, SLURMEnvironment):
+                set_requeue_signal(plugin.requeue_signal if plugin.auto_requeue else None)
+        if slurm_job() is not None:
+            hide_requeue_checkpoints(self.folder)
         config["default_root_dir"] = str(self.folder)
         config["enable_checkpointing"] = is_fit
         if self.subcommand == "predict":  # the bar would be drawn between the predictions
@@ -164,7 +174,10 @@ class CLI(LightningCLI):
 
     def fit(self, model: Task, datamodule: DataModule, ckpt_path: str | None) -> None:
         """Train, test the best checkpoint, and print the summary."""
-        keeps_files = not self.trainer.fast_dev_run
+        keeps_files, job = not self.trainer.fast_dev_run, slurm_job()
+        if ckpt_path is None and job is not None and is_requeued(self.folder, job, self.config_text):
+            log.info("job %s was requeued, and resumes the run in %s", job, self.folder)
+            ckpt_path = "last"
         checkpoint = resolve_resume_checkpoint(self.folder, ckpt_path)
         model.total_steps = self._total_steps()
         check_schedule(model.optimizer_config, model.total_steps)
@@ -172,14 +185,26 @@ class CLI(LightningCLI):
         with take_folder(self.folder, checkpoint is None, ckpt_path is not None) if owns_folder else nullcontext():
             if owns_folder and checkpoint is not None and ckpt_path == "last":
                 repair_last_checkpoint(self.folder, checkpoint)
-            self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-            if self.record.awaits_test:
-                weights, label = self._weights(model, None)
-                self.record.tested = label if weights is None else self.record.tested
-                with StopSignals("in the test; resume with --ckpt_path last, which tests and does not train again"):
-                    self.trainer.test(model, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
+            try:
+                self._train_and_test(checkpoint)
+            except StoppedError as error:
+                if owns_folder and error.requeues:
+                    mark_requeued(self.folder, str(job), self.config_text)
+                raise
+            if owns_folder:
+                unmark_requeued(self.folder)
         if self.trainer.is_global_zero and self.record.result:
             print(summarise(self.record.result, self.folder, self.record.was_finished), flush=True)
+
+    def _train_and_test(self, checkpoint: Path | None) -> None:
+        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
+        if self.record.awaits_test:
+            weights, label = self._weights(self.model, None)
+            self.record.tested = label if weights is None else self.record.tested
+            with StopSignals("in the test; resume with --ckpt_path last, which tests and does not train again"):
+                self.trainer.test(
+                    self.model, datamodule=self.datamodule, ckpt_path=weights, weights_only=True, verbose=False
+                )
 
     def validate(self, model: Task, datamodule: DataModule, ckpt_path: str | None, verbose: bool) -> None:
         """Score a checkpoint on the validation set and the train probe."""

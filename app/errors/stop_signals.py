@@ -1,8 +1,8 @@
 """What SIGTERM and SIGINT do to a command: it ends where it is, or, while a fit trains, after its next update.
 
-Under SLURM there is a third signal, SIGUSR1: it ends the command in the same way, and then the job is put back into the
-queue. `until_stopped` runs a command; `StopSignals` blocks within it say what a signal interrupts, and the innermost
-one answers it.
+Under SLURM there is a third signal, SIGUSR1 unless a SLURMEnvironment among `trainer.plugins` says otherwise: it ends
+the command in the same way, and then the job is put back into the queue. `until_stopped` runs a command; `StopSignals`
+blocks within it say what a signal interrupts, and the innermost one answers it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _CLEAN_UP_S = 10.0  # in which a second signal, often the same one from two send
 
 log = logging.getLogger(__name__)
 _stopping_since: float | None = None
+_requeue_signal: int | None = signal.SIGUSR1
 
 
 class StoppedError(BaseException):
@@ -30,12 +31,16 @@ class StoppedError(BaseException):
     Args:
         number: of the signal.
         rest: of the sentence "stopped by SIGTERM ...": what was interrupted, and what to do.
+
+    Attributes:
+        exit_status: of the command.
+        requeues: the job of SLURM goes back into the queue.
     """
 
     def __init__(self, number: int, rest: str) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name} {rest}")
-        self.number = number
         self.exit_status = 128 + number
+        self.requeues = number == _requeue_signal and slurm_job() is not None
 
 
 class StopSignals:
@@ -61,7 +66,8 @@ class StopSignals:
         """Take the signals; only the main thread of a program can."""
         if threading.current_thread() is threading.main_thread():
             self._process = os.getpid()
-            for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if slurm_job() else [])):
+            requeue = [_requeue_signal] if _requeue_signal is not None and slurm_job() else []
+            for number in (signal.SIGTERM, signal.SIGINT, *requeue):
                 self._former_handlers[number] = signal.signal(number, self._receive)
 
     def restore(self) -> None:
@@ -111,17 +117,23 @@ def until_stopped(command: Callable[[], int], rest: str) -> int:
         command: returns its own exit status.
         rest: of the sentence "stopped by SIGTERM ..." where no inner block knows better.
     """
-    global _stopping_since
+    global _stopping_since, _requeue_signal
     try:
         with StopSignals(rest):
             return command()
     except StoppedError as error:
         print(error, file=sys.stderr)
-        if error.number == signal.SIGUSR1:
+        if error.requeues:
             _requeue()
         return error.exit_status
     finally:
-        _stopping_since = None
+        _stopping_since, _requeue_signal = None, signal.SIGUSR1
+
+
+def set_requeue_signal(number: int | None) -> None:
+    """Choose the signal that requeues a job, until the command ends; None for none."""
+    global _requeue_signal
+    _requeue_signal = number
 
 
 def slurm_job() -> str | None:
@@ -135,8 +147,8 @@ def slurm_job() -> str | None:
 
 def _requeue() -> None:
     """Put the job back into the queue; the first of its processes does."""
-    job = slurm_job()
-    if job is None or os.environ.get("SLURM_PROCID", "0") != "0":
+    job = str(slurm_job())
+    if os.environ.get("SLURM_PROCID", "0") != "0":
         return
     try:
         subprocess.run(["scontrol", "requeue", job], check=True)

@@ -10,6 +10,7 @@ import shutil
 import struct
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +20,7 @@ from app.runs.checkpoint_file import check_checkpoint
 
 LOCK = "run.lock"
 CHECKPOINTS = "checkpoints"
-_REQUEUED = "hpc_ckpt_*"  # checkpoints of a run that SLURM requeued, from which Lightning resumes
+_REQUEUED = "requeued"  # names the job that stopped for SLURM to requeue it, and the run's settings
 DATA_SPEC, _DATA_SPEC_BEFORE = "data_spec.json", "facts.json"  # what predict must know of the training data
 
 log = logging.getLogger(__name__)
@@ -71,8 +72,8 @@ def archive_previous_run(folder: Path) -> Path | None:
     Returns:
         Where the earlier run is now; None if it stayed, or there was none.
     """
-    if not folder.exists() or all(path.name == LOCK for path in folder.iterdir()) or any(folder.glob(_REQUEUED)):
-        return None  # nothing there, or a requeued run
+    if not folder.exists() or all(path.name == LOCK for path in folder.iterdir()):
+        return None
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(folder.stat().st_mtime))
     target = folder.with_name(f"{folder.name}.{stamp}")
     number = 1
@@ -175,8 +176,7 @@ def _newest_sound(folder: Path) -> Path | None:
     last, best = (folder / CHECKPOINTS / f"{name}.ckpt" for name in ("last", "best"))
     there = [path for path in (last, best) if path.is_file()]
     if not there:
-        if not any(folder.glob(_REQUEUED)):
-            log.info("--ckpt_path last: no checkpoint in %s yet, starting from the beginning", folder)
+        log.info("--ckpt_path last: no checkpoint in %s yet, starting from the beginning", folder)
         return None
     faults = [] if last in there else [f"{last} is not there"]
     for path in there:
@@ -197,6 +197,34 @@ def repair_last_checkpoint(folder: Path, checkpoint: Path) -> None:
     if checkpoint == best:
         with atomic_write(last) as part:
             hardlink_or_copy(best, part)
+
+
+def mark_requeued(folder: Path, job: str, config: str) -> None:
+    """Note that SLURM will start a job again, which is to resume the run with these settings."""
+    with atomic_write(folder / _REQUEUED) as part:
+        part.write_text(f"{job}\n{config}", encoding="utf-8")
+
+
+def is_requeued(folder: Path, job: str, config: str) -> bool:
+    """Whether a run was stopped by this job of SLURM, with the same settings, to be resumed by it."""
+    path = folder / _REQUEUED
+    return path.is_file() and path.read_text(encoding="utf-8") == f"{job}\n{config}"
+
+
+def unmark_requeued(folder: Path) -> None:
+    """Remove the note when the run has ended."""
+    (folder / _REQUEUED).unlink(missing_ok=True)
+
+
+def hide_requeue_checkpoints(folder: Path) -> None:
+    """Move checkpoints that Lightning would resume from, whatever it is given, out of its sight.
+
+    Earlier versions of train.py let Lightning write them before SLURM requeued the job.
+    """
+    for path in folder.glob("hpc_ckpt_*"):
+        (folder / CHECKPOINTS).mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another process of the run was faster
+            path.rename(folder / CHECKPOINTS / path.name)
 
 
 def hardlink_or_copy(source: Path, target: Path) -> None:

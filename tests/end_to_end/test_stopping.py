@@ -1,9 +1,13 @@
 """A signal ends every phase of every command in the same way, and nothing that a run has recorded is lost."""
 
+import os
+import shutil
 import signal
 
 import pytest
 
+from app.runs.metrics_file import read_events
+from app.tasks import Classification
 from tests.conftest import only_run, read_result
 from tests.exactness.cases import CASES
 from tests.exactness.compare import differences
@@ -85,3 +89,56 @@ def test_what_a_finished_run_has_recorded_stays_until_its_successor_is_there(fit
     longer = read_result(run)
     assert longer["status"] == "finished" and longer["tested"] == "best checkpoint"
     assert longer["final"]["step"] == 1.5 * first["final"]["step"]
+
+
+@pytest.fixture
+def slurm(monkeypatch, tmp_path):
+    """A job of SLURM, and the file in which its scontrol writes what it was asked for."""
+    job = {"JOB_ID": 7, "NTASKS": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0, "NODELIST": "localhost", "JOB_NAME": "t"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "asked"}\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path / "asked"
+
+
+def test_a_job_of_slurm_stops_as_elsewhere_and_resumes_what_it_requeued_and_nothing_else(
+    fit, slurm, tmp_path, capsys, monkeypatch
+):
+    def fit_until(number, *arguments):
+        """The same settings as without the signal, as those of a job that is requeued."""
+        with monkeypatch.context() as patch:
+            calls, step = [], Classification.training_step
+
+            def stopped(model, batch, batch_idx):
+                calls.append(batch_idx)
+                if len(calls) == 3:
+                    signal.raise_signal(number)
+                return step(model, batch, batch_idx)
+
+            patch.setattr(Classification, "training_step", stopped)
+            return fit("--ckpt_path=null", *arguments)
+
+    assert fit("--ckpt_path=null", "--run_root=untouched") == 0
+    assert fit_until(signal.SIGTERM, "--run_root=terminated") == 143
+    assert (only_run(tmp_path / "terminated") / "checkpoints/last.ckpt").is_file() and not slurm.exists()
+    assert fit_until(signal.SIGUSR1) == 128 + signal.SIGUSR1
+    assert slurm.read_text() == "requeue 7\n"
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "stopped by SIGUSR1 in training; resume with --ckpt_path last", "job 7 is requeued"
+    ]  # fmt: skip
+    run = only_run(tmp_path / "runs")
+    assert fit("--ckpt_path=null") == 0
+    assert "job 7 was requeued, and resumes the run" in capsys.readouterr().out
+    assert differences(only_run(tmp_path / "untouched"), run) == [] and not list(run.glob("requeued"))
+
+    shutil.copy(run / "checkpoints/last.ckpt", run / "hpc_ckpt_1.ckpt")  # as Lightning's own plugin leaves it
+    recorded = (run / "metrics.jsonl").read_bytes()
+    assert fit_until(signal.SIGUSR1, *CONSTANT) == 128 + signal.SIGUSR1
+    assert fit("--ckpt_path=null") == 0  # of the same job, but another run
+    assert "was requeued" not in capsys.readouterr().out
+    earlier = sorted(run.parent.glob("seed1.*"), key=lambda path: len(read_events(path)))
+    assert [read_result(path)["status"] for path in earlier] == ["stopped", "finished"]
+    assert (earlier[1] / "metrics.jsonl").read_bytes() == recorded
+    assert differences(only_run(tmp_path / "untouched"), run) == []

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import subprocess
 from contextlib import suppress
 
 import pytest
 
 from app.errors import stop_signals
-from app.errors.stop_signals import StoppedError, StopSignals, until_stopped
+from app.errors.stop_signals import StoppedError, StopSignals, set_requeue_signal, until_stopped
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
@@ -71,3 +72,39 @@ def test_a_loader_process_leaves_ctrl_c_to_the_main_one(monkeypatch):
         assert not ended
         signal.raise_signal(signal.SIGTERM)
         assert ended == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sent", "variables", "job"),
+    [
+        (signal.SIGUSR1, signal.SIGUSR1, {}, "7"),
+        (signal.SIGUSR1, signal.SIGUSR1, {"SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "2"}, "5_2"),
+        (signal.SIGUSR1, signal.SIGUSR1, {"SLURM_PROCID": "1"}, None),  # the first process does it
+        (signal.SIGUSR2, signal.SIGUSR2, {}, "7"),
+        (None, signal.SIGUSR1, {}, None),
+        (signal.SIGUSR1, signal.SIGTERM, {}, None),
+        (signal.SIGUSR1, signal.SIGTERM, {"SLURM_JOB_NAME": "interactive"}, None),
+    ],
+)
+def test_a_job_of_slurm_is_requeued_at_its_signal(chosen, sent, variables, job, monkeypatch, capsys):
+    for name, value in {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", **variables}.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+    monkeypatch.setattr(subprocess, "run", lambda command, check: asked.append(command))
+
+    def command():
+        set_requeue_signal(chosen)
+        with StopSignals("in the test"):
+            signal.raise_signal(sent)
+
+    assert until_stopped(command, "") == 128 + sent
+    assert asked == ([["scontrol", "requeue", job]] if job else [])
+    assert ("is requeued" in capsys.readouterr().err) == bool(job)
+
+
+def test_a_job_that_cannot_be_requeued_says_so(monkeypatch, capsys):
+    for name in ("SLURM_JOB_ID", "SLURM_NTASKS"):
+        monkeypatch.setenv(name, "7")
+    monkeypatch.setenv("PATH", "")
+    assert until_stopped(lambda: signal.raise_signal(signal.SIGUSR1), "") == 128 + signal.SIGUSR1
+    assert "job 7 is not requeued: " in capsys.readouterr().err
