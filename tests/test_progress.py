@@ -3,7 +3,11 @@
 import logging
 import time
 
+from rich.console import Console
+from rich.live import Live
+
 import app.progress
+from app.cli.output import configure_logging
 from app.progress import phase
 
 
@@ -31,3 +35,10 @@ def test_on_a_terminal_it_is_a_line_that_is_drawn_again_and_removed(monkeypatch,
     drawn = capsys.readouterr().err
     assert "\rreading the data: 0:00 so far" in drawn and drawn.endswith("\r") and "\n" not in drawn
     assert not caplog.messages
+
+
+def test_lines_of_the_log_are_above_the_bar_that_lightning_draws(capsys):
+    configure_logging("fit")
+    with Live("the bar", console=Console(force_terminal=True, width=80), auto_refresh=False):
+        logging.getLogger("app").info("a line")
+    assert "the bara line" not in (drawn := capsys.readouterr().out) and "a line\n" in drawn

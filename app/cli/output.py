@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 from pytorch_lightning.utilities import rank_zero_only
 from tqdm import tqdm
@@ -33,7 +33,7 @@ def configure_logging(command: str | None) -> None:
     if command == "predict" and isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as its input is read, whatever the locale
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    handler = _LinesAboveBars(sys.stderr if command == "predict" else sys.stdout)
+    handler = _LinesAboveBars("stderr" if command == "predict" else "stdout")
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("app")
     log.handlers, log.propagate = [handler], False
@@ -57,8 +57,13 @@ def configure_logging(command: str | None) -> None:
 class _LinesAboveBars(logging.StreamHandler[TextIO]):
     """Writes lines above the progress bars of a terminal, which stay whole."""
 
+    def __init__(self, stream: Literal["stdout", "stderr"]) -> None:
+        super().__init__()
+        self._stream: Literal["stdout", "stderr"] = stream
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
+        self.stream = getattr(sys, self._stream)  # now, as rich replaces it while it draws a bar
         with tqdm.external_write_mode():
             super().emit(record)
 
