@@ -246,8 +246,12 @@ class CLI(LightningCLI):
         return None, f"mean of the weights of the last {len(files)} validations"
 
     def _data_spec(self, datamodule: DataModule) -> DataSpec:
-        """What the data dictates to the model; predict takes it from the run folder and reads no training data."""
-        if self.subcommand == "predict" and (folder := self._own_folder()) is not None:
+        """What the data dictates to the model; predict takes it from the run folder and reads no training data.
+
+        So does a test whose split has a source of its own, because without this source others may have been cut.
+        """
+        keeps = self.subcommand == "predict" or (self.subcommand == "test" and datamodule.tests_own_source)
+        if keeps and (folder := self._own_folder()) is not None:
             restore_spec(datamodule, folder)
         return datamodule.data_spec
 

@@ -128,6 +128,11 @@ class DataModule(LightningDataModule):
         return f"{type(self).__name__} {self.name}"
 
     @property
+    def tests_own_source(self) -> bool:
+        """Whether the test split has a source of its own, to be read with the vocabularies that a run kept."""
+        return False
+
+    @property
     @abstractmethod
     def data_spec(self) -> DataSpec:
         """What the model must know of the data."""

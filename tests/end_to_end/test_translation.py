@@ -72,6 +72,11 @@ def test_test_and_predict_give_what_fit_gave(fitted, train, tmp_path, capsys):
     assert "mean of the weights" in printed and "bleu: nrefs:1" in printed
     expected = {f"test/{metric}": value for metric, value in read_result(fitted)["test"].items()}
     assert json.loads(printed[printed.index("{\n") :]) == pytest.approx(expected)
+    for name, language in (("source", "en"), ("reference", "de")):  # a test on other files, here the same pairs
+        (tmp_path / f"other.{language}").write_text((fitted / f"test_{name}.txt").read_text())
+    assert train("test", fitted / "config.yaml", f"--data.test_source={tmp_path / 'other'}") == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed[printed.index("{\n") :]) == pytest.approx(expected)
     arguments = ["--data.predict_source", fitted / "test_source.txt", "--output", tmp_path / "out.txt"]
     assert train("predict", fitted / "config.yaml", *arguments) == 0
     assert (tmp_path / "out.txt").read_text() == (fitted / "test_hypothesis.txt").read_text()

@@ -167,6 +167,11 @@ class ParsingData(DataModule):
         return encoder
 
     @property
+    def tests_own_source(self) -> bool:
+        """Whether data.test_source is set."""
+        return self.own_sources["test"] is not None
+
+    @property
     def data_spec(self) -> DataSpec:
         """The vocabularies, the relations and the additional scores."""
         options = {}

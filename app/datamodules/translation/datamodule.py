@@ -115,6 +115,11 @@ class TranslationData(DataModule):
         return train_or_load_tokenizer([*train.sources, *train.targets], self.tokenizer_config, self.cache_dir)
 
     @property
+    def tests_own_source(self) -> bool:
+        """Whether data.test_source is set."""
+        return self.own_sources["test"] is not None
+
+    @property
     def data_spec(self) -> DataSpec:
         """The vocabulary, the special tokens and the way back to text."""
         return DataSpec(
