@@ -53,7 +53,11 @@ def option_names(cls: type[PreTrainedConfig]) -> set[str]:
         for name, value in vars(base).items()
         if isinstance(value, property) and value.fset and not name.startswith("_")
     }
-    read = {name for name in _read_by_models(cls.__module__) if not callable(getattr(cls, name, None))}
+    read = {
+        name
+        for name in _read_by_models(cls.__module__)
+        if not callable(held := getattr(cls, name, None)) and not isinstance(held, property)  # falcon's head_dim
+    }
     return fields | settable | set(cls.attribute_map) | {"attn_implementation"} | read
 
 

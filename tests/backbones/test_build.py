@@ -123,6 +123,7 @@ def test_exactly_one_of_model_type_and_pretrained(model_type, pretrained, came):
         ),
         ("xlnet", {"n_layers": 2}, "'xlnet' has no option 'n_layers'; did you mean 'n_layer'?"),  # named in docstrings
         ("bert", {"embedding_size": 2}, "'bert' has no option 'embedding_size'"),  # only asked for with hasattr
+        ("falcon", {"head_dim": 8}, "'falcon' has no option 'head_dim'"),  # which it computes
         ("gpt2", {"n_heads": 2}, "'gpt2' has no option 'n_heads'; did you mean 'n_head'?"),
         (
             "convnet",
