@@ -81,8 +81,12 @@ def _norm_of(path: Path) -> Any:
         if isinstance(value, str) and value.endswith(".yaml"):
             read_settings(path.parent / value, f"--config {path}: {key}: {value}", "give class_path and init_args")
     if "norm" in content and content["norm"] is None:
-        raise InputError(f"--config {path}: norm is empty; use a name, or omit it (none is the norm that does nothing)")
+        raise _empty(f"--config {path}: norm")
     return content.get("norm")
+
+
+def _empty(place: str) -> InputError:
+    return InputError(f"{place} is empty; use a name, or omit it (none trains without norms)")
 
 
 def _from_flag(flag: str, value: str) -> Any:
@@ -96,7 +100,9 @@ def _from_flag(flag: str, value: str) -> Any:
         parsed = value  # a name or a pattern with characters that YAML gives a meaning
     parts = flag.split(".")[1:]
     if not parts:
-        return "none" if parsed is None else parsed  # YAML reads `none` as text, but `null` and `~` as nothing
+        if parsed is None:  # YAML reads `none` as text, but `null` and `~` as nothing
+            raise _empty(flag)
+        return parsed
     if parts[0] == "options" and len(parts) == 2:
         return {"options": {parts[1]: parsed}}
     return {".".join(parts): value if parts[0] == "name" else parsed}

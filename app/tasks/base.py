@@ -231,6 +231,8 @@ class Task(LightningModule):
     def norm_report(self) -> str:
         """How many norms were replaced, e.g. `norms replaced: 9 of 9 (all)`, and which could not be."""
         report = f"norms replaced: {len(self.sites)} of {self.norms_total} ({self.norm.sites_label})"
+        if self.norm.name == "none":
+            report += " by none: the model trains without them"
         paths: dict[str, list[str]] = {}
         for norm in self.left_norms:
             paths.setdefault(f"{norm.class_name} {norm.reason}", []).append(norm.path)

@@ -68,6 +68,10 @@ def test_norms_that_cannot_be_replaced_are_counted_and_named():
     ]
 
 
+def test_training_without_norms_is_said():
+    assert task("none").norm_report == "norms replaced: 5 of 5 (all) by none: the model trains without them"
+
+
 @pytest.mark.parametrize("pooling", ["mean", "first"])
 def test_padding_does_not_change_the_logits(pooling):
     model = task(pooling=pooling).eval()
