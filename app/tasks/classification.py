@@ -231,7 +231,7 @@ with torch.no_grad():
 pooled = {pooled}
 {classify}
 for row in probabilities:
-    print(model.config.id2label[int(row.argmax())], row.tolist())
+    print(model.config.norm_workbench["classes"][int(row.argmax())], row.tolist())
 """
         return f"""\
 {load}
@@ -243,23 +243,27 @@ with torch.no_grad():
 pooled = {pooled}
 {classify}
 for text, row in zip(texts, probabilities):
-    print(text, model.config.id2label[int(row.argmax())], row.tolist())
+    print(text, model.config.norm_workbench["classes"][int(row.argmax())], row.tolist())
 """
 
     def card_notes(self, data: Any) -> list[str]:
         """Say where classes and head are, and how pixels are scaled."""
         notes = [
-            "The classes are in config.json (`id2label`), the linear layer over the pooled vector in head.safetensors."
+            "The classes are in config.json (`norm_workbench.classes`), the linear layer over the pooled vector in "
+            "head.safetensors. transformers has no class with this pooling and head, so `pipeline` refuses the folder: "
+            "config.json has no `id2label`, under whose names it would answer with a random head."
         ]
         if self._reads_images:
             notes.append("Pixels are standardised by the mean and standard deviation of the training split, as above.")
         return notes
 
     def describe(self, model: PreTrainedModel, data: Any) -> None:
-        """Name the classes, and the pooling."""
-        model.config.id2label = dict(enumerate(self.data_spec.labels))
-        model.config.label2id = {label: number for number, label in enumerate(self.data_spec.labels)}
-        model.config.norm_workbench["pooling"] = self.pooling
+        """Name the classes and the pooling where only our lines read them.
+
+        A stock classifier puts a random head of its own on the backbone; without `id2label` it has no class to answer.
+        """
+        model.config.id2label, model.config.label2id = {}, {}
+        model.config.norm_workbench.update(pooling=self.pooling, classes=list(self.data_spec.labels))
 
     @property
     def _is_unbalanced(self) -> bool:

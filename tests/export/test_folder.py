@@ -116,6 +116,9 @@ def test_the_lines_of_the_card_give_what_predict_gives(name, tmp_path, monkeypat
     config = json.loads((folder / "config.json").read_text())
     assert config["norm_workbench"]["norm"]["name"] == "layernorm_simple"
     assert len(config["norm_workbench"]["norm_sites"]) == read_result(run)["norm"]["total"]
+    if name == "classification":
+        with pytest.warns(UserWarning, match="zero-element"), pytest.raises(ValueError, match="empty sequence"):
+            transformers.pipeline("text-classification", str(folder))("a warm and clever film")  # not a random answer
     if name not in LOADS_PLAINLY:
         with pytest.raises(ValueError, match="with layernorm_simple: load it with app.backbones.load_model"):
             transformers.AutoModel.from_pretrained(folder)
@@ -136,7 +139,7 @@ def test_another_norm_is_loaded_by_us_and_refused_by_plain_transformers(adanorm_
             cls.from_pretrained(folder)
     with pytest.raises(OSError, match="no file named model.safetensors"):
         transformers.BertModel.from_pretrained(folder)
-    assert load_model(folder).config.id2label == {0: "neg", 1: "pos"}
+    assert load_model(folder).config.norm_workbench["classes"] == ["neg", "pos"]
     assert [path.name for path in folder.parent.iterdir()] == ["exported"]
 
 
