@@ -84,23 +84,23 @@ def complete_splits(
     whole = training_source(found, "the source")
     if seed < 0:
         raise InputError(f"data.split_seed is {seed}; it must be >= 0")
-    numbers: dict[Hashable, int] = {}  # of the distinct examples, in the order in which they first appear
-    distinct = np.array([numbers.setdefault(key, len(numbers)) for key in whole.keys], dtype=np.int64)  # (N,)
-    shuffled = np.random.default_rng(seed).permutation(len(numbers))
-    chosen_for = np.zeros(len(numbers), dtype=np.int64)  # the place in SPLITS of each distinct example
-    begin = 0
-    for split in fractions:
-        if split not in found:
-            end = begin + round(checked_fraction(fractions, split) * len(numbers))
+    splits, count = {"train": whole, **found}, f"{len(whole)} examples"
+    missing = {split: checked_fraction(fractions, split) for split in fractions if split not in found}
+    if missing:
+        numbers: dict[Hashable, int] = {}  # of the distinct examples, in the order in which they first appear
+        distinct = np.array([numbers.setdefault(key, len(numbers)) for key in whole.keys], dtype=np.int64)  # (N,)
+        shuffled = np.random.default_rng(seed).permutation(len(numbers))
+        chosen_for = np.zeros(len(numbers), dtype=np.int64)  # the place in SPLITS of each distinct example
+        begin = 0
+        for split, fraction in missing.items():
+            end = begin + round(fraction * len(numbers))
             chosen_for[shuffled[begin:end]] = SPLITS.index(split)
             begin = end
-    if classes:
-        _return_lost_classes(whole.answers, distinct, chosen_for)
-    splits = {"train": whole, **found}
-    for place, split in enumerate(SPLITS):
-        if split not in found or (split == "train" and begin):
-            splits[split] = whole.subset(np.flatnonzero(chosen_for[distinct] == place))
-    count = f"{len(whole)} examples" + (f", {len(numbers)} of them distinct," if len(numbers) < len(whole) else "")
+        if classes:
+            _return_lost_classes(whole.answers, distinct, chosen_for)
+        for split in ("train", *missing):
+            splits[split] = whole.subset(np.flatnonzero(chosen_for[distinct] == SPLITS.index(split)))
+        count += f", {len(numbers)} of them distinct," if len(numbers) < len(whole) else ""
     for split in SPLITS:
         if len(splits[split]) == 0:
             raise empty_split("the source", split, count, fractions)
@@ -179,5 +179,5 @@ def log_repetitions(
             if count:
                 those = f"{count} of {len(examples)} {split} {what}"
                 where = "repeat another of the split" if other == split else f"are also in the {other} split, {cause}"
-                apart = f"; {differs[other]} of them have another {answer} there" if differs[other] else ""
+                apart = f"; {differs[other]} of these with another {answer}" if differs[other] else ""
                 log.info("%s: %s %s%s", name, those, where, apart)

@@ -79,8 +79,8 @@ def test_what_published_splits_share_is_counted(caplog):
     splits = {"train": Grouped([1, 2, 11, 21]), "val": Grouped([31]), "test": Grouped([3, 21, 31, 41])}
     log_repetitions("x", splits, "texts", "label")
     assert caplog.messages == [
-        "x: 1 of 4 train texts repeat another of the split; 1 of them have another label there",
-        "x: 2 of 4 test texts are also in the train split, as published; 1 of them have another label there",
+        "x: 1 of 4 train texts repeat another of the split; 1 of these with another label",
+        "x: 2 of 4 test texts are also in the train split, as published; 1 of these with another label",
         "x: 1 of 4 test texts are also in the val split, as published",
     ]
 
