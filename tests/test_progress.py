@@ -2,11 +2,14 @@
 
 import logging
 import time
+from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 from rich.live import Live
 
 import app.progress
+from app.callbacks import ProgressLines
 from app.cli.output import configure_logging
 from app.progress import phase
 
@@ -42,3 +45,15 @@ def test_lines_of_the_log_are_above_the_bar_that_lightning_draws(capsys):
     with Live("the bar", console=Console(force_terminal=True, width=80), auto_refresh=False):
         logging.getLogger("app").info("a line")
     assert "the bara line" not in (drawn := capsys.readouterr().out) and "a line\n" in drawn
+
+
+@pytest.mark.parametrize(("every_s", "lines"), [(30.0, []), (0.0, ["validating  batch 4/5  [0:00 left]"])])
+def test_a_validation_alone_is_announced_and_counts_the_batches_of_both_its_splits(every_s, lines, capsys):
+    trainer = SimpleNamespace(
+        state=SimpleNamespace(fn="validate"), ckpt_path="run/best.ckpt", num_val_batches=[3, 2],
+        progress_bar_callback=None, sanity_checking=False,
+    )  # fmt: skip
+    callback = ProgressLines(every_s)
+    callback.on_validation_start(trainer, None)
+    callback.on_validation_batch_end(trainer, None, None, None, batch_idx=0, dataloader_idx=1)
+    assert capsys.readouterr().out.splitlines() == ["validating best.ckpt, batches: 5", *lines]

@@ -60,6 +60,7 @@ class ProgressLines(Callback):
         """Start the clock of an evaluation."""
         self._evaluating_since = time.monotonic()
         if trainer.state.fn == "validate":
+            self._last_line_at = self._evaluating_since
             _say(trainer, f"validating {_weights(trainer)}, batches: {sum(trainer.num_val_batches)}")
 
     def on_validation_batch_end(
