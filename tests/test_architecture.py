@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "installation": set(),
     "runs": {"errors", "norms", "metrics"},
     "figures": {"runs", "metrics"},
-    "backbones": {"norms", "errors"},
+    "backbones": {"norms", "errors", "progress"},
     "datamodules": {"batches", "errors", "progress", "runs"},
     "datamodules/io": {"errors", "progress", "runs"},
     "datamodules/batching": {"batches", "errors"},

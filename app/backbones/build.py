@@ -30,6 +30,7 @@ from app.backbones.storage import (
 )
 from app.errors import InputError
 from app.norms import NormSpec
+from app.progress import phase
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -137,6 +138,7 @@ def _fresh(
         return _auto_class(auto_class, config).from_config(config)
 
 
+@phase("loading the pretrained model")
 def _pretrained(
     name: str, options: Mapping[str, Any], data_options: Mapping[str, Any], auto_class: str
 ) -> PreTrainedModel:

@@ -178,6 +178,12 @@ class CLI(LightningCLI):
         if ckpt_path is None and job is not None and is_requeued(self.folder, job, self.config_text):
             log.info("job %s was requeued, and resumes the run in %s", job, self.folder)
             ckpt_path = "last"
+        earlier = self.identity.earlier_folder(Path(self.settings.run_root))
+        if ckpt_path == "last" and earlier.is_dir() and not self.folder.is_dir():
+            raise InputError(
+                f"--ckpt_path last: {earlier} is of an earlier version, whose folders do not name the model; to resume "
+                f"that run, move it to {self.folder}, and to start a new one, omit --ckpt_path"
+            )
         checkpoint = resolve_resume_checkpoint(self.folder, ckpt_path)
         model.total_steps = self._total_steps()
         check_schedule(model.optimizer_config, model.total_steps)

@@ -32,6 +32,10 @@ class RunIdentity:
         """The run folder: ROOT/<task>/<dataset>/<model>/<norm>/seed<seed>."""
         return root / self.task / self.dataset / self.model / self.norm.label / f"seed{self.seed}"
 
+    def earlier_folder(self, root: Path) -> Path:
+        """Where earlier versions put the run: their folders do not name the model."""
+        return root / self.task / self.dataset / self.norm.label / f"seed{self.seed}"
+
     @staticmethod
     def folders_in(root: Path, seed: int) -> Iterator[Path]:
         """The run folders of a seed under a root, for who does not know task, dataset, model and norm.
