@@ -40,6 +40,8 @@ def test_words_and_heads_are_those_of_the_conllu_package(content, trees, tmp_pat
 def test_plain_text_to_parse(content, tmp_path):
     path = tmp_path / "x.txt"
     path.write_bytes(content)
-    read = outcome(lambda: [s for piece in sentences_to_parse(str(path), "auto", "de", 2) for s in piece], path)
+    read = outcome(
+        lambda: [s for piece in sentences_to_parse(str(path), "auto", "de", "utf-8", 2) for s in piece], path
+    )
     for sentence in read or []:
         assert sentence.forms and all(form and not any(map(str.isspace, form)) for form in sentence.forms)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.datamodules.io.tables import missing_column
-from app.errors import InputError
+from app.errors import InputError, LineFaults
 
 DEFAULT_LABEL = "label"
 _PIXEL_CHARACTERS = frozenset("0123456789, ")
@@ -41,14 +41,17 @@ class PixelTable:
         first = 1 + self.header
         place = self._label_place(path, lines[0]) if lines else -1
         rows, labels = [], []
-        for line, record in enumerate(lines[self.header :], start=first):
-            pixels, label = _without(record, place)
-            if not pixels or not label:
-                found = f"ends with {record[-20:]!r}" if record.strip() else "is an empty line"
-                raise InputError(f"{path}:{line}: {found}; each line must be the pixels of an image and its label")
-            rows.append(pixels)
-            labels.append(label)
-        images = self._pixels(path, rows, first, note=" and a label")
+        with LineFaults(path) as faults:
+            for line, record in enumerate(lines[self.header :], start=first):
+                pixels, label = _without(record, place)
+                if pixels and label:
+                    rows.append((line, pixels))
+                    labels.append(label)
+                else:
+                    found = f"ends with {record[-20:]!r}" if record.strip() else "is an empty line"
+                    wanted = "each line must be the pixels of an image and its label"
+                    faults.add(InputError(f"{path}:{line}: {found}; {wanted}"))
+            images = self._pixels(path, rows, faults, note=" and a label")
         if not self.header and self.label_column == DEFAULT_LABEL:
             _check_label_is_last(path, labels, images.reshape(len(images), -1))
         return images, labels
@@ -56,7 +59,8 @@ class PixelTable:
     def read_unlabelled(self, path: object, lines: list[str], first: int, label_place: int | None) -> np.ndarray:
         """The images of lines without a header, from line `first` of a file; the column at `label_place` is skipped."""
         rows = lines if label_place is None else [_without(record, label_place)[0] for record in lines]
-        return self._pixels(path, rows, first, note="")
+        with LineFaults(path) as faults:
+            return self._pixels(path, list(enumerate(rows, start=first)), faults, note="")
 
     def label_place_to_predict(self, line: str) -> int | None:
         """Where the label is in a file to predict for that begins with `line`; None if it has none."""
@@ -79,10 +83,11 @@ class PixelTable:
             raise InputError(f"{path}: no column {self.label_column!r} for data.label_column; {numbers}")
         return int(self.label_column) - 1
 
-    def _pixels(self, path: object, lines: list[str], first: int, note: str) -> np.ndarray:
+    def _pixels(self, path: object, lines: list[tuple[int, str]], faults: LineFaults, note: str) -> np.ndarray:
         if not lines:
             raise InputError(f"{path}: is empty; each line must be an image")
-        count = lines[0].count(",") + 1
+        first, record = lines[0]
+        count = record.count(",") + 1
         side = math.isqrt(count)
         shape = tuple(self.image_shape) if self.image_shape is not None else (side, side)
         if len(shape) not in (2, 3) or min(shape) < 1:
@@ -94,20 +99,21 @@ class PixelTable:
                 f"{path}:{first}: {count} pixels where an image has {wanted} pixels{note}; set image_shape"
             )
         pixels = np.empty((len(lines), count), np.uint8)
-        for line, record in enumerate(lines, start=first):
+        for row, (line, record) in enumerate(lines):
             fields = record.split(",")
             if len(fields) != count:
                 found = f"{len(fields)} pixels where the first line has {count}"
-                raise InputError(f"{path}:{line}: {found}; correct this line")
+                faults.add(InputError(f"{path}:{line}: {found}; correct this line"))
+                continue
             try:
                 if not _PIXEL_CHARACTERS.issuperset(record):  # int() takes 1_0 and other alphabets' digits too
                     raise ValueError
-                pixels[line - first] = np.frombuffer(bytes(map(int, fields)), np.uint8)  # no numbers over 255
-            except ValueError as error:
+                pixels[row] = np.frombuffer(bytes(map(int, fields)), np.uint8)  # no numbers over 255
+            except ValueError:
                 bad = next(place for place, field in enumerate(fields) if not _is_pixel(field))
                 hint = ", or set data.header true if this line names the columns" if line == 1 else ""
                 found = f"pixel {bad + 1} is {fields[bad][:20]!r}"
-                raise InputError(f"{path}:{line}: {found}; it must be 0 to 255{hint}") from error
+                faults.add(InputError(f"{path}:{line}: {found}; it must be 0 to 255{hint}"))
         return pixels.reshape(len(lines), *shape)
 
 

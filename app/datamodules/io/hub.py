@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.datamodules.io.files import SPLIT_WORDS
 from app.datamodules.io.splitting import SPLITS
 from app.datamodules.io.tables import class_name, label_value, missing_column
-from app.errors import InputError
+from app.errors import InputError, LineFaults
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -89,7 +89,9 @@ def _split_labels(rows: Dataset, column: str, place: str) -> list[str] | None:
         return None
     names = getattr(rows.features[column], "names", None)  # a ClassLabel has them
     labels = []
-    for row, value in enumerate(values, start=1):
-        where = f"{place}:{row}"
-        labels.append(label_value(value if names is None else class_name(value, names, where), where))
+    with LineFaults(place) as faults:
+        for row, value in enumerate(values, start=1):
+            with faults.row():
+                where = f"{place}:{row}"
+                labels.append(label_value(value if names is None else class_name(value, names, where), where))
     return labels

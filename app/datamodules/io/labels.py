@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from app.errors import InputError
+from app.errors import InputError, LineFaults
 
 _MAX_NAMED = 10  # classes in a log line
 
@@ -42,14 +42,14 @@ def label_ids(examples: Labelled, classes: Sequence[str]) -> np.ndarray:
     """The class ids of N examples, int64.
 
     Raises:
-        InputError: naming file and line of the first label that is not a class.
+        InputError: naming file and line of the labels that are not classes.
     """
     ids = {label: number for number, label in enumerate(classes)}
-    for index, label in enumerate(examples.labels):
-        if label not in ids:
-            raise InputError(
-                f"{examples.where(index)}: label {label!r} is outside the set; allowed: {', '.join(classes)}"
-            )
+    with LineFaults("") as faults:
+        for index, label in enumerate(examples.labels):
+            if label not in ids:
+                where = examples.where(index)
+                faults.add(InputError(f"{where}: label {label!r} is outside the set; allowed: {', '.join(classes)}"))
     return np.array([ids[label] for label in examples.labels], dtype=np.int64)
 
 

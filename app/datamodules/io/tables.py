@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.datamodules.io.files import data_suffix, decode, read_bytes, split_lines
-from app.errors import InputError
+from app.errors import InputError, LineFaults, row_of
 from app.errors.did_you_mean import did_you_mean
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -39,7 +39,11 @@ class TableStyle:
 
 
 def read_rows(
-    path: Path, columns: Sequence[str], encoding: str | None = None, style: TableStyle | None = None
+    path: Path,
+    columns: Sequence[str],
+    encoding: str | None = None,
+    style: TableStyle | None = None,
+    faults: LineFaults | None = None,
 ) -> Iterator[tuple[int, list[Any]]]:
     """The given columns of each row, in the order of the file.
 
@@ -49,6 +53,7 @@ def read_rows(
             schema.
         encoding: encoding of text files; by default utf-8.
         style: of csv and tsv; None where it cannot be set.
+        faults: collects invalid rows; None to stop at the first.
 
     Yields:
         (line, values): the line on which the row begins, counted from 1 (in parquet the number of the row), and one
@@ -63,9 +68,9 @@ def read_rows(
         return
     text = decode(read_bytes(path), path, encoding or "utf-8")
     if suffix in _DELIMITERS:
-        yield from _csv_rows(path, text, columns, _DELIMITERS[suffix], style)
+        yield from _csv_rows(path, text, columns, _DELIMITERS[suffix], style, faults)
     else:
-        yield from _json_rows(path, text, columns)
+        yield from _json_rows(path, text, columns, faults)
 
 
 def text_value(value: Any, place: str, *, allow_empty: bool = False) -> str:
@@ -111,7 +116,12 @@ def missing_column(name: object, column: str, there: Sequence[str]) -> InputErro
 
 
 def _csv_rows(
-    path: Path, text: str, columns: Sequence[str], delimiter: str, given_style: TableStyle | None
+    path: Path,
+    text: str,
+    columns: Sequence[str],
+    delimiter: str,
+    given_style: TableStyle | None,
+    faults: LineFaults | None,
 ) -> Iterator[tuple[int, list[str]]]:
     style = given_style or TableStyle()
     # newline="\n" counts lines as an editor does: a lone \r or a U+2028 does not end one
@@ -132,10 +142,11 @@ def _csv_rows(
             if len(fields) != len(names):
                 found = f"{len(fields)} fields" if fields else "an empty line"
                 first = "header" if style.header else "first line"
-                raise InputError(
-                    f"{path}:{line}: {found} where the {first} has {len(names)} fields; correct or delete this line"
-                )
-            if not is_header:
+                with row_of(faults):
+                    raise InputError(
+                        f"{path}:{line}: {found} where the {first} has {len(names)} fields; correct or delete this line"
+                    )
+            elif not is_header:
                 yield line, [fields[place] for place in places]
             line = reader.line_num + 1
     except csv.Error as error:
@@ -170,19 +181,29 @@ def _column_places(path: Path, names: list[str], columns: Sequence[str], style: 
     return [names.index(column) for column in columns]
 
 
-def _json_rows(path: Path, text: str, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+def _json_rows(
+    path: Path, text: str, columns: Sequence[str], faults: LineFaults | None
+) -> Iterator[tuple[int, list[Any]]]:
     for line, record in enumerate(split_lines(text), start=1):
-        try:
-            row = json.loads(record)
-        except (ValueError, RecursionError) as error:
-            reason = str(error).partition(";")[0] if record.strip() else "an empty line"
-            raise InputError(f"{path}:{line}: not JSON ({reason}); each line must be one object") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}:{line}: {_shown(row)} is not an object; each line must be one object")
-        for column in columns:
-            if column not in row:
-                raise missing_column(f"{path}:{line}", column, list(row))
-        yield line, [row[column] for column in columns]
+        row = None
+        with row_of(faults):
+            row = _json_object(record, f"{path}:{line}", columns)
+        if row is not None:
+            yield line, [row[column] for column in columns]
+
+
+def _json_object(record: str, place: str, columns: Sequence[str]) -> dict[str, Any]:
+    try:
+        row = json.loads(record)
+    except (ValueError, RecursionError) as error:
+        reason = str(error).partition(";")[0] if record.strip() else "an empty line"
+        raise InputError(f"{place}: not JSON ({reason}); each line must be one object") from error
+    if not isinstance(row, dict):
+        raise InputError(f"{place}: {_shown(row)} is not an object; each line must be one object")
+    for column in columns:
+        if column not in row:
+            raise missing_column(place, column, list(row))
+    return row
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from app.datamodules.io.chunks import Chunks, chunked
 from app.datamodules.io.files import data_suffix, lines_as_they_come, read_lines
 from app.datamodules.io.tables import TABLE_SUFFIXES, TableStyle, read_rows, text_value
-from app.errors import InputError
+from app.errors import InputError, LineFaults
 
 
 def texts_to_predict(
@@ -49,8 +49,12 @@ def texts_to_predict(
     if source == "-":
         return Chunks(_not_empty(map(clean, lines_as_they_come(encoding)), source), None)
     if data_suffix(Path(source)) in TABLE_SUFFIXES:
-        rows = read_rows(Path(source), [text_column], encoding, style)
-        texts = clean(text_value(text, f"{source}:{line}", allow_empty=True) for line, (text,) in rows)
+        found = []
+        with LineFaults(source) as faults:
+            for line, (text,) in read_rows(Path(source), [text_column], encoding, style, faults):
+                with faults.row():
+                    found.append(text_value(text, f"{source}:{line}", allow_empty=True))
+        texts = clean(found)
     else:
         texts = clean(read(Path(source), encoding))
     chunks = chunked(texts, chunk_size)

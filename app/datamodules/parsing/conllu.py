@@ -10,10 +10,11 @@ import os.path
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from app.datamodules.io.files import read_bytes, split_lines
-from app.errors import InputError
+from app.errors import InputError, LineFaults, row_of
 
 COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 _ID, _FORM, _UPOS, _XPOS, _HEAD, _DEPREL = (COLUMNS.index(name) for name in "ID FORM UPOS XPOS HEAD DEPREL".split())
@@ -86,7 +87,8 @@ def read_conllu(path: Path, *, trees: bool = True) -> list[Sentence]:
     Raises:
         InputError: for a file that cannot be read or unpacked, and as `parse_conllu` does.
     """
-    return list(parse_conllu(conllu_lines(path), str(path), trees=trees))
+    with LineFaults(path) as faults:
+        return list(parse_conllu(conllu_lines(path), str(path), trees=trees, faults=faults))
 
 
 def conllu_lines(path: Path) -> list[str]:
@@ -101,13 +103,16 @@ def conllu_lines(path: Path) -> list[str]:
     return split_lines(read_bytes(path).decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
 
 
-def parse_conllu(lines: Iterable[str], file: str, *, trees: bool) -> Iterator[Sentence]:
+def parse_conllu(
+    lines: Iterable[str], file: str, *, trees: bool, faults: LineFaults | None = None
+) -> Iterator[Sentence]:
     """Parse each sentence as soon as the empty line after it has come; the last one needs none.
 
     Args:
         lines: the lines without their ends.
         file: name of their file in errors.
         trees: whether every sentence must have a tree; otherwise its columns HEAD and DEPREL are ignored.
+        faults: collects invalid sentences; None to stop at the first.
 
     Raises:
         InputError: naming file, line and sentence, for invalid CoNLL-U, an invalid tree, or lines without a sentence.
@@ -115,15 +120,17 @@ def parse_conllu(lines: Iterable[str], file: str, *, trees: bool) -> Iterator[Se
     begun: list[str] = []  # the sentence whose end has not come yet
     number = 0
     is_empty = True
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(chain(lines, [""]), start=1):
         if line:
             begun.append(line)
         elif begun:
-            yield _sentence(begun, file, number - len(begun), trees)
-            begun, is_empty = [], False
-    if begun:
-        yield _sentence(begun, file, number + 1 - len(begun), trees)
-    elif is_empty:
+            sentence, is_empty = None, False
+            with row_of(faults):
+                sentence = _sentence(begun, file, number - len(begun), trees)
+            begun = []
+            if sentence is not None:
+                yield sentence
+    if is_empty:
         raise InputError(f"{file}: has no sentence; use a file in CoNLL-U, with one word per line")
 
 

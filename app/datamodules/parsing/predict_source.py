@@ -12,6 +12,7 @@ from app.datamodules.io.files import data_suffix, lines_as_they_come
 from app.datamodules.io.texts import texts_to_predict
 from app.datamodules.parsing.conllu import CONLLU_SUFFIXES, Sentence, conllu_lines, parse_conllu
 from app.datamodules.parsing.plain_text import sentence_of_text
+from app.errors import LineFaults
 
 _MAX_AT_ONCE = 256  # sentences of standard input that are parsed at a time
 
@@ -39,7 +40,8 @@ def sentences_to_parse(
         if source == "-":
             return Chunks(_conllu_as_it_comes(), None)
         lines = conllu_lines(Path(source))
-        total = sum(1 for _ in parse_conllu(lines, source, trees=False))  # parsed twice, to keep few in memory
+        with LineFaults(source) as faults:  # parsed twice, to keep few in memory
+            total = sum(1 for _ in parse_conllu(lines, source, trees=False, faults=faults))
         return Chunks(_in_chunks(parse_conllu(lines, source, trees=False), chunk_size), total)
     texts = texts_to_predict(source, "text", encoding, chunk_size=chunk_size, keep_empty=False)
     return texts.map_numbered(

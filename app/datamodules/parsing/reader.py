@@ -21,7 +21,7 @@ from app.datamodules.io.hub import check_columns, named_splits
 from app.datamodules.io.splitting import SPLITS, complete_splits, read_splits
 from app.datamodules.io.tables import text_value
 from app.datamodules.parsing.conllu import CONLLU_SUFFIXES, NONE, Sentence, parse_conllu, read_conllu
-from app.errors import InputError
+from app.errors import InputError, LineFaults
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -172,11 +172,16 @@ def _hub_sentences(split: Dataset, place: str) -> Iterator[Sentence]:
     classes = {name: _class_names(split, name) for name in columns}
     plain = split.with_format(None)
     ids = plain["idx"] if "idx" in split.column_names else [None] * split.num_rows
-    for row, (sent_id, *cells) in enumerate(zip(ids, *(plain[name] for name in columns), strict=True), start=1):
-        where = f"{place}:{row}"
-        values = _values(dict(zip(columns, cells, strict=True)), classes, where)
-        comments = [] if sent_id is None else [f"# sent_id = {'_'.join(str(sent_id).split())}"]
-        yield next(parse_conllu(comments + _conllu_rows(values, where), where, trees=True))
+    with LineFaults(place) as faults:
+        for row, (sent_id, *cells) in enumerate(zip(ids, *(plain[name] for name in columns), strict=True), start=1):
+            where = f"{place}:{row}"
+            sentence = None
+            with faults.row():
+                values = _values(dict(zip(columns, cells, strict=True)), classes, where)
+                comments = [] if sent_id is None else [f"# sent_id = {'_'.join(str(sent_id).split())}"]
+                sentence = next(parse_conllu(comments + _conllu_rows(values, where), where, trees=True))
+            if sentence is not None:
+                yield sentence
 
 
 def _class_names(split: Dataset, column: str) -> list[str] | None:

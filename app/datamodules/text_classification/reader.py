@@ -7,8 +7,9 @@ skipped silently. White space around a text or a label is removed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ from app.datamodules.io.hub import labelled_splits
 from app.datamodules.io.records import Records
 from app.datamodules.io.tables import TABLE_SUFFIXES, TableStyle, label_value, read_rows, text_value
 from app.datamodules.io.texts import texts_to_predict
-from app.errors import InputError
+from app.errors import InputError, LineFaults
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -33,6 +34,8 @@ _ALLOWED = (
     "data.format label_text any file whose lines are a label and a text"
 )
 Form = Literal["auto", "label_text"]
+_Rows = Iterable[tuple[int, Sequence[Any]]]  # (line, (text, label))
+_ReadRows = Callable[[LineFaults], _Rows]  # leaves out the invalid lines that it collects
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def read_labelled_texts(
     """
     if not isinstance(source, Path):
         return {
-            split: _collect(place, enumerate(zip(rows[text_column], labels, strict=True), start=1), ignore_labels)
+            split: _collect(place, partial(_hub_rows, rows[text_column], labels), ignore_labels)
             for split, place, rows, labels in labelled_splits(source, text_column, label_column)
         }
     candidates = visible_files(source) if source.is_dir() else [source]
@@ -125,9 +128,11 @@ def read_labelled_texts(
         return _read_polarity(source, files, ignore_labels, encoding)
     splits = {}
     for split, file in by_split(files).items():
-        columns = [text_column, label_column]
-        rows = _sst_rows(file, encoding) if layout == "sst" else read_rows(file, columns, encoding, style)
-        splits[split] = _collect(str(file), rows, ignore_labels)
+        if layout == "sst":
+            read: _ReadRows = partial(_sst_rows, file, encoding)
+        else:
+            read = partial(read_rows, file, [text_column, label_column], encoding, style)
+        splits[split] = _collect(str(file), read, ignore_labels)
     return splits
 
 
@@ -165,11 +170,12 @@ def texts_to_classify(
         remedy = "set data.format auto for a file without labels"
 
     def without_labels(file: Path, encoding: str) -> Iterator[str]:
-        for line, (text, label) in _sst_rows(file, encoding):
-            if label not in labels:
-                known = ", ".join(sorted(labels))
-                raise InputError(f"{file}:{line}: {label!r} is not a label ({known}) before a text; {remedy}")
-            yield text
+        known = ", ".join(sorted(labels))
+        with LineFaults(file) as faults:
+            for line, (text, label) in _sst_rows(file, encoding, faults):
+                if label not in labels:
+                    faults.add(InputError(f"{file}:{line}: {label!r} is not a label ({known}) before a text; {remedy}"))
+                yield text
 
     if suffix in _LAYOUTS["polarity"] and encoding == "utf-8":
         encoding = _polarity_encoding(Path(source))
@@ -177,30 +183,38 @@ def texts_to_classify(
     return texts_to_predict(source, text_column, encoding, chunk_size=chunk_size, style=style, read=read)
 
 
-def _collect(place: str, rows: Iterable[tuple[int, Sequence[Any]]], ignore_labels: Collection[str]) -> LabelledTexts:
+def _collect(place: str, read: _ReadRows, ignore_labels: Collection[str]) -> LabelledTexts:
     """Check and collect the (line, (text, label)) of a file or hub split, whose name in errors is `place`."""
     texts, labels, lines, skipped = [], [], [], Counter[str]()
-    for line, (text, label) in rows:
-        label = label_value(label, f"{place}:{line}")
-        if label in ignore_labels:
-            skipped[f"labelled {label}"] += 1
-        elif found := text_value(text, f"{place}:{line}", allow_empty=True):
-            texts.append(found)
-            labels.append(label)
-            lines.append(line)
-        else:
-            skipped["without a text"] += 1
+    with LineFaults(place) as faults:
+        for line, (text, label) in read(faults):
+            with faults.row():
+                label = label_value(label, f"{place}:{line}")
+                if label in ignore_labels:
+                    skipped[f"labelled {label}"] += 1
+                elif found := text_value(text, f"{place}:{line}", allow_empty=True):
+                    texts.append(found)
+                    labels.append(label)
+                    lines.append(line)
+                else:
+                    skipped["without a text"] += 1
     if not texts:
         ignored = f" except those {', '.join(sorted(skipped))}, which are skipped" if skipped else ""
         raise InputError(f"{place}: has no examples{ignored}; use data that has some")
     return LabelledTexts(texts, labels, [place] * len(texts), lines, skipped)
 
 
-def _sst_rows(file: Path, encoding: str | None) -> Iterable[tuple[int, Sequence[str]]]:
+def _hub_rows(texts: Iterable[Any], labels: list[str], faults: LineFaults) -> _Rows:
+    return enumerate(zip(texts, labels, strict=True), start=1)
+
+
+def _sst_rows(file: Path, encoding: str | None, faults: LineFaults) -> _Rows:
     for line, record in enumerate(read_lines(file, encoding), start=1):
         fields = record.split(maxsplit=1)
         if not fields:
-            raise InputError(f"{file}:{line}: an empty line; each line must be a label, a space and a sentence")
+            wanted = "each line must be a label, a space and a sentence"
+            faults.add(InputError(f"{file}:{line}: an empty line; {wanted}"))
+            continue
         yield line, [fields[1] if len(fields) > 1 else "", fields[0]]
 
 
@@ -214,7 +228,7 @@ def _read_polarity(
     splits = {}
     for split in sides["pos"]:
         pos, neg = (
-            _collect(str(files[split]), _sentences(files[split], label, encoding), ignore_labels)
+            _collect(str(files[split]), partial(_sentences, files[split], label, encoding), ignore_labels)
             for label, files in sides.items()
         )
         splits[split] = LabelledTexts(
@@ -227,7 +241,7 @@ def _read_polarity(
     return splits
 
 
-def _sentences(file: Path, label: str, encoding: str | None) -> Iterable[tuple[int, Sequence[str]]]:
+def _sentences(file: Path, label: str, encoding: str | None, faults: LineFaults) -> _Rows:
     return enumerate(
         ((sentence, label) for sentence in read_lines(file, encoding or _polarity_encoding(file))), start=1
     )

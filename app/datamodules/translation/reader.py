@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from app.datamodules.io.hub import check_columns, named_splits
 from app.datamodules.io.records import Records
 from app.datamodules.io.tables import TABLE_SUFFIXES, TableStyle, read_rows, text_value
 from app.datamodules.translation.gettext_catalog import CATALOG_SUFFIXES, read_catalog
-from app.errors import InputError
+from app.errors import InputError, LineFaults
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _PACKED = ("", ".gz", ".bz2")
 _NO_LETTERS = re.compile(r"[\W_]+")
 _TRANSLATION = "translation"  # the column with both sides in the hub's translation datasets
+_Rows = Iterable[tuple[int, Sequence[Any]]]  # (line, (source, target))
+_ReadRows = Callable[[LineFaults], _Rows]  # leaves out the invalid lines that it collects
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,10 @@ def read_parallel_texts(
     splits = {}
     for split, file in by_split(found).items():
         if layout == "table":
-            splits[split] = _collect(str(file), read_rows(file, columns, encoding, style))
+            splits[split] = _collect(str(file), partial(read_rows, file, columns, encoding, style))
         else:
-            splits[split] = _collect(str(file), *read_catalog(file, *languages, encoding))
+            messages, skipped = read_catalog(file, *languages, encoding)
+            splits[split] = _collect(str(file), _given(messages), skipped)
     return splits
 
 
@@ -190,19 +194,23 @@ def _read_aligned(prefix: Path, languages: tuple[str, str], encoding: str | None
             f"{files[0]}: has {len(sides[0])} lines, and {files[1].name} has {len(sides[1])}; line n of one must be "
             "the translation of line n of the other"
         )
-    return _collect(str(files[0]), enumerate(zip(*sides, strict=True), start=1))
+    return _collect(str(files[0]), _given(enumerate(zip(*sides, strict=True), start=1)))
 
 
-def _collect(
-    place: str, rows: Iterable[tuple[int, Sequence[Any]]], skipped: Mapping[str, int] | None = None
-) -> ParallelTexts:
+def _given(rows: _Rows) -> _ReadRows:
+    return lambda faults: rows
+
+
+def _collect(place: str, read: _ReadRows, skipped: Mapping[str, int] | None = None) -> ParallelTexts:
     """Check and collect the (line, (source, target)) of a file or hub split, whose name in errors is `place`."""
     sources, targets, lines = [], [], []
-    for line, (source, target) in rows:
-        where = f"{place}:{line}"
-        sources.append(one_line(text_value(source, where, allow_empty=True)))
-        targets.append(one_line(text_value(target, where, allow_empty=True)))
-        lines.append(line)
+    with LineFaults(place) as faults:
+        for line, (source, target) in read(faults):
+            with faults.row():
+                where = f"{place}:{line}"
+                sources.append(one_line(text_value(source, where, allow_empty=True)))
+                targets.append(one_line(text_value(target, where, allow_empty=True)))
+                lines.append(line)
     if not sources:
         reasons = ", ".join(f"{count} {reason}" for reason, count in (skipped or {}).items())
         besides = f" except skipped ones ({reasons})" if reasons else ""
@@ -218,22 +226,27 @@ def _read_hub(
         place = f"hub split {split!r}"
         plain = rows.with_format(None)
         if _TRANSLATION in rows.column_names and not is_named:
-            pairs: Iterable[Sequence[Any]] = _translations(plain[_TRANSLATION], languages, place)
+            splits[split] = _collect(place, partial(_translations, plain[_TRANSLATION], languages, place))
         else:
             check_columns(rows, columns, place)
-            pairs = zip(plain[columns[0]], plain[columns[1]], strict=True)
-        splits[split] = _collect(place, enumerate(pairs, start=1))
+            sides = (plain[column] for column in columns)
+            splits[split] = _collect(place, _given(enumerate(zip(*sides, strict=True), start=1)))
     return splits
 
 
-def _translations(cells: Iterable[Any], languages: tuple[str, str], place: str) -> Iterator[list[str]]:
+def _translations(
+    cells: Iterable[Any], languages: tuple[str, str], place: str, faults: LineFaults
+) -> Iterator[tuple[int, list[str]]]:
     for row, cell in enumerate(cells, start=1):
         texts = cell if isinstance(cell, dict) else {}
-        for language in languages:
-            if texts.get(language) is None:  # a language that only other rows have is None here
-                there = ", ".join(repr(code) for code, text in texts.items() if text is not None) or "no language"
-                raise InputError(
-                    f"{place}:{row}: no {language!r} in column {_TRANSLATION!r}, which has {there}; use other "
+        missing = [language for language in languages if texts.get(language) is None]  # None where other rows have it
+        if missing:
+            there = ", ".join(repr(code) for code, text in texts.items() if text is not None) or "no language"
+            faults.add(
+                InputError(
+                    f"{place}:{row}: no {missing[0]!r} in column {_TRANSLATION!r}, which has {there}; use other "
                     "languages, or name the columns of the texts"
                 )
-        yield [texts[language] for language in languages]
+            )
+        else:
+            yield row, [texts[language] for language in languages]
