@@ -21,6 +21,7 @@ from app.errors import InputError
 if TYPE_CHECKING:
     from app.tasks.base import Task
 
+_ANYWHERE = (None, "eager", "sdpa")  # kernels of attention that also compute on a CPU and in float32
 _TOLERANCE = 1e-4  # of the largest output; models that heed the mask stay below 1e-6, the others are above 1e-3
 
 
@@ -29,6 +30,8 @@ def dry_run(task: Task, together: Batch, alone: Batch) -> list[str]:
 
     It also puts `task.sites` into the order in which the forward pass reaches them, which a model need not register
     them in: mbart's layernorm_embedding is the first norm of its encoder and the last one registered.
+
+    A model whose attention needs a GPU (flash_attention_2) is not run.
 
     Args:
         task: on the CPU, in float32, without a trainer.
@@ -42,6 +45,8 @@ def dry_run(task: Task, together: Batch, alone: Batch) -> list[str]:
         InputError: if the model refuses the batch, if its outputs for an example depend on the others in the batch, or
             if it does not see what the task needs to see.
     """
+    if task.model.config._attn_implementation not in _ANYWHERE:
+        return []
     with eval_mode(task), torch.random.fork_rng(devices=[]):
         try:
             with _first_outputs(task.model) as outputs, _sites_in_order_of_calls(task):

@@ -80,6 +80,12 @@ def test_a_model_that_reads_padding_is_refused_unless_there_is_none(family):
     dry_run(task, texts(ROWS[:1]), texts(ROWS[:1]))
 
 
+def test_attention_that_needs_a_gpu_is_not_run():
+    task = classifier("fnet", READS_PADDING["fnet"])
+    task.model.config._attn_implementation_internal = "flash_attention_2"
+    assert dry_run(task, *batches()) == []
+
+
 @pytest.mark.parametrize("family", ["gpt2", "llama", "mamba", "opt"])
 def test_a_causal_model_cannot_pool_its_first_position(family):
     with pytest.raises(InputError, match="pooling is first.*causal.*last"):
