@@ -85,6 +85,34 @@ def check_settings(settings: Namespace, identity: RunIdentity, batches: int | No
         _check_validation(settings.trainer, batches)
 
 
+def limit_lines(command: str, trainer: Namespace, batches: int | None) -> list[str]:
+    """Return what to tell about settings that are honoured, and that do something other than it seems.
+
+    Args:
+        command: fit, validate or test.
+        trainer: its settings.
+        batches: batches of an epoch; None if the command does not train.
+    """
+    lines = []
+    accumulate = trainer.accumulate_grad_batches
+    if batches is not None and accumulate > batches:
+        lines.append(
+            f"trainer.accumulate_grad_batches is {accumulate}, and an epoch has {batches} batches: each update is made "
+            "of these"
+        )
+    for split, key, commands in (
+        ("validation", "limit_val_batches", ("fit", "validate")),
+        ("test", "limit_test_batches", ("fit", "test")),
+    ):
+        limit = trainer[key]
+        if command in commands and limit is not None and not (isinstance(limit, float) and limit == 1):
+            lines.append(
+                f"trainer.{key} is {limit}: {split} scores are of the first batches only, which begin with the "
+                "shortest examples; do not compare them with scores of the whole split"
+            )
+    return lines
+
+
 def check_distributed(trainer: Trainer, without_gradient: Sequence[str]) -> None:
     """Refuse DDP, which waits for the gradient of every trainable parameter, where some get none.
 
@@ -122,6 +150,13 @@ def _check_honoured(command: str, trainer: Namespace) -> None:
          "testing and resuming need checkpoints", "remove it"),
         ("logger", is_fit and trainer.logger is False,
          "metrics.jsonl is always written, and other loggers are added to it", "remove it"),
+        ("overfit_batches", bool(trainer.overfit_batches), "Lightning would put another order in place of the batch "
+         "plan", "put a few examples into a file of their own, and train on that"),
+        ("limit_predict_batches", command == "predict" and trainer.limit_predict_batches is not None,
+         "predict answers every record", "remove it"),
+        ("barebones", trainer.barebones, "it turns off what records a run", "remove it"),
+        ("gradient_clip_algorithm", trainer.gradient_clip_algorithm is not None and trainer.gradient_clip_val is None,
+         "nothing is clipped without trainer.gradient_clip_val", "set that, too"),
     ):  # fmt: skip
         if is_set:
             raise InputError(f"trainer.{key} is {trainer[key]}, which cannot be honoured: {reason}; {remedy}")
@@ -167,6 +202,8 @@ def _check_compiler(is_wanted: bool) -> None:
 def _check_validation(trainer: Namespace, batches: int) -> None:
     if trainer.limit_val_batches == 0:
         raise InputError("trainer.limit_val_batches is 0; must be more, as validation chooses the best checkpoint")
+    if not batches:
+        raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}, less than one batch; use more")
     interval = 1.0 if trainer.val_check_interval is None else trainer.val_check_interval
     if not isinstance(interval, (int, float)):  # a duration
         return
@@ -174,7 +211,8 @@ def _check_validation(trainer: Namespace, batches: int) -> None:
         raise InputError(f"trainer.val_check_interval is {interval}; must be <= {batches}, the batches of an epoch")
     every = interval if isinstance(interval, int) else int(batches * interval)
     accumulate = trainer.accumulate_grad_batches
-    if every != batches and every % accumulate:
+    across = isinstance(interval, int) and trainer.check_val_every_n_epoch is None and batches % accumulate
+    if every != batches and (every % accumulate or across):
         raise InputError(
             f"trainer.val_check_interval gives a validation every {every} batches, within the {accumulate} of an "
             "update; use a multiple of trainer.accumulate_grad_batches"

@@ -23,12 +23,13 @@ from app.batches import DataSpec
 from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, RunResult
 from app.cli.arguments import add_run_arguments
 from app.cli.callbacks import evaluation_callbacks, fit_callbacks
-from app.cli.checks import check_arguments, check_distributed, check_settings
+from app.cli.checks import check_arguments, check_distributed, check_settings, limit_lines
 from app.cli.norm import fold_norm
 from app.cli.output import configure_logging
 from app.cli.parser_errors import explain
 from app.cli.predict import predict, restore_spec
 from app.cli.renamed import accept_old_names_in_yaml, with_new_flags
+from app.cli.user_callbacks import check_user_callbacks
 from app.datamodules.base import DataModule
 from app.errors import InputError, print_answer, take_debug
 from app.errors.stop_signals import StoppedError, StopSignals, set_requeue_signal, slurm_job, until_stopped
@@ -126,7 +127,11 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the run folder as its root and what every run needs added to what the user set."""
         is_fit = self.subcommand == "fit"
-        check_settings(self.settings, self.identity, len(self.datamodule.plan) if is_fit else None)
+        limit = self.settings.trainer.limit_train_batches
+        batches = self.datamodule.batches_per_epoch(limit) if is_fit else None
+        check_settings(self.settings, self.identity, batches)
+        for line in limit_lines(self.command or "", self.settings.trainer, batches):
+            log.info("%s", line)
         if is_fit and (baselines := self.model.baselines):
             scores = ", ".join(f"{name} {score:.4f}" for name, score in baselines.items())
             log.info("baselines on the test split: %s", scores)
@@ -136,6 +141,7 @@ class CLI(LightningCLI):
         if self.subcommand == "predict":
             config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
         users = _usable(_listed(config["callbacks"]), self.subcommand)
+        check_user_callbacks(users)
         if is_fit:
             self.config_text = text = self._config_text()
             callbacks = fit_callbacks(self.settings, text, self.identity, self.model, self.datamodule, users)
@@ -284,7 +290,8 @@ class CLI(LightningCLI):
         trainer = self.trainer
         bounds = [trainer.max_steps] if trainer.max_steps > 0 else []
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
-            updates = -(-len(self.datamodule.plan) // trainer.accumulate_grad_batches)  # of an epoch, rounded up
+            batches = self.datamodule.batches_per_epoch(trainer.limit_train_batches)
+            updates = -(-batches // trainer.accumulate_grad_batches)  # of an epoch, rounded up
             bounds.append(updates * trainer.max_epochs)
         return min(bounds, default=None)
 

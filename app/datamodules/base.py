@@ -183,6 +183,12 @@ class DataModule(LightningDataModule):
             log.info("%s", plan)
         return plan
 
+    def batches_per_epoch(self, limit: int | float | None) -> int:
+        """The number of batches of an epoch under `trainer.limit_train_batches`: so many, or a fraction of all."""
+        if limit is None:
+            return len(self.plan)
+        return min(limit, len(self.plan)) if isinstance(limit, int) else int(limit * len(self.plan))
+
     def trial_batches(self) -> tuple[Batch, Batch]:
         """Return a batch of up to two short training examples, and the first of them alone.
 
@@ -218,13 +224,13 @@ class DataModule(LightningDataModule):
         state of its own.
         """
         trainer = self.trainer
-        epoch, skip, accumulate = 0, 0, 1
+        epoch, skip, accumulate, used = 0, 0, 1, len(self.plan)
         if trainer is not None:
-            accumulate = trainer.accumulate_grad_batches
+            accumulate, used = trainer.accumulate_grad_batches, self.batches_per_epoch(trainer.limit_train_batches)
             epoch, skip = trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready
-            if skip >= len(self.plan):
+            if skip >= used:
                 epoch, skip = epoch + 1, 0
-        return self._loader(self.splits["train"], self.plan, accumulate=accumulate, epoch=epoch, skip=skip)
+        return self._loader(self.splits["train"], self.plan, accumulate, epoch, skip, used)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """The batches of the validation split and, with `train_probe`, of the probe."""
@@ -253,12 +259,12 @@ class DataModule(LightningDataModule):
         return BatchPlan(lengths, budget, seed, split.units)
 
     def _loader(
-        self, split: Split, plan: Plan, accumulate: int = 1, epoch: int = 0, skip: int = 0
+        self, split: Split, plan: Plan, accumulate: int = 1, epoch: int = 0, skip: int = 0, used: int | None = None
     ) -> DataLoader[Batch]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
         return PlanLoader(
             PlannedDataset(split),
-            sampler=PlanSampler(plan, rank, world_size, accumulate, epoch, skip),  # type: ignore[arg-type]
+            sampler=PlanSampler(plan, rank, world_size, accumulate, epoch, skip, used),  # type: ignore[arg-type]
             batch_size=None,  # the sampler names whole batches
             num_workers=self.workers,
             persistent_workers=self.workers > 0,

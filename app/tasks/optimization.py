@@ -116,6 +116,12 @@ def build_optimizer(
     from transformers import get_scheduler  # here, because the import takes seconds, which --help should not
 
     check_schedule(config, total_steps)
+    if total_steps is not None and config.warmup_steps >= total_steps:
+        log.info(
+            "optimizer.warmup_steps is %d, and the run has %d updates: the learning rate never reaches %g; lower "
+            "optimizer.warmup_steps, or train longer",
+            config.warmup_steps, total_steps, config.lr,
+        )  # fmt: skip
     classes = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = classes[config.name](
         parameter_groups(model, config.weight_decay), lr=config.lr, betas=config.betas, eps=config.eps, fused=fused

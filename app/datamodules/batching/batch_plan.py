@@ -131,14 +131,25 @@ class PlanSampler:
         world_size: number of processes.
         accumulate: number of batches that are accumulated into one update.
         epoch: the epoch to start with.
-        skip: number of batches of that epoch that were consumed before.
+        skip: number of batches of that epoch that were consumed before; an update that was cut there, as
+            `trainer.max_time` does, is made of the batches that are left.
+        used: number of batches of an epoch after which the trainer ends it; None for all. The last update is of the
+            batches that are left there.
     """
 
     def __init__(
-        self, plan: Plan, rank: int = 0, world_size: int = 1, accumulate: int = 1, epoch: int = 0, skip: int = 0
+        self,
+        plan: Plan,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+        epoch: int = 0,
+        skip: int = 0,
+        used: int | None = None,
     ) -> None:
         self.plan, self.rank, self.world_size, self.accumulate = plan, rank, world_size, accumulate
         self.epoch, self.skip = epoch, skip
+        self.used = len(plan) if used is None else used
 
     @property
     def sampler(self) -> PlanSampler:
@@ -156,12 +167,13 @@ class PlanSampler:
     def __iter__(self) -> Iterator[PlanItem]:
         batches = self.plan.epoch(self.epoch)
         units = np.array([self.plan.units[batch].sum() for batch in batches])
-        for position in range(self.skip, len(batches)):
+        for position in range(self.skip, self.used):
             window = position // self.accumulate * self.accumulate
+            of_update = slice(max(window, self.skip), min(window + self.accumulate, self.used))
             own = batches[position][self.rank :: self.world_size]
             yield PlanItem(
                 indices=(own if len(own) else batches[position][:1]).tolist(),
-                loss_denominator=int(units[window : window + self.accumulate].sum()),
+                loss_denominator=int(units[of_update].sum()),
                 is_dummy=len(own) == 0,
             )
 
