@@ -107,13 +107,15 @@ class MetricsFile(Logger):
         values = {key: _plain(value) for key, value in metrics.items()}
         path = self._folder / FILE_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
+        size = path.stat().st_size if path.exists() else 0
         if self._last is not None and self._last["step"] == step:
             self._last = {**self._last, **values}
         else:
-            self._last_offset = path.stat().st_size if path.exists() else 0
+            self._last_offset = size
             self._last = {"step": step, **values}
-        # One write of a line at least as long as the one it replaces: no moment at which the file lacks it.
-        line = json.dumps(self._last).encode() + b"\n"
+        # One write of a line at least as long as the one it replaces: no moment at which the file lacks it. A key that
+        # is logged again may have a shorter value.
+        line = json.dumps(self._last).encode().ljust(size - self._last_offset - 1) + b"\n"
         with report_write_errors(path), open(path, "r+b" if path.exists() else "wb", buffering=0) as file:
             file.seek(self._last_offset)
             if file.write(line) < len(line):  # what a disk that has become full does before it refuses

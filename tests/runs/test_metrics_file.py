@@ -60,3 +60,11 @@ def test_a_torn_last_line_is_passed_over_and_removed(tmp_path):
     MetricsFile(tmp_path).truncate_to({"step": 10, "epoch": 1, "train/loss": 0.5})
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [10]
+
+
+def test_a_key_that_is_logged_again_may_become_shorter(tmp_path):
+    file = MetricsFile(tmp_path)
+    for step in (1, 2):
+        for value in (0.123456789, 0.5, 1):
+            file.log_metrics({"cpu": value}, step=step)
+    assert read_events(tmp_path) == [{"step": 1, "cpu": 1}, {"step": 2, "cpu": 1}]
