@@ -68,7 +68,7 @@ def test_the_command_prints_its_text_and_leaves_no_files(tmp_path, monkeypatch, 
     arguments = ["inspect", "--config", str(ROOT / case.config), *case.arguments(tiny_texts), "--norm", "rmsnorm"]
     assert main([*arguments, f"--data.cache_dir={tmp_path / 'cache'}"]) == 0
     shown = capfd.readouterr().out
-    assert shown.startswith("classification|rt|bert-4x128|rmsnorm|sites:all 5/5|seed:1|steps:0\n")
+    assert shown.startswith("classification|rt|bert-2x32|rmsnorm|sites:all 5/5|seed:1|steps:0\n")
     assert "encoder.layer.1.output.LayerNorm" in shown and "Will this train?" in shown and "in norms" in shown
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
     assert main([*arguments, "--norm=lyaernorm"]) == 2
