@@ -3,11 +3,20 @@
 from app.metrics.info import LOSS, MetricInfo, baseline_of, baselines_not_beaten, declare_metric, metric_info
 from app.metrics.parsing import Attachments, attachments, heads_of_next
 from app.metrics.ratio import Ratio
-from app.metrics.translation import Translated, TranslationScores, bleu, chrf, tokenized_bleu
+from app.metrics.translation import (
+    BleuTokenizer,
+    Translated,
+    TranslationScores,
+    bleu,
+    chrf,
+    tokenized_bleu,
+    tokenizer_of,
+)
 
 __all__ = [
     "LOSS",
     "Attachments",
+    "BleuTokenizer",
     "MetricInfo",
     "Ratio",
     "Translated",
@@ -21,4 +30,5 @@ __all__ = [
     "heads_of_next",
     "metric_info",
     "tokenized_bleu",
+    "tokenizer_of",
 ]

@@ -5,9 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from sacrebleu.metrics import BLEU, CHRF
+
+from app.languages import short_code
+
+BleuTokenizer = Literal["13a", "intl", "zh", "ja-mecab", "ko-mecab", "char"]  # those that need no download
+_TOKENIZERS: dict[str, BleuTokenizer] = {
+    "zh": "zh",
+    "ja": "ja-mecab",
+    "ko": "ko-mecab",
+    **dict.fromkeys(("bo", "dz", "km", "lo", "my", "th"), "char"),
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -43,18 +54,31 @@ class TranslationScores:
         return sorted(own)
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) -> tuple[float, str]:
+def tokenizer_of(language: str) -> BleuTokenizer:
+    """Return sacrebleu's tokenizer for a language, by a code such as de, pt_BR, cmn or zho_Hans.
+
+    13a, except for languages that are written without spaces: sacrebleu's own for Chinese, Japanese and Korean, and
+    char, a token for each sign, for Burmese, Dzongkha, Khmer, Lao, Thai and Tibetan.
+    """
+    is_latin = "latn" in re.split("[-_@]", language.lower())  # a transcription
+    return "13a" if is_latin else _TOKENIZERS.get(short_code(language), "13a")
+
+
+def bleu(
+    hypotheses: Sequence[str], references: Sequence[str], language: str, tokenizer: BleuTokenizer | None = None
+) -> tuple[float, str]:
     """Compute BLEU, and return it with sacrebleu's signature.
 
     Args:
         hypotheses: N plain texts.
         references: N plain texts.
-        language: code of their language, such as de or pt_BR; sacrebleu has tokenizers of their own for zh, ja and ko.
+        language: code of their language.
+        tokenizer: sacrebleu's tokenizer; by default that of `tokenizer_of` the language.
 
     Raises:
-        RuntimeError: for ja or ko if the package that segments them is missing; the message names it.
+        RuntimeError: for ja-mecab or ko-mecab if the package that segments is missing; the message names it.
     """
-    return _scored(BLEU(trg_lang=_without_region(language)), hypotheses, references)
+    return _scored(BLEU(tokenize=tokenizer or tokenizer_of(language)), hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
@@ -70,7 +94,7 @@ def tokenized_bleu(hypotheses: Sequence[str], references: Sequence[str], languag
     """
     from sacremoses import MosesTokenizer  # here, because only the test split is scored by it
 
-    language = _without_region(language)
+    language = short_code(language)
     tokenizer = MosesTokenizer(lang=language)
 
     def tokens(texts: Sequence[str]) -> list[str]:
@@ -78,11 +102,6 @@ def tokenized_bleu(hypotheses: Sequence[str], references: Sequence[str], languag
 
     score, signature = _scored(BLEU(tokenize="none", force=True), tokens(hypotheses), tokens(references))
     return score, f"moses.{language}|{signature}"
-
-
-def _without_region(language: str) -> str:
-    """Return the code that sacrebleu and Moses know: zh for zh_CN."""
-    return re.split("[-_@]", language)[0].lower()
 
 
 def _scored(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from app.batches import TranslationBatch
 from app.errors import InputError
-from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu
+from app.languages import has_no_spaces
+from app.metrics import BleuTokenizer, Translated, TranslationScores, bleu, chrf, tokenized_bleu, tokenizer_of
 from app.metrics.info import BLEU, LOSS
 from app.tasks.base import SPLITS, Counts, Task, TrainLoss
 from app.tasks.forward_pass import ForwardPass, example_ids, example_mask, loading_lines
@@ -19,6 +21,8 @@ from app.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
 
 
 class Translation(Task):
@@ -36,6 +40,9 @@ class Translation(Task):
         decoding: how test and predict search.
         val_decoding: how validation searches: greedily by default, to be quick. With fraction 0 validation translates
             nothing, and the best checkpoint is chosen by loss, not by BLEU.
+        bleu_tokenizer: sacrebleu's tokenizer for `bleu`; by default that of the target language: zh, ja-mecab or
+            ko-mecab for Chinese, Japanese or Korean, char for others that are written without spaces, 13a for all
+            others. The log says which.
     """
 
     name = "translation"
@@ -50,11 +57,13 @@ class Translation(Task):
         label_smoothing: float = 0.1,
         decoding: DecodingConfig | None = None,
         val_decoding: DecodingConfig | None = None,
+        bleu_tokenizer: BleuTokenizer | None = None,
         **kwargs: Any,
     ) -> None:
         self.label_smoothing = label_smoothing
         self.decoding = decoding or DecodingConfig()
         self.val_decoding = val_decoding or DecodingConfig(beams=1)
+        self.bleu_tokenizer = bleu_tokenizer
         if self.val_decoding.fraction == 0:
             self.primary, self.metrics = LOSS, (LOSS,)
         super().__init__(**kwargs)
@@ -63,7 +72,10 @@ class Translation(Task):
 
     def build_head(self) -> None:
         """Build nothing: the output layer is the backbone's own. Checks that the language can be scored."""
-        _check_language(self.data_spec.target_language)
+        language = self.data_spec.target_language
+        self.bleu_tokenizer = self.bleu_tokenizer or tokenizer_of(language)
+        _check_tokenizer(self.bleu_tokenizer, language)
+        log.info("BLEU: sacrebleu's tokenizer %s, target language %s", self.bleu_tokenizer, language)
 
     def forward(self, batch: TranslationBatch) -> Tensor:
         """Compute the logits of each target position, given the source and the target before it: (B, T, V)."""
@@ -106,17 +118,24 @@ class Translation(Task):
         examples = self.translations[split].collect()
         if not examples:
             return derived
-        language = self.data_spec.target_language
+        language, tokenizer = self.data_spec.target_language, self.bleu_tokenizer
         sources = [example.source for example in examples]
         hypotheses = [example.hypothesis for example in examples]
         references = [example.reference for example in examples]
-        derived["bleu"], self.score_signatures["bleu"] = bleu(hypotheses, references, language)
+        if tokenizer in ("13a", "intl") and not self.score_signatures and has_no_spaces(references):
+            log.warning(
+                "BLEU counts the words between spaces (tokenizer %s), but most references have none: set "
+                "model.bleu_tokenizer, such as zh or char, or the code of the language in data.target_language (%s)",
+                tokenizer,
+                language,
+            )
+        derived["bleu"], self.score_signatures["bleu"] = bleu(hypotheses, references, language, tokenizer)
         derived["chrf"], self.score_signatures["chrf"] = chrf(hypotheses, references)
         if split == "test":
             derived["bleu_tokenized"], self.score_signatures["bleu_tokenized"] = tokenized_bleu(
                 hypotheses, references, language
             )
-            derived["bleu_of_copy"], _ = bleu(sources, references, language)
+            derived["bleu_of_copy"], _ = bleu(sources, references, language, tokenizer)
             self.test_texts = {"source": sources, "hypothesis": hypotheses, "reference": references}
         return derived
 
@@ -192,9 +211,13 @@ def _next_logits(model: PreTrainedModel, ids: Tensor, mask: Tensor, decoder_ids:
     return (model(input_ids=ids, attention_mask=mask, decoder_input_ids=decoder_ids, use_cache=False).logits,)
 
 
-def _check_language(language: str) -> None:
-    """Fail now, not after an epoch, if the package is missing that scores a language."""
+def _check_tokenizer(tokenizer: BleuTokenizer, language: str) -> None:
+    """Fail now, not after an epoch, if the package is missing that segments a language."""
     try:
-        bleu(["a"], ["a"], language)
+        bleu(["a"], ["a"], language, tokenizer)
     except RuntimeError as error:
-        raise InputError(f"data.target_language {language}: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"data.target_language {language} is scored by sacrebleu's tokenizer {tokenizer}: {reason}; or set "
+            "model.bleu_tokenizer to char, which needs no package, and compare with scores of that alone"
+        ) from error

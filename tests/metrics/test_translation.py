@@ -6,7 +6,8 @@ import sys
 import pytest
 import sacrebleu
 
-from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu
+from app.languages import has_no_spaces, short_code
+from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu, tokenizer_of
 
 REFERENCES = [
     "Das ist ein Haus, und es ist rot.", "Der Hund läuft.", "Ein Mann (alt) sieht \"nichts\".", "Kosten: 3,5 %!",
@@ -60,3 +61,30 @@ def test_a_region_does_not_change_how_a_language_is_scored():
     assert bleu(*texts, "zh_CN") == bleu(*texts, "zh-TW") == bleu(*texts, "zh")
     assert "tok:zh" in bleu(*texts, "zh_CN")[1]
     assert tokenized_bleu(HYPOTHESES, REFERENCES, "de_AT") == tokenized_bleu(HYPOTHESES, REFERENCES, "de")
+
+
+@pytest.mark.parametrize(
+    ("codes", "tokenizer"),
+    [
+        ("zh zho chi cmn yue zh_CN zh-TW zh-Hant zho_Hans cmn_Hant ZH", "zh"),
+        ("ja jpn ja_JP jpn_Jpan ja-JP.UTF-8", "ja-mecab"),
+        ("ko kor ko_KR kor_Hang", "ko-mecab"),
+        ("th tha_Thai lao mya my-MM km khm_Khmr bo", "char"),
+        ("de deu deu_Latn en_GB vi vie_Latn sr@latin hin_Deva zho_Latn xx", "13a"),
+    ],
+)
+def test_every_code_of_a_language_has_its_tokenizer(codes, tokenizer):
+    assert {tokenizer_of(code) for code in codes.split()} == {tokenizer}
+
+
+def test_a_code_of_three_letters_is_scored_as_that_of_two():
+    texts = ["我喜欢猫和狗"], ["我喜欢猫和鸟"]
+    assert bleu(*texts, "zho_Hans") == bleu(*texts, "zh") and bleu(*texts, "cmn")[0] > 50
+    assert bleu(*texts, "zh", "13a")[0] == bleu(*texts, "de")[0] < 1
+    assert tokenized_bleu(HYPOTHESES, REFERENCES, "deu_Latn") == tokenized_bleu(HYPOTHESES, REFERENCES, "de")
+    assert [short_code(code) for code in ("ger", "por_Latn", "en-GB", "tlh", "sr@latin")] == "de pt en tlh sr".split()
+
+
+def test_texts_without_spaces_are_known():
+    assert all(map(has_no_spaces, (["我喜欢猫", "ok"], ["ฉันชอบแมว"], ["ねこがすき。"])))
+    assert not any(map(has_no_spaces, (["I like 猫"], ["나는 고양이를 좋아한다"], ["", "1"])))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from app.backbones import BackboneConfig
 from app.batches import DataSpec, TranslationBatch
 from app.errors import InputError
+from app.metrics import Translated
 from app.metrics.info import LOSS
 from app.norms import NormSpec
 from app.tasks import Translation
@@ -131,6 +132,24 @@ def test_scores_are_of_the_share_that_is_translated():
     assert len(model.test_texts["hypothesis"]) == 1 and model.test_texts["reference"] == ["12 13"]
     assert scores.keys() == {"perplexity", "bleu", "chrf", "bleu_tokenized", "bleu_of_copy"}
     assert set(model.score_signatures) == {"bleu", "chrf", "bleu_tokenized"}
+
+
+def test_bleu_has_the_tokenizer_that_is_asked_for_and_says_where_it_does_not_fit(caplog):
+    pair = Translated(0, "a", "我喜欢猫和狗", "我喜欢猫和鸟")
+    for settings, tokenizer, warned in (({}, "13a", True), ({"bleu_tokenizer": "char"}, "char", False)):
+        caplog.clear()
+        caplog.set_level("INFO", "app.tasks")
+        model = task(**settings)
+        assert f"BLEU: sacrebleu's tokenizer {tokenizer}, target language de" in caplog.text
+        for _ in range(2):
+            model.translations["val"].update([pair])
+            model.derive("val", {"loss": 1.0})
+        assert f"tok:{tokenizer}|" in model.score_signatures["bleu"]
+        assert caplog.text.count("set model.bleu_tokenizer") == warned  # once, not at each validation
+    data_spec = DataSpec({"vocab_size": 20, **SPECIAL}, decode=decode, target_language="jpn")
+    with pytest.raises(InputError, match="language jpn .* ja-mecab: .* install .* bleu_tokenizer to char"):
+        task(data_spec=data_spec)
+    assert task(data_spec=data_spec, bleu_tokenizer="char").bleu_tokenizer == "char"
 
 
 def test_without_a_share_the_loss_chooses_the_best():

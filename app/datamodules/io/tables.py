@@ -64,7 +64,7 @@ def read_rows(
     """
     suffix = data_suffix(path)
     if suffix == ".parquet":
-        yield from _parquet_rows(path, columns)
+        yield from _parquet_rows(path, columns, faults)
         return
     text = decode(read_bytes(path), path, encoding or "utf-8")
     if suffix in _DELIMITERS:
@@ -206,7 +206,7 @@ def _json_object(record: str, place: str, columns: Sequence[str]) -> dict[str, A
     return row
 
 
-def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+def _parquet_rows(path: Path, columns: Sequence[str], faults: LineFaults | None) -> Iterator[tuple[int, list[Any]]]:
     import pyarrow  # here, because other formats do not need it and its import is slow
     import pyarrow.parquet
 
@@ -222,13 +222,14 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, lis
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a valid parquet file ({reason}); fetch or write it again") from error
     for row, cells in enumerate(zip(*values, strict=True), start=1):
-        yield (
-            row,
-            [
+        named = None
+        with row_of(faults):
+            named = [
                 cell if names is None else class_name(cell, names, f"{path}:{row}")
                 for cell, names in zip(cells, classes, strict=True)
-            ],
-        )
+            ]
+        if named is not None:
+            yield row, named
 
 
 def _class_names(metadata: dict[bytes, bytes] | None, column: str) -> list[str] | None:

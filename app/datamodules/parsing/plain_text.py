@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from app.datamodules.parsing.conllu import COLUMNS, NONE, Sentence
+from app.languages import short_code
 
 if TYPE_CHECKING:
     from sacremoses import MosesTokenizer
@@ -27,8 +27,7 @@ def sentence_of_text(text: str, number: int, language: str) -> Sentence:
     """
     text = " ".join(unicodedata.normalize("NFC", text).split())
     assert text
-    language = re.split("[-_]", language.lower())[0]  # en of en_GB
-    words = _aligned(_tokenizer(language).tokenize(text, escape=False), text)
+    words = _aligned(_tokenizer(short_code(language)).tokenize(text, escape=False), text)
     words = words or [(word, True) for word in text.split(" ")]
     rows = []
     for word, (form, is_spaced) in enumerate(words, start=1):

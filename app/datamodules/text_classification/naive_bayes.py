@@ -9,9 +9,9 @@ from itertools import chain
 
 import numpy as np
 
-# words; one sign each in scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters
-_SIGNS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_WORD = re.compile(rf"[{_SIGNS}]|[^\W{_SIGNS}]+")
+from app.languages import UNSPACED
+
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")  # of scripts without spaces a word is one sign
 _MAX_WORDS = 50_000
 _MAX_TEXTS = 200_000
 

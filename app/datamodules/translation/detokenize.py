@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from html.entities import html5
 
+from app.languages import short_code
+
 _ENTITY = re.compile(r"&#?\w+;")
 _TOKENISED_ENTITY = re.compile(r"&amp; (amp|quot|apos|lt|gt) ;")  # it was in the text before it was tokenised
 _NOT = re.compile(r"(?<=[^\W\d_]) (n't)\b", re.IGNORECASE)
@@ -26,11 +28,11 @@ def detokenize(texts: Sequence[str], language: str) -> list[str]:
 
     Args:
         texts: one sentence each, its tokens separated by white space.
-        language: code such as en; Moses has special rules for cs, en, fi, fr, ga, it and ko.
+        language: code such as en or eng_Latn; Moses has special rules for cs, en, fi, fr, ga, it and ko.
     """
     from sacremoses import MosesDetokenizer  # here, because its import is slow and few corpora need it
 
-    language = re.split("[-_]", language.lower())[0]  # en of en_GB
+    language = short_code(language)
     moses = MosesDetokenizer(lang=language)
     resolved = (unescape_entities(_TOKENISED_ENTITY.sub(r"&\1;", text)) for text in texts)
     plain = [moses.detokenize(text.split(), unescape=False) for text in resolved]
