@@ -16,7 +16,7 @@ from app.callbacks.run_files import RunFiles
 from app.callbacks.run_result import RunResult
 from app.callbacks.scored_module import ScoredModule
 from app.callbacks.signals import StopAtSignals
-from app.callbacks.stopping import DivergedError, StopEarly, StopWhenDiverged, ValidateLastStep
+from app.callbacks.stopping import DivergedError, StopEarly, StopWhenDiverged
 from app.callbacks.tensorboard import EventFiles
 from app.runs.metrics_file import MetricsFile
 
@@ -43,5 +43,4 @@ __all__ = [
     "StopAtSignals",
     "StopEarly",
     "StopWhenDiverged",
-    "ValidateLastStep",
 ]

@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from app.callbacks.scored_module import ScoredModule
-from app.callbacks.steps import is_optimizer_step, validation_follows
+from app.callbacks.steps import ends_after, force_validation, is_optimizer_step, is_told_to_stop, validation_follows
 from app.errors import InputError
 from app.errors.stop_signals import StopSignals
 from app.runs.atomic_write import atomic_write, report_write_errors
@@ -50,6 +50,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class RunCheckpoint(Checkpoint):
     """Writes `checkpoints/last.ckpt` at each validation and in between; `best.ckpt` when the score improves.
 
+    However a fit ends, its last step is validated, so nothing that was trained is missing in last.ckpt. A fit that is
+    told to stop between the batches of an accumulated update completes it.
+
     SIGTERM and SIGINT end the run at its next update or validation, after last.ckpt was written. When a state is both
     best and last, best.ckpt is put in place first, so that a kill in between leaves a last.ckpt from which the same
     best.ckpt is reached again.
@@ -81,6 +84,9 @@ class RunCheckpoint(Checkpoint):
         self.best_step: int | None = None
         self.best_model_path = self.last_model_path = ""
         self._written_at = time.monotonic()
+        self._validated_step = -1
+        self._stops_at_update = False
+        self._schedule: tuple[int | None, int | float | None, float] | None = None
         self._signals = StopSignals("in training; resume with --ckpt_path last", deferred=True)
 
     def state_dict(self) -> dict[str, Any]:
@@ -103,6 +109,10 @@ class RunCheckpoint(Checkpoint):
             for path in kept_weights(_folder(trainer)):
                 if path.name > weights_name(trainer.global_step):  # of steps that this run makes again
                     path.unlink()
+        epoch = trainer.fit_loop.epoch_loop
+        if epoch.restarting and epoch.batch_progress.current.ready >= trainer.num_training_batches:
+            # of the end of an epoch, whose validation Lightning knows to be done only where its schedule has one
+            self._schedule = force_validation(trainer)
         self._signals.listen()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -121,15 +131,18 @@ class RunCheckpoint(Checkpoint):
     ) -> None:
         """Write last.ckpt if it is time or the run is to stop; only where an update has just been made.
 
+        Lightning calls checkpoint callbacks last, so the callback of max_time has already been asked.
+
         Not where a validation or the end of an epoch follows: from there Lightning would resume without it, and the
         checkpoint of that validation is near.
         """
-        if (
-            trainer.should_stop
-            or validation_follows(trainer, batch_idx)
-            or not is_optimizer_step(trainer, batch_idx)
-            or trainer.fast_dev_run
-        ):
+        is_update = is_optimizer_step(trainer, batch_idx)
+        if self._stops_at_update or is_told_to_stop(trainer):
+            trainer.should_stop, self._stops_at_update = is_update, not is_update
+        if ends_after(trainer, batch_idx):
+            force_validation(trainer)
+            return
+        if validation_follows(trainer, batch_idx) or not is_update or trainer.fast_dev_run:
             return
         stopping = self._is_stopping(trainer)
         due = stopping or bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0
@@ -141,9 +154,22 @@ class RunCheckpoint(Checkpoint):
         if stopping:
             raise self._signals.error()
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validate, if a callback ends the fit only now; Lightning calls checkpoint callbacks last here, too."""
+        if self._schedule is not None:
+            trainer.check_val_every_n_epoch, trainer.val_check_batch, trainer._last_val_time = self._schedule
+            self._schedule = None
+        if is_told_to_stop(trainer) and self._validated_step != trainer.global_step:
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
+
     def on_validation_end(self, trainer: Trainer, pl_module: ScoredModule) -> None:
         """Compare the score with the best and write."""
-        if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        self._validated_step = trainer.global_step
+        if trainer.fast_dev_run:
             return
         score = pl_module.scores.get(self.monitor)
         if score is None:

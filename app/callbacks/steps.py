@@ -14,6 +14,29 @@ def is_optimizer_step(trainer: Trainer, batch_idx: int) -> bool:
     return number % trainer.accumulate_grad_batches == 0 or number == trainer.num_training_batches
 
 
+def ends_after(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether training ends after this batch: by its number of steps or of epochs, or because it is told to stop."""
+    last_epoch = trainer.max_epochs is not None and 0 < trainer.max_epochs <= trainer.current_epoch + 1
+    return (
+        0 < trainer.max_steps <= trainer.global_step
+        or (last_epoch and batch_idx + 1 == trainer.num_training_batches)
+        or is_told_to_stop(trainer)
+    )
+
+
+def force_validation(trainer: Trainer) -> tuple[int | None, int | float | None, float]:
+    """Make Lightning validate after this batch, whatever the schedule of validations is; returns that schedule."""
+    last_time = getattr(trainer, "_last_val_time", 0.0)  # before the first validation only a schedule by time has it
+    schedule = trainer.check_val_every_n_epoch, trainer.val_check_batch, last_time
+    trainer.check_val_every_n_epoch, trainer.val_check_batch, trainer._last_val_time = 1, 1, -math.inf
+    return schedule
+
+
+def is_told_to_stop(trainer: Trainer) -> bool:
+    """Whether a callback has told the trainer to stop, as that of max_time does, and min_epochs lets it."""
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
+
+
 def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
     """Whether the epoch ends after this batch, or a validation within the epoch is due there."""
     number = batch_idx + 1

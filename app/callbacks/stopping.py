@@ -1,4 +1,4 @@
-"""What ends a fit besides its last epoch: a last step within an epoch, patience, and a loss that is not finite."""
+"""What ends a fit besides its last step or epoch: patience, and a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -9,17 +9,6 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 
 from app.callbacks.scored_module import ScoredModule
-
-
-class ValidateLastStep(Callback):
-    """Validates a run that --trainer.max_steps ends within an epoch at its last step; Lightning would just end it."""
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Ask Lightning to stop after the last step, which it does with a validation."""
-        if 0 < trainer.max_steps <= trainer.global_step:
-            trainer.should_stop = True
 
 
 class StopEarly(EarlyStopping):

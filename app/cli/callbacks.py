@@ -25,7 +25,6 @@ from app.callbacks import (
     StopAtSignals,
     StopEarly,
     StopWhenDiverged,
-    ValidateLastStep,
 )
 from app.datamodules.base import DataModule
 from app.runs.identity import RunIdentity
@@ -82,7 +81,6 @@ def fit_callbacks(
         RunFiles(config_text, identity, datamodule.export_spec()),
         RunResult(identity, fingerprints, lines, settings.plots, settings.test_after_fit),
         StopWhenDiverged(),
-        ValidateLastStep(),
         *([CompileModel()] if settings.compile else []),
         *([StopEarly(monitor, mode, settings.patience)] if settings.patience else []),
         RunCheckpoint(
