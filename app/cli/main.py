@@ -141,7 +141,8 @@ class CLI(LightningCLI):
         if self.subcommand == "predict":
             config.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})  # one process writes, and in order
         users = _usable(_listed(config["callbacks"]), self.subcommand)
-        check_user_callbacks(users)
+        scored = ["val", *(["train_probe"] if self.datamodule.train_probe else [])]
+        check_user_callbacks(users, [name for split in scored for name in self.model.score_names(split)])
         if is_fit:
             self.config_text = text = self._config_text()
             callbacks = fit_callbacks(self.settings, text, self.identity, self.model, self.datamodule, users)

@@ -21,6 +21,8 @@ from pytorch_lightning.callbacks import (
 )
 
 from app.errors import InputError
+from app.errors.did_you_mean import did_you_mean
+from app.metrics import metric_info
 
 REFUSED: dict[type[Callback], tuple[str, str]] = {  # with their subclasses: why, and the remedy
     GradientAccumulationScheduler: (
@@ -41,18 +43,45 @@ REFUSED: dict[type[Callback], tuple[str, str]] = {  # with their subclasses: why
 }
 
 
-def check_user_callbacks(users: Sequence[Callback]) -> None:
-    """Refuse callbacks of Lightning that change what an update is.
+def check_user_callbacks(users: Sequence[Callback], score_names: Sequence[str]) -> None:
+    """Refuse callbacks of Lightning that change what an update is, and those that monitor what there is not.
 
     Args:
         users: those of `trainer.callbacks`.
+        score_names: what validations will log, such as val/loss.
 
     Raises:
         InputError: naming the callback, why it is refused, and what to use.
     """
+    _check_monitors(users, score_names)
     for callback in users:
         for refused, (why, remedy) in REFUSED.items():
             if isinstance(callback, refused):
                 raise InputError(
                     f"trainer.callbacks has {type(callback).__name__}, which cannot be honoured: {why}; {remedy}"
                 )
+
+
+def _check_monitors(users: Sequence[Callback], score_names: Sequence[str]) -> None:
+    """Refuse a score to monitor that no validation logs, which would fail after the first, or in the wrong direction.
+
+    Callbacks of the user's own may log any name themselves.
+    """
+    if any(type(callback).__module__.partition(".")[0] not in ("pytorch_lightning", "app") for callback in users):
+        return
+    for callback in users:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is None:
+            continue
+        named = f"trainer.callbacks has {type(callback).__name__}"
+        if monitor not in score_names:
+            raise InputError(
+                f"{named} with monitor {monitor!r}, which is not logged{did_you_mean(monitor, score_names)} "
+                f"allowed: {', '.join(score_names)}"
+            )
+        metric, mode = metric_info(monitor.partition("/")[2]), getattr(callback, "mode", None)
+        if metric is not None and mode != metric.mode:
+            raise InputError(
+                f"{named} with monitor {monitor!r} and mode {mode!r}, which takes its worst value for the best; set "
+                f"mode to {metric.mode}"
+            )

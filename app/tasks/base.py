@@ -75,6 +75,7 @@ class Task(LightningModule):
     primary: ClassVar[MetricInfo]  # chooses the best checkpoint
     metrics: ClassVar[tuple[MetricInfo, ...]]  # what lines and plots show of an evaluation, the loss first
     ratio_metrics: ClassVar[tuple[str, ...]]  # what `evaluate` counts
+    derived_metrics: ClassVar[tuple[str, ...]] = ()  # what `derive` computes besides `metrics`
     # of a prediction's JSON line by default; where there are none, predictions are plain lines
     output_fields: ClassVar[tuple[str, ...]] = ()
     loader: ClassVar[str] = "app.backbones.load_model"  # what loads an exported folder
@@ -280,6 +281,11 @@ class Task(LightningModule):
                 baseline,
                 scores[baseline],
             )
+
+    def score_names(self, split: str) -> list[str]:
+        """Return the names of the scores of an evaluation of a split, such as val/loss, before there are any."""
+        shown = (metric.name for metric in (*self.metrics, self.primary))
+        return [f"{split}/{name}" for name in dict.fromkeys((*self.ratio_metrics, *shown, *self.derived_metrics))]
 
     def take_train_scores(self) -> dict[str, float]:
         """Mean training losses per unit since the last call, over all processes; to be called on all of them.

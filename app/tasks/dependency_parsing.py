@@ -137,6 +137,11 @@ class DependencyParsing(Task):
                 counts[f"{score}_without_{group}"] = (scored.sum(), batch.scored_words[column])
         return counts
 
+    def score_names(self, split: str) -> list[str]:
+        """Return the names of the scores; the baseline is scored in the test alone."""
+        names = super().score_names(split)
+        return names if split == "test" else [name for name in names if "/uas_of_next" not in name]
+
     def _identity(self) -> dict[str, Any]:
         return {**super()._identity(), "parser": f"{self.parser_kind} {self.features} {self.sizes}"}
 

@@ -51,6 +51,7 @@ class Translation(Task):
     primary = BLEU
     metrics = (LOSS, BLEU)
     ratio_metrics = ("loss",)
+    derived_metrics = ("perplexity", "chrf")
 
     def __init__(
         self,

@@ -166,3 +166,20 @@ def test_what_cannot_be_right_is_refused_in_a_line(name, fit, tmp_path, capsys):
     answer = capsys.readouterr().err
     assert answer.startswith("error: trainer.") and name in answer and "cannot be honoured" in answer
     assert answer.count("\n") == 1 and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("callback", "monitor", "more", "says"),
+    [
+        ("EarlyStopping", "val_loss", [], ["did you mean 'val/loss'", "allowed: val/loss, val/accuracy, train_probe"]),
+        ("ModelCheckpoint", "val/f1", [], ["'val/f1', which is not logged", "val/accuracy"]),
+        ("EarlyStopping", "val/accuracy", [], ["mode 'min'", "set mode to max"]),
+        ("ModelCheckpoint", "train_probe/loss", ["--data.train_probe=false"], ["not logged", "val/loss"]),
+    ],
+)
+def test_what_is_monitored_is_known_before_the_first_step(callback, monitor, more, says, fit, tmp_path, capsys):
+    assert fit(f"{CALLBACKS}{callback}", f"--trainer.callbacks.monitor={monitor}", *more) == 2
+    answer = capsys.readouterr().err
+    assert answer.count("\n") == 1 and not (tmp_path / "runs").exists()
+    for words in (f"trainer.callbacks has {callback} with monitor {monitor!r}", *says):
+        assert words in answer

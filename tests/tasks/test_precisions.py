@@ -47,6 +47,11 @@ def predicted_scores(model, batches):
     return {}
 
 
+def test_the_names_of_scores_are_known_before_there_are_any(trained):
+    model, _ = trained  # which was validated last
+    assert set(model.scores) == {*model.score_names("val"), *model.score_names("train_probe")}
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_scores_are_what_predictions_count_to(trained, precision, monkeypatch):
     configure_logging("test")
