@@ -152,7 +152,7 @@ def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, Si
         # another parameter, such as dyt's alpha, is kept only under the options that it was trained with
         if source.shape == parameter.shape and (name in ("weight", "bias") or same_norm):
             with torch.no_grad():
-                parameter.copy_(source)
+                parameter.copy_(source - new.gain_offset if name == "weight" else source)
             copied.append(name)
     record = SiteRecord(
         path=site.path,

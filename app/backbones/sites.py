@@ -118,7 +118,7 @@ def name_paths(paths: Iterable[str], limit: int = 6) -> str:
 def _recognize(module: nn.Module) -> tuple[Kind, float] | None:
     """Return kind and gain offset of a norm, or None for any other module."""
     if isinstance(module, Norm):
-        return "app.norms", 0.0
+        return "app.norms", module.gain_offset
     forward = type(module).forward
     if isinstance(module, nn.LayerNorm) and forward is nn.LayerNorm.forward:
         return "layernorm", 0.0

@@ -55,6 +55,9 @@ class Norm(nn.Module, ABC):
     detaches_sigma: ClassVar[bool | None] = None
     """Whether sigma is a constant in backward; None together with `detaches_mean`."""
 
+    gain_offset: ClassVar[float] = 0.0
+    """What `weight` lacks of the gain: 1 where the gain is 1 + weight."""
+
     def __init__(self, normalized_shape: Shape, eps: float = 1e-5) -> None:
         super().__init__()
         sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from app.norms.base import Norm, Shape
-from app.norms.functional import dynamic_tanh
+from app.norms.functional import pointwise
 from app.norms.registry import register_norm
 
 
@@ -31,4 +31,4 @@ class DynamicTanh(Norm):
 
     def normalize(self, x: Tensor) -> Tensor:
         """Compute the formula; of the activations, only x is saved for backward."""
-        return dynamic_tanh(x, self.alpha, self.weight, self.bias)
+        return pointwise(x, "tanh", self.alpha, None, self.weight, self.bias)

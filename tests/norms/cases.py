@@ -6,7 +6,16 @@ from torch import Tensor
 from app.norms import Norm, build_norm
 
 # Without options every norm stands with its defaults; these move what a default of 1 could hide.
-OPTIONS = {"adanorm": {"k": 0.3, "scale": 1.7}, "dyt": {"alpha_init": 0.8}}
+OPTIONS = {
+    "adanorm": {"k": 0.3, "scale": 1.7},
+    "dyt": {"alpha_init": 0.8},
+    "derf": {"alpha_init": 0.8, "shift_init": 0.1},
+    "pointwise": {"alpha_init": 0.8, "shift_init": 0.1},
+    "dyisru": {"slope_init": 0.7},
+    "prmsnorm": {"p": 0.3},
+    "gatednorm": {"rank": 3},
+    "bhyt": {"lambda_init": 3.0, "kappa": 4.0},
+}
 
 
 def make(name: str, shape: int | tuple[int, ...] = 8, dtype: torch.dtype = torch.float64, eps: float = 1e-5) -> Norm:

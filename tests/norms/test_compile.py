@@ -36,15 +36,17 @@ def step(call: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor) -> dict
 def test_compiles_as_one_graph_with_its_backward(name: str) -> None:
     norm = make(name, (2, 4))
     compiled = torch.compile(norm, fullgraph=True, backend="aot_eager")
-    for x in (draw(3, 2, 4), draw(5, 2, 4), draw(4, 2, 3).transpose(0, 2)):
+    for x in (draw(3, 2, 4), draw(4, 2, 5).transpose(0, 2)):  # the other size and layout compile anew
         assert_same(step(compiled, norm, x), step(norm, norm, x))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 def test_inductor_computes_what_eager_does() -> None:
-    """All of ours in one graph: a compilation takes seconds, and inductor rewrites aten's kernels into its own."""
-    chain = nn.Sequential(*(make(name, 32, torch.float32) for name in OURS))
+    """All functions of ours in one graph: a compilation takes seconds, and inductor rewrites aten's kernels."""
+    others = {"layernorm_gain", "layernorm_bias", "scalenorm", "l2norm", "simple_rmsnorm", "zero_centered_rmsnorm"}
+    others |= {"dyisru", "pointwise", "detach_seednorm"}  # the functions of these are those of norms in the chain
+    chain = nn.Sequential(*(make(name, 32, torch.float32) for name in OURS if name not in others))
     x = draw(6, 32, dtype=torch.float32)
     compiled = torch.compile(chain, fullgraph=True)
     assert_same(step(compiled, chain, x), step(chain, chain, x), rtol=1e-4, atol=1e-4)

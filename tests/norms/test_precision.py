@@ -35,9 +35,9 @@ def test_half_precision_loses_its_own_rounding_only(
     got, expected = gradients(half, output, x, g), gradients(wide, truth, wide_x, g.float())
 
     # Three roundings of the largest value: layernorm_simple and adanorm round y and what is made of it.
-    unit = torch.finfo(dtype).eps
+    unit, least = torch.finfo(dtype).eps, torch.finfo(dtype).tiny  # derf's slope at 8 is below the least float16
     assert error(output, truth) <= 1.5 * unit * truth.abs().max()
-    assert error(got.pop("x"), expected["x"]) <= 1.5 * unit * expected["x"].abs().max()
+    assert error(got.pop("x"), expected["x"]) <= 1.5 * unit * expected["x"].abs().max() + least
     for key, value in got.items():
         assert error(value, expected[key]) <= 4 * unit * expected[key].abs().max().clamp(min=1)
 
