@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from app.backbones.final_norms import final_sites
 from app.backbones.sites import NormSite, left_norms, name_paths, norm_sites
@@ -136,7 +136,7 @@ def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, Si
         new = build_norm(spec.name, site.shape, site.eps, **spec.options)
     except NormError as error:
         raise InputError(str(error)) from error
-    old = site.parameters()
+    old = dict(site.module.named_parameters(recurse=False))
     reference = list(site.module.parameters()) or _nearest_parameters(model, site.path)
     if reference:
         new.to(reference[0].device, reference[0].dtype)
@@ -152,7 +152,9 @@ def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, Si
         # another parameter, such as dyt's alpha, is kept only under the options that it was trained with
         if source.shape == parameter.shape and (name in ("weight", "bias") or same_norm):
             with torch.no_grad():
-                parameter.copy_(source - new.gain_offset if name == "weight" else source)
+                parameter.copy_(source)
+                if name == "weight" and site.gain_offset != new.gain_offset:
+                    parameter.add_(site.gain_offset - new.gain_offset)
             copied.append(name)
     record = SiteRecord(
         path=site.path,
@@ -177,7 +179,7 @@ def _nearest_parameters(model: nn.Module, path: str) -> list[nn.Parameter]:
     return []
 
 
-def _note(site: NormSite, new: Norm, old: dict[str, Tensor]) -> str:
+def _note(site: NormSite, new: Norm, old: Mapping[str, nn.Parameter]) -> str:
     notes = []
     if site.kind == "rmsnorm":
         notes.append("replaces an RMSNorm, which does not subtract the mean")

@@ -51,13 +51,6 @@ class NormSite:
         """All paths of the module in the model."""
         return (self.path, *self.aliases)
 
-    def parameters(self) -> dict[str, Tensor]:
-        """Return the norm's parameters by name; the gain includes `gain_offset`."""
-        found: dict[str, Tensor] = dict(self.module.named_parameters(recurse=False))
-        if self.gain_offset:
-            found["weight"] = found["weight"].detach() + self.gain_offset
-        return found
-
 
 @dataclass(frozen=True)
 class LeftNorm:

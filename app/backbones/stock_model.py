@@ -66,7 +66,8 @@ def _fill(place: NormSite, norm: Norm, dtype: torch.dtype) -> None:
     for name, slot in place.module.named_parameters():
         is_gain = name == "weight"
         value: Tensor = given[name] if name in given else torch.full(place.shape, float(is_gain), dtype=dtype)
-        slot.data = (value.detach() - (place.gain_offset if is_gain else 0.0)).cpu().clone()
+        offset = place.gain_offset - (norm.gain_offset if name in given else 0.0) if is_gain else 0.0
+        slot.data = (value.detach() - offset).cpu().clone()
 
 
 def _is_the_same(norm: Norm, place: NormSite) -> bool:

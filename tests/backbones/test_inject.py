@@ -188,6 +188,8 @@ def test_a_gain_stored_less_one_is_copied_as_the_gain():
     (record,) = inject_norms(model, "layernorm")
     assert model[0].weight.tolist() == [1.25] * 4 and model[0].weight.requires_grad
     assert "its gain was stored as gain - 1" in record.note
+    inject_norms(model, "zero_centered_rmsnorm")
+    assert model[0].weight.tolist() == [0.25] * 4
 
 
 @pytest.mark.parametrize("name", norm_names())

@@ -12,6 +12,7 @@ from tests.backbones.families import FAMILIES, outputs, tiny
 
 # norms that nn.LayerNorm with gain and bias can stand for, and RMSNorm with a gain
 LAYER_NORMS = {"layernorm", "layernorm_simple", "layernorm_gain", "layernorm_bias"}
+RMS_NORMS = {"rmsnorm", "simple_rmsnorm", "zero_centered_rmsnorm"}
 RMS_FAMILIES = {"llama", "t5"}
 WITHOUT_BIAS = {"modernbert"}
 
@@ -53,7 +54,7 @@ def test_what_a_norm_computes_decides(family, name, tmp_path):
     model = tiny(family)
     inject_norms(model, name)
     _randomized(model)
-    expected = {"rmsnorm"} if family in RMS_FAMILIES else LAYER_NORMS
+    expected = RMS_NORMS if family in RMS_FAMILIES else LAYER_NORMS
     if family in WITHOUT_BIAS:
         expected = expected - {"layernorm", "layernorm_bias"}  # whose bias has no place there
     if name in expected:
