@@ -10,6 +10,7 @@ from rich.live import Live
 
 import app.progress
 from app.callbacks import ProgressLines
+from app.callbacks.progress import PredictProgress
 from app.cli.output import configure_logging
 from app.progress import phase
 
@@ -57,3 +58,14 @@ def test_a_validation_alone_is_announced_and_counts_the_batches_of_both_its_spli
     callback.on_validation_start(trainer, None)
     callback.on_validation_batch_end(trainer, None, None, None, batch_idx=0, dataloader_idx=1)
     assert capsys.readouterr().out.splitlines() == ["validating best.ckpt, batches: 5", *lines]
+
+
+@pytest.mark.parametrize("has_bar", [True, False])
+def test_predict_draws_a_bar_or_logs_lines(has_bar, monkeypatch, caplog, capsys):
+    caplog.set_level(logging.INFO, logger="app.callbacks.progress")
+    monkeypatch.setattr(logging.getLogger("app"), "propagate", True)
+    progress = PredictProgress(3, has_bar, every_s=0.0)
+    progress.on_predict_batch_end(None, None, None, SimpleNamespace(index=[0, 1]), 0)
+    progress.close()
+    assert ("0/3" in capsys.readouterr().err) == has_bar
+    assert [message.startswith("2 of 3 records") for message in caplog.messages] == [True] * (not has_bar)

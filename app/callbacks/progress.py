@@ -15,6 +15,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.utilities import rank_zero_only
+from tqdm import tqdm
 
 from app.callbacks.steps import TimeLeft
 from app.progress import EVERY_S, minutes
@@ -134,12 +135,14 @@ class PredictProgress(Callback):
 
     Args:
         total: number of records to read; None while they are still arriving, where nothing is reported before the end.
+        has_bar: draw a bar, in place of lines.
         every_s: seconds between two lines.
     """
 
-    def __init__(self, total: int | None, every_s: float = EVERY_S) -> None:
+    def __init__(self, total: int | None, has_bar: bool = False, every_s: float = EVERY_S) -> None:
         self.total, self.every_s = total, every_s
         self.done = 0
+        self._bar = tqdm(total=total, unit=" records", leave=False, disable=not has_bar or total is None)
         self._started_at = self._last_line_at = time.monotonic()
 
     def on_predict_batch_end(
@@ -153,13 +156,18 @@ class PredictProgress(Callback):
     ) -> None:
         """Count, and report if it is time."""
         self.done += len(batch.index)
+        self._bar.update(len(batch.index))
         now = time.monotonic()
-        if self.total is None or now - self._last_line_at < self.every_s:
+        if not self._bar.disable or self.total is None or now - self._last_line_at < self.every_s:
             return
         self._last_line_at = now
         rate = self.done / (now - self._started_at)
         left = minutes((self.total - self.done) / rate)
         log.info("%s of %s records  %s per second  [%s left]", f"{self.done:,}", f"{self.total:,}", _rate(rate), left)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
 
     def closing_line(self) -> str:
         """The last line: records, seconds, records per second."""

@@ -16,6 +16,7 @@ from app.cli.output import output_stream
 from app.datamodules.base import DataModule
 from app.errors import InputError
 from app.errors.stop_signals import StoppedError, StopSignals
+from app.progress import bar_wanted
 from app.runs.folder import DATA_SPEC, read_data_spec
 from app.tasks import Task
 from app.tasks.prediction import Format, PredictionLines
@@ -65,7 +66,7 @@ def predict(
     written = "not all was written" if output == "-" else f"{output} is not written"
     with StopSignals(f"in predict; {written}"):
         splits = datamodule.predict_splits()
-        progress = PredictProgress(splits.total)
+        progress = PredictProgress(splits.total, has_bar=output != "-" and bar_wanted())
         trainer.callbacks.append(progress)
         try:
             with output_stream(output) as write:
@@ -78,4 +79,6 @@ def predict(
             # what is left in the buffer would be flushed when Python ends, and fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise StoppedError(signal.SIGPIPE, "in predict; the reader of standard output is gone") from None
+        finally:
+            progress.close()
     log.info("%s, written to %s", progress.closing_line(), "standard output" if output == "-" else output)
