@@ -38,7 +38,9 @@ BLOCKS = {
     "diagnostics": ("inspect",),  # tests/study/test_inspect.py
     "studies": ("app.study run", "--engine ray"),  # tests/study
     "distributed_and_resuming": ("CONFIG",),  # tests/exactness
-    "using_a_model": ("validate", "--data.predict_source", "app.export", "pretrained: FOLDER"),  # tests/end_to_end
+    "using_a_model": (  # tests/end_to_end
+        "validate", "--data.test_source", "--data.predict_source", "app.export", "pretrained: FOLDER",
+    ),
 }  # fmt: skip
 ELSEWHERE = {"extending", "speed"}  # pages whose commands other tests execute
 QUICKSTART = ("--config", "configs/quickstart.yaml")

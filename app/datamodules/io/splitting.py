@@ -96,7 +96,7 @@ def complete_splits(
             end = begin + round(fraction * len(numbers))
             chosen_for[shuffled[begin:end]] = SPLITS.index(split)
             begin = end
-        if classes:
+        if classes and not chosen_for.all():  # an empty training split is refused below
             _return_lost_classes(whole.answers, distinct, chosen_for)
         for split in ("train", *missing):
             splits[split] = whole.subset(np.flatnonzero(chosen_for[distinct] == SPLITS.index(split)))

@@ -98,4 +98,4 @@ def test_what_published_splits_share_is_counted(caplog):
 )
 def test_what_cannot_be_cut_is_refused(parts, fractions, message):
     with pytest.raises(InputError, match=message):
-        complete_splits({name: Numbers(part) for name, part in parts.items()}, fractions, 0)
+        complete_splits({name: Numbers(part) for name, part in parts.items()}, fractions, 0, classes=True)
