@@ -20,6 +20,7 @@ from app.benchmark.training import against_bare_loop, against_trainer, check_tra
 from app.errors import DEBUG, InputError, print_answer, take_debug
 from app.errors.argparse_messages import StrictArgumentParser
 from app.errors.did_you_mean import did_you_mean
+from app.errors.stop_signals import until_stopped
 from app.figures import draw_norm_times
 from app.norms import NormError, norm_class
 
@@ -28,7 +29,11 @@ LICENSE = Path(__file__).parents[2] / "LICENSE"  # the one text that every check
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a benchmark and print its tables; the exit status is 0, or 2 for bad input."""
+    """Run a benchmark and print its tables; the exit status is 0, 2 for bad input, 128 + signal for a stopped one."""
+    return until_stopped(lambda: _main(arguments), "in the benchmark; start it again")
+
+
+def _main(arguments: Sequence[str]) -> int:
     arguments, debug = take_debug(arguments)
     try:
         known, of_train = _parser().parse_known_args(arguments)

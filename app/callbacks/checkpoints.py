@@ -53,9 +53,9 @@ class RunCheckpoint(Checkpoint):
     However a fit ends, its last step is validated, so nothing that was trained is missing in last.ckpt. A fit that is
     told to stop between the batches of an accumulated update completes it.
 
-    SIGTERM and SIGINT end the run at its next update or validation, after last.ckpt was written. When a state is both
-    best and last, best.ckpt is put in place first, so that a kill in between leaves a last.ckpt from which the same
-    best.ckpt is reached again.
+    SIGTERM and SIGINT end the run after its next update, or within a validation, with a last.ckpt of that step. When a
+    state is both best and last, best.ckpt is put in place first, so that a kill in between leaves a last.ckpt from
+    which the same best.ckpt is reached again.
 
     Args:
         monitor: the score, e.g. val/accuracy.
@@ -85,7 +85,7 @@ class RunCheckpoint(Checkpoint):
         self.best_model_path = self.last_model_path = ""
         self._written_at = time.monotonic()
         self._validated_step = -1
-        self._stops_at_update = False
+        self._stops_at_update = self._is_cutting = False
         self._schedule: tuple[int | None, int | float | None, float] | None = None
         self._signals = StopSignals("in training; resume with --ckpt_path last", deferred=True)
 
@@ -187,6 +187,30 @@ class RunCheckpoint(Checkpoint):
         self._write(trainer, is_best)
         if self._is_stopping(trainer):
             raise self._signals.error()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Where a validation is done again that a signal has cut, count its batches once."""
+        trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset_on_restart()
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Stop within a validation, which may take minutes; the run that resumes does it again, from its beginning.
+
+        Not where Lightning would not resume with a validation, as it takes a run that ends for done; and not with
+        several processes, which agree once a validation.
+        """
+        has_ended = trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step
+        if self._signals.received is not None and not has_ended and trainer.world_size == 1:
+            self._is_cutting = True
+            self._write(trainer, is_best=False)
+            raise self._signals.error()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say of a validation that is cut that it is at its first batch, as if that had failed."""
+        if self._is_cutting:
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            before = progress["total"]["completed"] - progress["current"]["completed"]
+            for name, done in (("total", before), ("current", 0)):
+                progress[name].update(ready=done + 1, started=done + 1, processed=done, completed=done)
 
     def _is_stopping(self, trainer: Trainer) -> bool:
         """Whether any process was asked to stop: all must agree, for writing a checkpoint takes all of them."""

@@ -102,7 +102,7 @@ class StopSignals:
                 _end_at_once(number)
             self.received = number
             name = signal.Signals(number).name
-            log.info("%s: stopping after this update or validation; a second one stops at once", name)
+            log.info("%s: stopping after this batch; a second one stops at once", name)
         elif _stopping_since is None:
             _stopping_since = time.monotonic()
             raise StoppedError(number, self.rest)

@@ -1,5 +1,6 @@
 """What RunCheckpoint keeps and drops."""
 
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,9 @@ from torch.utils.data import DataLoader
 
 from app.callbacks import RunCheckpoint
 from app.errors import InputError
+from app.errors.stop_signals import until_stopped
 from app.runs.folder import kept_weights, weights_name
+from tests.exactness.killer import SignalAt
 
 
 def trainer(folder, step=0):
@@ -116,3 +119,23 @@ def test_however_a_fit_ends_its_last_step_is_validated_and_kept(settings, steps,
     assert validated[-1] == 10 * -(-5 // accumulate) and float(longer.layer.weight) == 50 / accumulate
     if schedule == {"check_val_every_n_epoch": 3}:
         assert validated == [step for step in (15, 30, 45, 50) if step > steps[-1]]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"val_check_interval": 2}, {"check_val_every_n_epoch": 3}, {"max_steps": 7, "val_check_interval": 2}],
+    ids=["by batches", "at the end", "at the last step, where it is not cut"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_validation_that_a_signal_cuts_is_done_again_as_a_whole(settings, tmp_path):
+    settings = {"max_epochs": 2, "num_sanity_val_steps": 0, **settings}
+    fit(tmp_path / "untouched", **settings)
+    last = tmp_path / "cut/checkpoints/last.ckpt"
+    for batch in (1, 3, 8, 12):  # of all validations of a start, which have five each
+        started = {"ckpt_path": last} if last.is_file() else {}
+        cutter = SignalAt("on_validation_batch_end", batch, signal.SIGTERM)
+        until_stopped(lambda: bool(fit(tmp_path / "cut", cutter, **started, **settings)), "")  # noqa: B023
+    fit(tmp_path / "cut", ckpt_path=last, **settings)
+    kept = [torch.load(tmp_path / f"{run}/checkpoints/last.ckpt", weights_only=True) for run in ("untouched", "cut")]
+    assert kept[0]["loops"] == kept[1]["loops"] and kept[0]["callbacks"] == kept[1]["callbacks"]
+    assert torch.equal(*(each["state_dict"]["layer.weight"] for each in kept))

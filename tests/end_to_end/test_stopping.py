@@ -48,6 +48,12 @@ def test_a_signal_in_any_phase_of_fit_leaves_what_the_next_start_needs(fit, trai
     run = only_run(tmp_path / "runs")
     assert read_result(run)["status"] == "stopped"
 
+    assert fit(number=signal.SIGTERM, at=("on_validation_batch_end", 1)) == 143
+    assert last_line().startswith("stopped by SIGTERM in training; resume")
+    assert not any("val/loss" in event for event in read_events(run))
+    assert fit(number=signal.SIGINT, at=("on_validation_batch_end", 3)) == 130  # the last epoch's
+    assert len([event for event in read_events(run) if "val/loss" in event]) == 1
+
     assert fit(number=signal.SIGTERM, at=("on_train_end", 1)) == 143
     assert last_line().startswith("stopped by SIGTERM in training; resume")
 
