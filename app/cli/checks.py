@@ -12,14 +12,17 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
+from pytorch_lightning.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
 from app.cli.parser_errors import BASES, wrong_class
 from app.errors import InputError
+from app.errors.stop_signals import slurm_job
 from app.runs.identity import RunIdentity
 
 LARGEST_SEED = 2**32 - 1  # of Lightning
 _PROCESSES_PER_CORE = 4  # on CPUs; more of them only wait for each other, and need memory each
+_FIRST_STEP_OF_SLURM = 0xFFFFFFF0  # ids of steps that srun did not start: of a batch script, of a shell
 _LEAST = {  # settings of the trainer that would be divided by, or train nothing
     "accumulate_grad_batches": 1,
     "check_val_every_n_epoch": 1,
@@ -111,6 +114,38 @@ def limit_lines(command: str, trainer: Namespace, batches: int | None) -> list[s
                 "shortest examples; do not compare them with scores of the whole split"
             )
     return lines
+
+
+def check_slurm(plugins: Sequence[Any], processes: int | None = None) -> None:
+    """Refuse tasks of SLURM that are not the processes of the run: some would train alone, or wait for ever.
+
+    Args:
+        plugins: of the trainer; where one of them is an environment, SLURM's is not used.
+        processes: of the run, its devices times its nodes; None while they are not known.
+
+    Raises:
+        InputError: saying how many tasks there are, and what to start instead.
+    """
+    own = any(isinstance(plugin, ClusterEnvironment) and not isinstance(plugin, SLURMEnvironment) for plugin in plugins)
+    if slurm_job() is None or own or "TORCHELASTIC_RUN_ID" in os.environ:
+        return
+    tasks = int(os.environ["SLURM_NTASKS"])
+    alone = "or add --trainer.plugins+=pytorch_lightning.plugins.environments.LightningEnvironment to ignore SLURM"
+    if tasks > 1 and not 0 <= int(os.environ.get("SLURM_STEP_ID", -1)) < _FIRST_STEP_OF_SLURM:
+        raise InputError(
+            f"SLURM_NTASKS is {tasks}, and srun did not start this process, so the others are missing; put srun before "
+            f"the command, {alone}"
+        )
+    if tasks > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise InputError(
+            f"SLURM_NTASKS is {tasks}, and SLURM_NTASKS_PER_NODE is not set; pass --ntasks-per-node in place of "
+            f"--ntasks, {alone}"
+        )
+    if processes is not None and processes != tasks:
+        raise InputError(
+            f"trainer.devices times trainer.num_nodes is {processes}, and SLURM_NTASKS is {tasks}; start one task "
+            f"per device (srun --ntasks-per-node), {alone}"
+        )
 
 
 def check_distributed(trainer: Trainer, without_gradient: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from app.batches import DataSpec
 from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, RunResult
 from app.cli.arguments import add_run_arguments
 from app.cli.callbacks import evaluation_callbacks, fit_callbacks
-from app.cli.checks import check_arguments, check_distributed, check_settings, limit_lines
+from app.cli.checks import check_arguments, check_distributed, check_settings, check_slurm, limit_lines
 from app.cli.norm import fold_norm
 from app.cli.output import configure_logging
 from app.cli.parser_errors import explain
@@ -167,10 +167,12 @@ class CLI(LightningCLI):
         loggers = [] if isinstance(config["logger"], bool) else _listed(config["logger"])
         keeps_files = is_fit and not config["fast_dev_run"]
         config["logger"] = [MetricsFile(self.folder), EventFiles(self.folder), *loggers] if keeps_files else False
+        check_slurm(config["plugins"])
         try:
             trainer = Trainer(**config)
         except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}; change this setting of trainer") from error
+        check_slurm(config["plugins"], trainer.num_devices * trainer.num_nodes)
         if is_fit:
             check_distributed(trainer, dry_run(self.model, *self.datamodule.trial_batches()))
         return trainer
