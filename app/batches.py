@@ -30,6 +30,7 @@ class Batch:
     loss_denominator: int
     is_dummy: bool
 
+    UNIT: ClassVar[str] = "examples"  # of `tokens`, in the plural
     IGNORED: ClassVar[int] = -100  # a label that does not count; torch's cross_entropy ignores it by default
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
@@ -46,13 +47,15 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """The size of the input, for throughput: real tokens, or examples where there are no tokens."""
+        """The size of the input in `UNIT`, for throughput: real tokens, or examples where there are no tokens."""
         return 0 if self.is_dummy else len(self.index)
 
 
 @dataclass
 class TextBatch(Batch):
     """Sentences with one class each, right-padded to the longest of the batch."""
+
+    UNIT: ClassVar[str] = "tokens"
 
     input_ids: Tensor  # (B, T) int64
     attention_mask: Tensor  # (B, T) int64, 1 at real tokens
@@ -74,6 +77,8 @@ class TextBatch(Batch):
 class TranslationBatch(Batch):
     """Pairs of sentences, each side right-padded to its longest one in the batch."""
 
+    UNIT: ClassVar[str] = "tokens"
+
     input_ids: Tensor  # (B, S) int64, the source
     attention_mask: Tensor  # (B, S) int64, 1 at real tokens
     labels: Tensor  # (B, T) int64, the target with its end mark; IGNORED at padding
@@ -91,6 +96,8 @@ class TranslationBatch(Batch):
 @dataclass
 class ByteBatch(Batch):
     """Rows of bytes, right-padded to the longest of the batch; the input at a position is the byte before its label."""
+
+    UNIT: ClassVar[str] = "bytes"
 
     input_ids: Tensor  # (B, T) int64, the bytes themselves; 0 at padding
     labels: Tensor  # (B, T) int64, the byte to predict at each position; IGNORED in context and at padding
@@ -119,6 +126,7 @@ class ParsingBatch(Batch):
     its first word stands in for it, and all its words count as wrong.
     """
 
+    UNIT: ClassVar[str] = "words"
     PAD: ClassVar[int] = 0  # ids that mean the same in the vocabularies of words, tags and characters
     UNKNOWN: ClassVar[int] = 1
     ROOT: ClassVar[int] = 2
@@ -156,6 +164,8 @@ class ParsingBatch(Batch):
 @dataclass
 class ImageBatch(Batch):
     """Images with one class each."""
+
+    UNIT: ClassVar[str] = "images"
 
     pixel_values: Tensor  # (B, C, H, W) float32, standardised
     labels: Tensor  # (B,) int64

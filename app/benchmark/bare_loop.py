@@ -103,6 +103,7 @@ class BareLoop(Callback):
             "updates": self.updates,
             "pairs": self._pairs,
             "tokens": self._tokens,
+            "unit": self._batches[0].UNIT,
             "phases": self._profiler.shares(),
             "first_step_s": self._first_step_s,
         }

@@ -36,7 +36,8 @@ class FitFigures:
     Args:
         updates: updates per block.
         updates_s: updates per second by fit.
-        tokens_s: tokens (of images: examples) per second by fit.
+        tokens_s: tokens (or what `unit` says) per second by fit.
+        unit: what is counted: tokens, words, bytes or images.
         ratio: updates per second by fit over those of the bare loop, block by block; nan without a bare loop.
         phases: shares of fit's time.
         first_step_s: seconds from the command to the first update.
@@ -46,6 +47,7 @@ class FitFigures:
     updates: int
     updates_s: Spread
     tokens_s: Spread
+    unit: str
     ratio: Spread
     phases: dict[str, float]
     first_step_s: float
@@ -85,6 +87,7 @@ def figures(found: dict[str, Any], cost: dict[str, Any]) -> FitFigures:
         updates=found["updates"],
         updates_s=spread([found["updates"] / fit for fit, _ in found["pairs"]]),
         tokens_s=spread([tokens / fit for tokens, (fit, _) in zip(found["tokens"], found["pairs"], strict=True)]),
+        unit=found["unit"],
         ratio=Spread(math.nan, math.nan, math.nan) if any(map(math.isnan, ratios)) else spread(ratios),
         phases=found["phases"],
         first_step_s=found["first_step_s"],

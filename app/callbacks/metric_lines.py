@@ -1,8 +1,9 @@
 """MetricLines: the lines of metrics.jsonl that every run has, and what the run has cost so far.
 
 Keys written every `trainer.log_every_n_steps` updates: `train/loss` (nats per unit, the mean since the last such line,
-without label smoothing), `train/smoothed_loss` (with it, where there is some), `lr`, `tokens_per_s`, `elapsed_s` and
-`seconds_left` (an estimate). Keys written at each validation: the scores of the task under `val/` and `train_probe/`.
+without label smoothing), `train/smoothed_loss` (with it, where there is some), `lr`, `tokens_per_s` (or, by what the
+task reads, `words_per_s`, `bytes_per_s`, `images_per_s`), `elapsed_s` and `seconds_left` (an estimate). Keys written at
+each validation: the scores of the task under `val/` and `train_probe/`.
 All loggers of the trainer get them.
 """
 
@@ -22,7 +23,7 @@ from app.runs.metrics_file import Event, MetricsFile, log_event
 
 
 class MetricLines(Callback):
-    """Counts tokens and time, also over resumed runs, and writes the lines.
+    """Counts tokens (or words, bytes, images) and time, also over resumed runs, and writes the lines.
 
     On resume, metrics.jsonl and TensorBoard's events are first truncated to the checkpoint, so that no step occurs
     twice.
@@ -80,12 +81,13 @@ class MetricLines(Callback):
         if not is_optimizer_step(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:
             return
         now, left = time.monotonic(), self._time_left.seconds(trainer)
+        tokens_per_s = (self._tokens - self._line_tokens) * trainer.world_size / (now - self._line_at)
         log_event(
             trainer,
             {
                 **pl_module.take_train_scores(),
                 "lr": trainer.optimizers[0].param_groups[0]["lr"],
-                "tokens_per_s": (self._tokens - self._line_tokens) * trainer.world_size / (now - self._line_at),
+                f"{pl_module.input_unit}_per_s": tokens_per_s,
                 "elapsed_s": self.elapsed_s,
                 **({} if left is None else {"seconds_left": left}),
             },
@@ -93,7 +95,7 @@ class MetricLines(Callback):
         self._line_at, self._line_tokens = now, self._tokens
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the time: validation does not count into tokens_per_s."""
+        """Note the time: validation does not count into the throughput."""
         self._validation_at = time.monotonic()
 
     def on_validation_end(self, trainer: Trainer, pl_module: ScoredModule) -> None:

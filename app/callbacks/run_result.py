@@ -134,7 +134,8 @@ class RunResult(Callback):
             events=events,
             cost={
                 "elapsed_s": self.lines.elapsed_s,
-                "tokens": tokens,
+                "unit": pl_module.input_unit,
+                pl_module.input_unit: tokens,
                 "parameters": sum(p.numel() for p in pl_module.parameters()),
                 "processes": trainer.world_size,
             },

@@ -22,6 +22,7 @@ class ScoredModule(Protocol):
     site_rows: list[dict[str, str]]  # the rows of norm_sites.csv
     norms_total: int  # norms of the model, replaced or not
     left_norms: Sequence[Any]  # those that cannot be replaced
+    input_unit: str  # what throughput counts, such as tokens
     initial_weights: str  # digest of the weights outside the norms
 
     def take_train_scores(self) -> dict[str, float]:

@@ -47,13 +47,15 @@ MACRO_F1 = MetricInfo("macro_f1", "macro F1", is_share=True)
 BLEU = MetricInfo("bleu", "BLEU")
 CHRF = MetricInfo("chrf", "chrF")
 PERPLEXITY = MetricInfo("perplexity", "perplexity", higher_is_better=False)
+BYTE_PERPLEXITY = MetricInfo("byte_perplexity", "perplexity per byte", higher_is_better=False)
 BITS_PER_BYTE = MetricInfo("bpc", "bits per byte", higher_is_better=False)
 UAS = MetricInfo("uas", "UAS", is_share=True)
 LAS = MetricInfo("las", "LAS", is_share=True)
 MATCH = MetricInfo("match", "sentences that are all right", is_share=True)
 
 _KNOWN = {
-    info.name: info for info in (LOSS, ACCURACY, MACRO_F1, BLEU, CHRF, PERPLEXITY, BITS_PER_BYTE, UAS, LAS, MATCH)
+    info.name: info
+    for info in (LOSS, ACCURACY, MACRO_F1, BLEU, CHRF, PERPLEXITY, BYTE_PERPLEXITY, BITS_PER_BYTE, UAS, LAS, MATCH)
 }
 _BASELINE = re.compile(r"(.+)_of_.+?(_without_.+)?")  # accuracy_of_majority; uas_of_next_without_punct
 

@@ -49,7 +49,7 @@ def build_result(
         step: updates made.
         primary: the metric that chooses the best checkpoint.
         events: events of the run in order.
-        cost: elapsed_s, tokens, parameters, processes.
+        cost: elapsed_s, unit (what was counted, such as tokens), the count under this name, parameters, processes.
         fingerprints: of data, plan and weights (initial ones outside the norms): runs that agree in all are paired.
     """
     validations = [event for event in events if event.get(f"val/{primary.name}") is not None]
@@ -74,7 +74,7 @@ def build_result(
         "norm_gradients": {},  # NormGradients'
         "cost": {
             **cost,
-            "tokens_per_s": cost["tokens"] / cost["elapsed_s"] if cost["elapsed_s"] else 0.0,
+            f"{cost['unit']}_per_s": cost[cost["unit"]] / cost["elapsed_s"] if cost["elapsed_s"] else 0.0,
             "peak_rss_bytes": _peak_rss_bytes(),
         },
         "versions": {
@@ -114,6 +114,12 @@ def read_result(folder: Path) -> dict[str, Any] | None:
             f"{path} has schema {schema}, expected {SCHEMA}; use a run folder written by this version's fit"
         )
     return result
+
+
+def throughput(cost: dict[str, Any]) -> tuple[float, str]:
+    """How much a run processed per second, and of what; results of earlier versions say tokens of everything."""
+    unit = cost.get("unit", "tokens")
+    return cost[f"{unit}_per_s"], unit
 
 
 def _scores(event: Event | None) -> dict[str, Any] | None:

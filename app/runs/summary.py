@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.metrics import baseline_of
+from app.runs.result import throughput
 
 
 def summarise(result: dict[str, Any], folder: Path, was_finished: bool = False) -> str:
@@ -41,8 +42,9 @@ def summarise(result: dict[str, Any], folder: Path, was_finished: bool = False) 
         lines.append("            " + _overfitting_in_words(gap))
     if result["norm_gradients"]:
         lines += _gradients_in_words(result["norm_gradients"])
+    rate, unit = throughput(cost)
     lines.append(
-        f"cost        {cost['elapsed_s']:.0f} s, {cost['tokens_per_s']:,.0f} tokens/s, "
+        f"cost        {cost['elapsed_s']:.0f} s, {rate:,.0f} {unit}/s, "
         f"{cost['peak_rss_bytes'] / 2**30:.1f} GiB, {cost['parameters']:,} parameters"
     )
     lines.append(

@@ -18,6 +18,7 @@ from app.figures import bars, curve_bands, save
 from app.metrics import LOSS
 from app.runs.atomic_write import atomic_write
 from app.runs.metrics_file import read_events
+from app.runs.result import throughput
 from app.study.claims import answers
 from app.study.comparison import NormRow, Table, tables
 from app.study.plan import Study, Trial
@@ -147,10 +148,10 @@ def _costs(table: Table) -> list[list[str]]:
     for row in table.rows:
         costs = [result["cost"] for result in row.results.values()]
         if costs:
-            seconds, speed, memory = (
-                statistics.fmean(cost[key] for cost in costs) for key in ("elapsed_s", "tokens_per_s", "peak_rss_bytes")
-            )
-            cells = [f"{seconds / 60:.1f}", f"{speed:,.0f}", f"{memory / 2**30:.1f}", f"{costs[0]['parameters']:,}"]
+            seconds, memory = (statistics.fmean(cost[key] for cost in costs) for key in ("elapsed_s", "peak_rss_bytes"))
+            rates, units = zip(*map(throughput, costs), strict=True)
+            speed, parameters = f"{statistics.fmean(rates):,.0f} {units[-1]}/s", f"{costs[0]['parameters']:,}"
+            cells = [f"{seconds / 60:.1f}", speed, f"{memory / 2**30:.1f}", parameters]
             rows.append([table.name, row.norm.label, *cells])
     return rows
 

@@ -199,6 +199,11 @@ class Task(LightningModule):
             save_file(head, folder / HEAD_FILE, metadata={"format": "pt"})
 
     @property
+    def input_unit(self) -> str:
+        """What the throughput of a run counts: tokens, words, bytes, images or examples."""
+        return (self.data_spec.batch or self.batch_types[0]).UNIT
+
+    @property
     def baselines(self) -> dict[str, float]:
         """The test scores of methods that the data itself is enough for, such as accuracy_of_majority."""
         return {f"{self.primary.name}_of_{method}": score for method, score in self.data_spec.baselines.items()}

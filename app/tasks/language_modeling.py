@@ -22,8 +22,9 @@ from app.tasks.prediction import Prediction
 class LanguageModeling(Task):
     """Predicts the next byte at every position.
 
-    Scores: `loss` (nats per byte), `bpc` (bits per byte, the paper's bits per character), `perplexity` (e to the loss);
-    the test also has `bpc_of_gzip` and `bpc_of_bzip2`, the bits per byte of these compressors on the same text.
+    Scores: `loss` (nats per byte), `bpc` (bits per byte, the paper's bits per character), `byte_perplexity` (e to the
+    loss: of bytes, and so far below the perplexities of words or tokens that papers report); the test also has
+    `bpc_of_gzip` and `bpc_of_bzip2`, the bits per byte of these compressors on the same text.
 
     The backbone is a causal model: xlnet with `attn_type: uni` and a `mem_len` (the paper's Transformer-XL: relative
     attention, a memory of the segments before), or gpt2 and its like (independent windows).
@@ -87,9 +88,9 @@ class LanguageModeling(Task):
         return {"loss": (summed_nats(logits, batch.labels.flatten()), batch.target_bytes)}
 
     def derive(self, split: str, scores: dict[str, float]) -> dict[str, float]:
-        """Compute bits per byte and perplexity."""
+        """Compute bits and perplexity per byte."""
         loss = scores["loss"]
-        return {"bpc": loss / math.log(2), "perplexity": perplexity(loss)}
+        return {"bpc": loss / math.log(2), "byte_perplexity": perplexity(loss)}
 
     def predict_step(self, batch: ByteBatch, batch_idx: int) -> list[Prediction]:
         """Continue each prompt; those of a batch have equal lengths. Bytes that are not UTF-8 become U+FFFD."""

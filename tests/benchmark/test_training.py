@@ -10,7 +10,7 @@ from pytorch_lightning import Callback
 import app.benchmark.scaling as scaling
 from app.benchmark.__main__ import main
 from app.benchmark.bare_loop import bare_loop
-from app.benchmark.fit import CONFIGS, figures
+from app.benchmark.fit import CONFIGS, FitFigures, figures
 from app.benchmark.hf_trainer import REQUIREMENT
 from app.benchmark.phases import PhaseProfiler, phase_of
 from app.benchmark.tables import Spread
@@ -74,9 +74,9 @@ def test_phase_of_an_action(action, phase):
 
 def test_figures_of_what_a_run_wrote():
     found = {"updates": 10, "pairs": [[2.0, 1.0], [4.0, 5.0], [5.0, 5.0]], "tokens": [100, 100, 100],
-             "phases": {}, "first_step_s": 3.0}  # fmt: skip
+             "unit": "words", "phases": {}, "first_step_s": 3.0}  # fmt: skip
     got = figures(found, {"peak_rss_bytes": 2**29})
-    assert got.updates_s.median == 2.5 and got.tokens_s == Spread(25.0, 20.0, 50.0)
+    assert got.updates_s.median == 2.5 and got.tokens_s == Spread(25.0, 20.0, 50.0) and got.unit == "words"
     assert got.ratio == Spread(1.0, 0.5, 1.25) and got.peak_gib == 0.5
     assert math.isnan(figures({**found, "pairs": [[2.0, math.nan]] * 3}, {"peak_rss_bytes": 1}).ratio.median)
 
@@ -101,8 +101,7 @@ def test_scaling_and_processes_change_one_thing_a_line(monkeypatch):
     def time_fit(config, arguments, blocks, updates, bare, threads=None):
         asked.append((arguments, threads))
         speed = Spread(*[100.0 / len(asked)] * 3)
-        return figures({"updates": 1, "pairs": [[1, 1]], "tokens": [1], "phases": {}, "first_step_s": 1}, {
-            "peak_rss_bytes": 1}).__class__(1, speed, speed, speed, {}, 1.0, 1.0)  # fmt: skip
+        return FitFigures(1, speed, speed, "tokens", speed, {}, 1.0, 1.0)
 
     monkeypatch.setattr(scaling, "time_fit", time_fit)
     _, second, *_ = scaling.size_scaling(["--norm=none"], 1, 1)

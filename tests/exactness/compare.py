@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-TIMES = {"elapsed_s", "tokens_per_s", "seconds_left"}
+TIMES = ("elapsed_s", "_per_s", "seconds_left")
 
 
 def differences(first: Path, second: Path) -> list[str]:
@@ -32,12 +32,14 @@ def differences(first: Path, second: Path) -> list[str]:
 
 def _events(run: Path) -> list[dict[str, Any]]:
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in event.items() if key not in TIMES} for event in events]
+    return [{key: value for key, value in event.items() if not key.endswith(TIMES)} for event in events]
 
 
 def _result(run: Path) -> dict[str, Any]:
     result = json.loads((run / "result.json").read_text())
-    result["cost"] = {key: result["cost"][key] for key in ("tokens", "parameters", "processes")}
+    result["cost"] = {
+        key: value for key, value in result["cost"].items() if not key.endswith(TIMES) and key != "peak_rss_bytes"
+    }
     return result
 
 

@@ -92,8 +92,8 @@ def test_counts_are_sums_of_nats_and_bits_are_derived():
     torch.testing.assert_close(counts["loss"][0], nats)
     assert counts["loss"][1] == 50
     scores = model.derive("test", {"loss": 2.0})
-    assert scores["bpc"] == pytest.approx(2 / math.log(2)) and scores["perplexity"] == pytest.approx(math.e**2)
-    assert model.derive("val", {"loss": 2.0}).keys() == {"bpc", "perplexity"}
+    assert scores["bpc"] == pytest.approx(2 / math.log(2)) and scores["byte_perplexity"] == pytest.approx(math.e**2)
+    assert model.derive("val", {"loss": 2.0}).keys() == {"bpc", "byte_perplexity"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

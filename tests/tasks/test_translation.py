@@ -147,7 +147,7 @@ def test_bleu_has_the_tokenizer_that_is_asked_for_and_says_where_it_does_not_fit
         assert f"tok:{tokenizer}|" in model.score_signatures["bleu"]
         assert caplog.text.count("set model.bleu_tokenizer") == warned  # once, not at each validation
     data_spec = DataSpec({"vocab_size": 20, **SPECIAL}, decode=decode, target_language="jpn")
-    with pytest.raises(InputError, match="language jpn .* ja-mecab: .* install .* bleu_tokenizer to char"):
+    with pytest.raises(InputError, match="jpn .* ja-mecab: .* install .* model.bleu_tokenizer to char"):
         task(data_spec=data_spec)
     assert task(data_spec=data_spec, bleu_tokenizer="char").bleu_tokenizer == "char"
 
