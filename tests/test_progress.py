@@ -23,7 +23,6 @@ def wait(seconds):
 
 def test_a_long_phase_says_so_and_a_short_one_says_nothing(monkeypatch, caplog, capsys):
     caplog.set_level(logging.INFO, logger="app.progress")
-    monkeypatch.setattr(logging.getLogger("app"), "propagate", True)
     assert wait(0) == 0 and not caplog.messages
     monkeypatch.setattr(app.progress, "EVERY_S", 0.02)
     assert wait(0.3) == 0.3
@@ -61,9 +60,8 @@ def test_a_validation_alone_is_announced_and_counts_the_batches_of_both_its_spli
 
 
 @pytest.mark.parametrize("has_bar", [True, False])
-def test_predict_draws_a_bar_or_logs_lines(has_bar, monkeypatch, caplog, capsys):
+def test_predict_draws_a_bar_or_logs_lines(has_bar, caplog, capsys):
     caplog.set_level(logging.INFO, logger="app.callbacks.progress")
-    monkeypatch.setattr(logging.getLogger("app"), "propagate", True)
     progress = PredictProgress(3, has_bar, every_s=0.0)
     progress.on_predict_batch_end(None, None, None, SimpleNamespace(index=[0, 1]), 0)
     progress.close()
