@@ -7,7 +7,7 @@ counted in the log.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
@@ -146,7 +146,7 @@ def empty_split(place: str, split: str, count: str, fractions: Mapping[str, floa
     )
 
 
-def sizes(splits: Mapping[str, Examples]) -> str:
+def sizes(splits: Mapping[str, Sized]) -> str:
     """The number of examples of each split, for log lines: `80 train, 10 val, 10 test`."""
     return ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
 
