@@ -199,7 +199,7 @@ class RunCheckpoint(Checkpoint):
         several processes, which agree once a validation.
         """
         has_ended = trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step
-        if self._signals.received is not None and not has_ended and trainer.world_size == 1:
+        if self._signals.received is not None and not (has_ended or trainer.world_size > 1 or trainer.fast_dev_run):
             self._is_cutting = True
             self._write(trainer, is_best=False)
             raise self._signals.error()

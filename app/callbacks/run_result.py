@@ -72,7 +72,8 @@ class RunResult(Callback):
         self.identity, self.fingerprints, self.lines = identity, fingerprints, lines
         self.plots, self.tests = plots, tests
         self.result: dict[str, Any] | None = None
-        self.was_finished = self.awaits_test = self._has_begun = False
+        self.was_finished = self.awaits_test = False
+        self._first_step: int | None = None  # at which training began
         self.tested = "best checkpoint"
         self._former: dict[str, Any] = {}  # result of the attempt that this one resumes
 
@@ -84,7 +85,7 @@ class RunResult(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: ScoredModule) -> None:
         """Note in that result that the run is no longer at its end."""
-        self._has_begun = True
+        self._first_step = trainer.global_step
         if self._former:
             write_result(Path(trainer.default_root_dir), {**self._former, "status": "stopped"})
 
@@ -97,7 +98,11 @@ class RunResult(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: ScoredModule, exception: BaseException) -> None:
         """Write the result of a run that diverged or was interrupted."""
-        if self._has_begun and self.result is None and isinstance(exception, (DivergedError, StoppedError)):
+        if (
+            self._first_step is not None
+            and self.result is None
+            and isinstance(exception, (DivergedError, StoppedError))
+        ):
             self._finish(trainer, pl_module, "diverged" if isinstance(exception, DivergedError) else "stopped")
 
     def on_test_end(self, trainer: Trainer, pl_module: ScoredModule) -> None:
@@ -141,7 +146,8 @@ class RunResult(Callback):
             },
             fingerprints={**self.fingerprints, "weights": pl_module.initial_weights},
         )
-        self.was_finished = _is_result_of(self._former, result)
+        has_trained = self._first_step not in (None, trainer.global_step)
+        self.was_finished = not has_trained and _is_result_of(self._former, result)
         self.result = self._former if self.was_finished else result | _former_test(self._former, result["best"])
         if self.was_finished:
             write_result(folder, self.result)
