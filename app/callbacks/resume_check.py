@@ -25,7 +25,7 @@ _OF_A_STEP = (  # settings of the trainer that make an update, or a score, what 
     "overfit_batches",
 )
 _LENGTH = ("max_epochs", "max_steps")
-_NOT_OF_THE_DATA = ("data.workers", "data.cache_dir", "data.predict_source")  # they change no example and no batch
+_NOT_OF_THE_DATA = ("data.workers", "data.cache_dir", "data.predict_")  # they change no example and no batch
 
 
 class ResumeCheck(Callback):
@@ -98,7 +98,7 @@ class ResumeCheck(Callback):
         return {
             name: (then[name], value)
             for name, value in now.items()
-            if name in then and then[name] != value and name not in _NOT_OF_THE_DATA
+            if name in then and then[name] != value and not name.startswith(_NOT_OF_THE_DATA)
             if not name.startswith("trainer.callbacks.") or name.split(".")[2] in stateful
         }
 

@@ -42,7 +42,7 @@ class LanguageModeling(Task):
     primary = BITS_PER_BYTE
     metrics = (LOSS, BITS_PER_BYTE)
     ratio_metrics = ("loss",)
-    derived_metrics = ("perplexity",)
+    derived_metrics = ("byte_perplexity",)
     output_fields = ("prompt", "continuation")
 
     def __init__(self, sampling: SamplingConfig | None = None, **kwargs: Any) -> None:

@@ -42,19 +42,23 @@ def root(fit, tmp_path_factory):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (["--model.optimizer.lr=0.05"], ["model.optimizer.lr was 0.0003 and is 0.05"]),
         (
-            ["--model.optimizer.name=adam", "--model.optimizer.betas=[0.8, 0.9]", "--model.optimizer.weight_decay=1"],
-            ["name was adamw and is adam", "betas was [0.9, 0.999] and is [0.8, 0.9]", "weight_decay was 0.01 and is"],
+            ["--model.optimizer.lr=0.05", "--model.optimizer.name=adam", "--model.optimizer.betas=[0.8, 0.9]"],
+            ["optimizer.lr was 0.0003 and is 0.05", "name was adamw and is adam", "betas was [0.9, 0.999] and is [0.8"],
         ),
-        (["--model.optimizer.schedule=cosine"], ["model.optimizer.schedule was linear and is cosine"]),
-        (["--model.classifier_dropout=0.2"], ["model.classifier_dropout was 0.3 and is 0.2"]),
+        (
+            ["--model.optimizer.schedule=cosine", "--model.classifier_dropout=0.2"],
+            ["model.optimizer.schedule was linear and is cosine", "model.classifier_dropout was 0.3 and is 0.2"],
+        ),
         (["--model.backbone.options.hidden_dropout_prob=0.2"], ["hidden_dropout_prob=0.3", "hidden_dropout_prob=0.2"]),
-        (["--data.batch_tokens=150"], ["data.batch_tokens was 200 and is 150"]),
-        (["--data.max_length=5", "--data.workers=1"], ["data.max_length was"]),
-        (["--trainer.accumulate_grad_batches=2"], ["trainer.accumulate_grad_batches was 1 and is 2"]),
-        (["--trainer.precision=bf16-mixed"], ["trainer.precision was 32-true and is bf16-mixed"]),
-        (["--trainer.gradient_clip_val=9"], ["trainer.gradient_clip_val was 1.0 and is 9"]),
+        (
+            ["--data.batch_tokens=150", "--data.max_length=5", "--data.workers=1"],
+            ["data.batch_tokens was 200 and is 150", "data.max_length was 64 and is 5"],
+        ),
+        (
+            ["--trainer.accumulate_grad_batches=2", "--trainer.precision=bf16-mixed", "--trainer.gradient_clip_val=9"],
+            ["batches was 1 and is 2", "precision was 32-true and is bf16-mixed", "clip_val was 1.0 and is 9"],
+        ),
         (["--trainer.max_epochs=4"], ["trainer.max_epochs was 1 and is 4", "learning rate", "length of the run"]),
         (["--trainer.max_epochs=-1", "--trainer.max_steps=30"], ["max_epochs was 1 and is -1", "max_steps was -1"]),
     ],

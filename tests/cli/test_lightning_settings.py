@@ -8,8 +8,11 @@ import pytest
 import pytorch_lightning
 import torch
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from app.cli.main import main
+from app.cli.user_callbacks import check_user_callbacks
+from app.errors import InputError
 from tests.conftest import ROOT
 from tests.exactness.cases import CASES
 
@@ -23,20 +26,19 @@ CASE = CASES["classification"]
 CALLBACKS = "--trainer.callbacks+=pytorch_lightning.callbacks."
 CHANGING = {  # settings that change what is trained, each alone: an epoch has five batches of the sizes of the plan
     "accumulate_grad_batches": ["--trainer.accumulate_grad_batches=2"],
-    "accumulate_grad_batches above an epoch": ["--trainer.accumulate_grad_batches=50"],
-    "gradient_clip_val": ["--trainer.gradient_clip_val=0.01"],
-    "gradient_clip_algorithm": ["--trainer.gradient_clip_algorithm=value", "--trainer.gradient_clip_val=0.0001"],
+    "accumulate_grad_batches above": ["--trainer.accumulate_grad_batches=50"],
+    "gradient_clip_val gradient_clip_algorithm": [
+        "--trainer.gradient_clip_algorithm=value", "--trainer.gradient_clip_val=0.0001",
+    ],
     "limit_train_batches": ["--trainer.limit_train_batches=3", "--trainer.accumulate_grad_batches=2"],
-    "limit_train_batches as a fraction": [
+    "limit_train_batches reload_dataloaders_every_n_epochs": [
         "--trainer.limit_train_batches=0.6", "--trainer.accumulate_grad_batches=2",
         "--trainer.reload_dataloaders_every_n_epochs=1",
     ],
     "max_epochs": ["--trainer.max_epochs=1"],
     "max_steps": ["--trainer.max_steps=7", "--trainer.max_epochs=-1"],
     "val_check_interval": ["--trainer.val_check_interval=2", "--trainer.accumulate_grad_batches=2"],
-    "reload_dataloaders_every_n_epochs": ["--trainer.reload_dataloaders_every_n_epochs=1"],
     "fast_dev_run": ["--trainer.fast_dev_run=3"],
-    "precision": ["--trainer.precision=32-true"],
 }  # fmt: skip
 HARMLESS = [  # all in one run
     "--trainer.num_sanity_val_steps=1", "--trainer.detect_anomaly=true", "--trainer.deterministic=false",
@@ -46,7 +48,7 @@ HARMLESS = [  # all in one run
     "--trainer.min_steps=1", "--trainer.max_time=01:00:00:00", "--trainer.limit_val_batches=1",
     "--trainer.limit_test_batches=1", "--trainer.check_val_every_n_epoch=2", "--trainer.enable_checkpointing=true",
     "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto", "--trainer.accelerator=cpu",
-    "--trainer.sync_batchnorm=false", "--trainer.logger=true", "--trainer.plugins=[]",
+    "--trainer.sync_batchnorm=false", "--trainer.precision=32-true", "--trainer.logger=true", "--trainer.plugins=[]",
     f"{CALLBACKS}LearningRateMonitor", f"{CALLBACKS}SpikeDetection", f"{CALLBACKS}DeviceStatsMonitor",
     f"{CALLBACKS}ModelSummary", f"{CALLBACKS}ModelCheckpoint", "--trainer.callbacks.dirpath=mine",
     f"{CALLBACKS}EarlyStopping", "--trainer.callbacks.monitor=val/loss",
@@ -60,16 +62,12 @@ REFUSED = {
     "GradientAccumulationScheduler": [
         f"{CALLBACKS}GradientAccumulationScheduler", "--trainer.callbacks.scheduling={0: 2}",
     ],
-    "StochasticWeightAveraging": [f"{CALLBACKS}StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.1"],
-    "WeightAveraging": [f"{CALLBACKS}WeightAveraging"],
-    "EMAWeightAveraging": [f"{CALLBACKS}EMAWeightAveraging"],
-    "LearningRateFinder": [f"{CALLBACKS}LearningRateFinder"],
-    "BatchSizeFinder": [f"{CALLBACKS}BatchSizeFinder"],
-    "BaseFinetuning": [f"{CALLBACKS}BaseFinetuning"],
-    "BackboneFinetuning": [f"{CALLBACKS}BackboneFinetuning"],
-    "ModelPruning": [f"{CALLBACKS}ModelPruning", "--trainer.callbacks.pruning_fn=l1_unstructured"],
-    "OnExceptionCheckpoint": [f"{CALLBACKS}OnExceptionCheckpoint", "--trainer.callbacks.dirpath=mine"],
-    "Timer": [f"{CALLBACKS}Timer", "--trainer.callbacks.duration=00:01:00:00"],
+}  # fmt: skip
+REFUSED_CALLBACKS = {
+    "StochasticWeightAveraging": {"swa_lrs": 0.1}, "WeightAveraging": {}, "EMAWeightAveraging": {},
+    "LearningRateFinder": {}, "BatchSizeFinder": {}, "BaseFinetuning": {}, "BackboneFinetuning": {},
+    "ModelPruning": {"pruning_fn": "l1_unstructured"}, "OnExceptionCheckpoint": {"dirpath": "mine"},
+    "Timer": {"duration": "00:01:00:00"},
 }  # fmt: skip
 
 
@@ -126,8 +124,8 @@ def test_the_table_has_every_setting_and_every_callback():
     tried = {re.search(r"callbacks\.(\w+)$|trainer\.(\w+)=", argument) for argument in HARMLESS}
     tried = {found[1] or found[2] for found in tried if found} | DISPLAYS | {"callbacks"}
     kept = {name for name, verdict in TABLE.items() if verdict == "kept"}
-    assert kept == {name.partition(" ")[0] for name in CHANGING} | tried
-    assert {name for name, verdict in TABLE.items() if verdict == "refused"} == set(REFUSED)
+    assert kept == {name for names in CHANGING for name in names.split() if name != "above"} | tried
+    assert {name for name, verdict in TABLE.items() if verdict == "refused"} == {*REFUSED, *REFUSED_CALLBACKS}
     assert {name for name, verdict in TABLE.items() if verdict == "refused by predict"} == {"limit_predict_batches"}
 
 
@@ -142,14 +140,14 @@ def test_no_gradient_is_scaled_wrong_and_the_schedule_ends_with_the_run(name, fi
     known = {"max_steps": 7, "fast_dev_run": 3, "max_epochs": an_epoch}
     assert WatchUpdates.updates == next((count for key, count in known.items() if key == name), 2 * an_epoch)
     assert WatchUpdates.rate == 0
-    assert ("an epoch has 5 batches: each update is made of these" in said) == (name.endswith("above an epoch"))
+    assert ("an epoch has 5 batches: each update is made of these" in said) == name.endswith("above")
     if "gradient_clip_algorithm" in settings:
         assert WatchUpdates.largest == float(settings["gradient_clip_val"])
 
 
 def test_what_watches_changes_nothing(fit, capsys):
     assert fit("--trainer.precision=32-true", "--run_root=plain") == 0
-    assert fit("--trainer.precision=32-true", "--run_root=watched", *HARMLESS) == 0
+    assert fit("--run_root=watched", *HARMLESS) == 0
     said = capsys.readouterr().out
     assert "trainer.limit_val_batches is 1: validation scores are of the first batches only" in said
     assert "trainer.limit_test_batches is 1: test scores are of the first batches only" in said
@@ -168,18 +166,26 @@ def test_what_cannot_be_right_is_refused_in_a_line(name, fit, tmp_path, capsys):
     assert answer.count("\n") == 1 and not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    ("callback", "monitor", "more", "says"),
-    [
-        ("EarlyStopping", "val_loss", [], ["did you mean 'val/loss'", "allowed: val/loss, val/accuracy, train_probe"]),
-        ("ModelCheckpoint", "val/f1", [], ["'val/f1', which is not logged", "val/accuracy"]),
-        ("EarlyStopping", "val/accuracy", [], ["mode 'min'", "set mode to max"]),
-        ("ModelCheckpoint", "train_probe/loss", ["--data.train_probe=false"], ["not logged", "val/loss"]),
-    ],
-)
-def test_what_is_monitored_is_known_before_the_first_step(callback, monitor, more, says, fit, tmp_path, capsys):
-    assert fit(f"{CALLBACKS}{callback}", f"--trainer.callbacks.monitor={monitor}", *more) == 2
+@pytest.mark.parametrize("name", REFUSED_CALLBACKS)
+def test_a_callback_that_changes_what_an_update_is_is_refused(name):
+    callback = getattr(pytorch_lightning.callbacks, name)(**REFUSED_CALLBACKS[name])
+    with pytest.raises(InputError, match=f"trainer.callbacks has {name}, which cannot be honoured: .*; "):
+        check_user_callbacks([callback], ["val/loss"])
+
+
+def test_what_is_monitored_is_known_before_the_first_step(fit, tmp_path, capsys):
+    assert fit(f"{CALLBACKS}EarlyStopping", "--trainer.callbacks.monitor=val_loss") == 2
     answer = capsys.readouterr().err
     assert answer.count("\n") == 1 and not (tmp_path / "runs").exists()
-    for words in (f"trainer.callbacks has {callback} with monitor {monitor!r}", *says):
-        assert words in answer
+    assert "EarlyStopping with monitor 'val_loss', which is not logged; did you mean 'val/loss'?" in answer
+    assert "allowed: val/loss, val/accuracy, train_probe/loss, train_probe/accuracy" in answer
+
+
+def test_a_monitor_has_to_be_logged_and_to_have_its_own_direction():
+    names = ["val/loss", "val/accuracy"]
+    check_user_callbacks([EarlyStopping("val/loss"), ModelCheckpoint(monitor="val/accuracy", mode="max")], names)
+    check_user_callbacks([WatchUpdates(), EarlyStopping("mine")], names)  # one of the user's own may log it
+    with pytest.raises(InputError, match="ModelCheckpoint with monitor 'mine', which is not logged"):
+        check_user_callbacks([ModelCheckpoint(monitor="mine")], names)
+    with pytest.raises(InputError, match="EarlyStopping with monitor 'val/accuracy' and mode 'min', .*mode to max"):
+        check_user_callbacks([EarlyStopping("val/accuracy")], names)
