@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +273,10 @@ def test_a_folder_with_files_is_not_written_into(adanorm_run, tmp_path, capsys):
     assert main([str(adanorm_run), "--to", str(tmp_path / "notes.txt" / "below")]) == 2
     assert "cannot be written" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_signal_leaves_no_folder(adanorm_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("app.export.folder.model_card", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    assert main([str(adanorm_run), "--to", str(tmp_path / "out" / "folder")]) == 143
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped by SIGTERM in export; nothing is written"
+    assert not list((tmp_path / "out").iterdir())
