@@ -13,7 +13,7 @@ from tests.exactness.compare import differences
 
 pytestmark = pytest.mark.slow
 SETTINGS = [
-    "--trainer.max_epochs=60", "--trainer.log_every_n_steps=5", "--data.batch_tokens=150", "--data.val_fraction=0.2",
+    "--trainer.max_epochs=25", "--trainer.log_every_n_steps=5", "--data.batch_tokens=150", "--data.val_fraction=0.2",
     "--model.backbone.options.hidden_size=32", "--model.backbone.options.num_hidden_layers=2",
 ]  # fmt: skip
 
