@@ -93,7 +93,7 @@ def describe(found: dict[str, Any], sites: Sequence[dict[str, str]], signature: 
             "Blocks in the order of the forward pass: rms of the output, and of the gradient with respect to it",
         ]
         parts += [_table(["block", "activation", "gradient"], rows)]
-    parts += ["", f"Loss of the first batch ({found['tokens']:,} tokens): {found['loss']:.4f} nats", "", verdict(found)]
+    parts += ["", f"Loss of the first batch ({found['size']}): {found['loss']:.4f} nats", "", verdict(found)]
     return "\n".join(parts)
 
 

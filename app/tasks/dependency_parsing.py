@@ -79,9 +79,11 @@ class DependencyParsing(Task):
     ) -> None:
         assert data_spec is not None, "a task needs the spec of its data"
         if (parser == "mlp") != (backbone.model_type == "mlp"):
+            needs = ", with --data.tokenizer '{kind: bpe, vocab_size: 3000}' and --data.characters true"
             raise InputError(
-                f"model.parser is {parser} and the backbone {backbone.model_type or backbone.pretrained}; use mlp "
-                "with model_type mlp, and biaffine with a Hugging Face encoder"
+                f"model.parser is {parser} and the backbone {backbone.model_type or backbone.pretrained}; mlp goes "
+                "with model_type mlp, and biaffine with a Hugging Face encoder: in place of --model.parser pass "
+                f"--model configs/models/{parser}_parser.yaml after --config{needs if parser == 'biaffine' else ''}"
             )
         self.parser_kind = parser
         self.features = features or FeatureConfig()

@@ -152,8 +152,25 @@ def test_a_broken_treebank_is_answered_with_file_line_and_sentence(broken, train
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("config", "model", "settings"),
+    [
+        ("ud_lines", "mlp_parser", []),
+        pytest.param(
+            "ptb", "biaffine_parser", ["--data.tokenizer={kind: bpe, vocab_size: 3000}", "--data.characters=true"],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+def test_a_config_takes_the_other_parser(config, model, settings, train, tiny_trees):
+    settings = [f"--data.source={tiny_trees}", "--trainer.fast_dev_run=true", *settings]
+    assert train("fit", f"configs/parsing/{config}.yaml", f"--model={ROOT}/configs/models/{model}.yaml", *settings) == 0
+
+
 WRONG = {
-    "the parser of another backbone": (["--model.parser=mlp"], ["model.parser is mlp", "biaffine"]),
+    "the parser of another backbone": (
+        ["--model.parser=mlp"], ["model.parser is mlp", "biaffine", "--model configs/models/mlp_parser.yaml"],
+    ),
     "features that the data lacks": (["--data.tags=null"], ["model.features.tags", "set data.tags"]),
     "no tokenizer": (["--data.tokenizer=null"], ["subwords", "data.tokenizer"]),
     "a score of no relation": (["--data.score_without=[obl]"], ["obl", "punct", "nsubj"]),

@@ -64,7 +64,7 @@ def inspect_model(
     own = {id(p) for norm in norms.values() for p in norm.parameters()}
     return {
         "loss": float(loss.nats) / loss.units,
-        "tokens": batch.tokens,
+        "size": f"{batch.tokens:,} {batch.UNIT}",
         "parameters": _parameter_rows(task),
         "norm_parameters": sum(p.numel() for p in task.parameters() if id(p) in own),
         "sites": list(sites.values()),
