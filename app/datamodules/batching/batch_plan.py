@@ -131,8 +131,7 @@ class PlanSampler:
         world_size: number of processes.
         accumulate: number of batches that are accumulated into one update.
         epoch: the epoch to start with.
-        skip: number of batches of that epoch that were consumed before; an update that was cut there, as
-            `trainer.max_time` does, is made of the batches that are left.
+        skip: number of batches of that epoch that were consumed before.
         used: number of batches of an epoch after which the trainer ends it; None for all. The last update is of the
             batches that are left there.
     """
@@ -169,7 +168,7 @@ class PlanSampler:
         units = np.array([self.plan.units[batch].sum() for batch in batches])
         for position in range(self.skip, self.used):
             window = position // self.accumulate * self.accumulate
-            of_update = slice(max(window, self.skip), min(window + self.accumulate, self.used))
+            of_update = slice(window, min(window + self.accumulate, self.used))
             own = batches[position][self.rank :: self.world_size]
             yield PlanItem(
                 indices=(own if len(own) else batches[position][:1]).tolist(),
