@@ -107,3 +107,12 @@ def test_one_kernel_updates_all_parameters_but_where_gradients_are_clipped_under
     (last,) = tmp_path.rglob("last.ckpt")
     groups = torch.load(last, weights_only=False)["optimizer_states"][0]["param_groups"]
     assert [bool(group["fused"]) for group in groups] == [fused, fused]
+
+
+@pytest.mark.parametrize(("total_steps", "says"), [(100, True), (18, True), (101, False), (None, False)])
+def test_a_warm_up_that_is_as_long_as_the_run_is_said(total_steps, says, monkeypatch):
+    lines = []
+    monkeypatch.setattr("app.tasks.optimization.log.info", lambda text, *values: lines.append(text % values))
+    build_optimizer(nn.Linear(2, 2), OptimizerConfig(lr=3e-4, warmup_steps=100), total_steps)
+    said = f"warmup_steps is 100, and the run has {total_steps} updates: the learning rate never reaches 0.0003"
+    assert any(said in line for line in lines) == says
