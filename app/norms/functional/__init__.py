@@ -12,6 +12,7 @@ Decisions:
 - The normalized dimensions are the last `len(shape)`; per-row statistics keep them with size 1 and so broadcast.
 """
 
+from app.norms.functional.kernels import statistics_dtype
 from app.norms.functional.layer_norms import ada_norm, detach_mean, detach_norm, detach_variance, layer_norm
 from app.norms.functional.pointwise import FUNCTIONS, pointwise
 from app.norms.functional.rms_norms import (
@@ -39,4 +40,5 @@ __all__ = [
     "pre_affine_rms_norm",
     "rms_norm",
     "self_rescaled_norm",
+    "statistics_dtype",
 ]
