@@ -20,7 +20,6 @@ import torchmetrics
 import transformers
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningCLI
-from pytorch_lightning.loops import training_epoch_loop
 from transformers import initialization
 from transformers.models.auto import configuration_auto
 
@@ -55,7 +54,6 @@ NAMES = [
     ("_trainer", pytorch_lightning.LightningModule, "whether a task has a trainer: `trainer` raises without one"),
     ("should_stop", trainer, "ends a run after this batch; `fit_loop` reads it"),
     ("val_check_batch", trainer, "set at the last batch, so that it is validated whatever the schedule is"),
-    ("_last_val_time", lambda: inspect.getsource(training_epoch_loop), "the same, where a schedule goes by time"),
     ("fit_loop._can_stop_early", trainer, "whether min_epochs and min_steps let a fit end that is told to stop"),
     ("fit_loop.epoch_loop.val_loop", trainer, "validates where a callback ends a fit after its epoch"),
     ("fit_loop.total_batch_idx", trainer, "whether a batch completes an update when batches are accumulated"),

@@ -86,7 +86,7 @@ class RunCheckpoint(Checkpoint):
         self._written_at = time.monotonic()
         self._validated_step = -1
         self._stops_at_update = self._is_cutting = False
-        self._schedule: tuple[int | None, int | float | None, float] | None = None
+        self._schedule: tuple[int | None, int | float | None] | None = None
         self._signals = StopSignals("in training; resume with --ckpt_path last", deferred=True)
 
     def state_dict(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class RunCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validate, if a callback ends the fit only now; Lightning calls checkpoint callbacks last here, too."""
         if self._schedule is not None:
-            trainer.check_val_every_n_epoch, trainer.val_check_batch, trainer._last_val_time = self._schedule
+            trainer.check_val_every_n_epoch, trainer.val_check_batch = self._schedule
             self._schedule = None
         if is_told_to_stop(trainer) and self._validated_step != trainer.global_step:
             trainer.validating = True

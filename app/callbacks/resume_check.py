@@ -22,7 +22,6 @@ _OF_A_STEP = (  # settings of the trainer that make an update, or a score, what 
     "gradient_clip_algorithm",
     "limit_train_batches",
     "limit_val_batches",
-    "overfit_batches",
 )
 _LENGTH = ("max_epochs", "max_steps")
 _NOT_OF_THE_DATA = ("data.workers", "data.cache_dir", "data.predict_")  # they change no example and no batch

@@ -24,11 +24,10 @@ def ends_after(trainer: Trainer, batch_idx: int) -> bool:
     )
 
 
-def force_validation(trainer: Trainer) -> tuple[int | None, int | float | None, float]:
+def force_validation(trainer: Trainer) -> tuple[int | None, int | float | None]:
     """Make Lightning validate after this batch, whatever the schedule of validations is; returns that schedule."""
-    last_time = getattr(trainer, "_last_val_time", 0.0)  # before the first validation only a schedule by time has it
-    schedule = trainer.check_val_every_n_epoch, trainer.val_check_batch, last_time
-    trainer.check_val_every_n_epoch, trainer.val_check_batch, trainer._last_val_time = 1, 1, -math.inf
+    schedule = trainer.check_val_every_n_epoch, trainer.val_check_batch
+    trainer.check_val_every_n_epoch, trainer.val_check_batch = 1, 1
     return schedule
 
 

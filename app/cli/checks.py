@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -110,8 +111,8 @@ def limit_lines(command: str, trainer: Namespace, batches: int | None) -> list[s
         limit = trainer[key]
         if command in commands and limit is not None and not (isinstance(limit, float) and limit == 1):
             lines.append(
-                f"trainer.{key} is {limit}: {split} scores are of the first batches only, which begin with the "
-                "shortest examples; do not compare them with scores of the whole split"
+                f"trainer.{key} is {limit}: {split} scores are of the first batches only; do not compare them "
+                "with scores of the whole split"
             )
     return lines
 
@@ -187,6 +188,8 @@ def _check_honoured(command: str, trainer: Namespace) -> None:
          "metrics.jsonl is always written, and other loggers are added to it", "remove it"),
         ("overfit_batches", bool(trainer.overfit_batches), "Lightning would put another order in place of the batch "
          "plan", "put a few examples into a file of their own, and train on that"),
+        ("val_check_interval", is_fit and isinstance(trainer.val_check_interval, (str, dict, timedelta)),
+         "by the clock, processes would not validate after the same update", "use a number of batches"),
         ("limit_predict_batches", command == "predict" and trainer.limit_predict_batches is not None,
          "predict answers every record", "remove it"),
         ("barebones", trainer.barebones, "it turns off what records a run", "remove it"),
@@ -240,8 +243,6 @@ def _check_validation(trainer: Namespace, batches: int) -> None:
     if not batches:
         raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}, less than one batch; use more")
     interval = 1.0 if trainer.val_check_interval is None else trainer.val_check_interval
-    if not isinstance(interval, (int, float)):  # a duration
-        return
     if isinstance(interval, int) and trainer.check_val_every_n_epoch is not None and interval > batches:
         raise InputError(f"trainer.val_check_interval is {interval}; must be <= {batches}, the batches of an epoch")
     every = interval if isinstance(interval, int) else int(batches * interval)

@@ -82,6 +82,6 @@ def _check_monitors(users: Sequence[Callback], score_names: Sequence[str]) -> No
         metric, mode = metric_info(monitor.partition("/")[2]), getattr(callback, "mode", None)
         if metric is not None and mode != metric.mode:
             raise InputError(
-                f"{named} with monitor {monitor!r} and mode {mode!r}, which takes its worst value for the best; set "
+                f"{named} with monitor {monitor!r} and mode {mode!r}, whose best value would then be its worst; set "
                 f"mode to {metric.mode}"
             )

@@ -184,7 +184,7 @@ class DataModule(LightningDataModule):
         return plan
 
     def batches_per_epoch(self, limit: int | float | None) -> int:
-        """The number of batches of an epoch under `trainer.limit_train_batches`: so many, or a fraction of all."""
+        """The number of batches of an epoch under `trainer.limit_train_batches`, a number or a fraction of all."""
         if limit is None:
             return len(self.plan)
         return min(limit, len(self.plan)) if isinstance(limit, int) else int(limit * len(self.plan))

@@ -53,8 +53,8 @@ def summarise(result: dict[str, Any], folder: Path, was_finished: bool = False) 
     )
     lines.append(f"files       {folder}/: result.json, plots (*.svg), metrics.jsonl, checkpoints/")
     if was_finished:
-        lines.append(f"to test it  python train.py test --config {shlex.quote(str(folder / 'config.yaml'))}")
-        lines.append("to train on a higher --trainer.max_epochs, unless the schedule is linear or cosine")
+        lines.append(f"test it     python train.py test --config {shlex.quote(str(folder / 'config.yaml'))}")
+        lines.append("train more  by a higher --trainer.max_epochs, unless the schedule is linear or cosine")
     other = "adanorm" if result["norm"]["name"] == "layernorm" else "layernorm"
     lines.append(f"next        the same run with another norm: --norm {other}")
     return "\n".join(lines)

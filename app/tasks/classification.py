@@ -65,6 +65,8 @@ class Classification(Task):
         self.classifier_dropout = classifier_dropout
         self.label_smoothing = label_smoothing
         super().__init__(**kwargs)
+        counts = self.data_spec.class_counts
+        self._is_unbalanced = bool(counts) and max(counts) > _UNBALANCED * min(counts)
         if self._is_unbalanced:
             self.metrics = (*type(self).metrics, MACRO_F1)
         f1 = partial(
@@ -264,11 +266,6 @@ for text, row in zip(texts, probabilities):
         """
         model.config.id2label, model.config.label2id = {}, {}
         model.config.norm_workbench.update(pooling=self.pooling, classes=list(self.data_spec.labels))
-
-    @property
-    def _is_unbalanced(self) -> bool:
-        counts = self.data_spec.class_counts
-        return bool(counts) and max(counts) > _UNBALANCED * min(counts)
 
     @property
     def _reads_images(self) -> bool:

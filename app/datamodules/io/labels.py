@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import textwrap
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from app.errors import InputError, LineFaults
 
-_MAX_NAMED = 10  # classes in a log line
+_MAX_NAMED, _MAX_SHOWN = 10, 30  # classes in a log line, and characters of each
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def count_classes(name: str, ids: np.ndarray, classes: Sequence[str]) -> tuple[i
     """Count the examples of each class in the training split, and log number, names and counts."""
     found = tuple(np.bincount(ids, minlength=len(classes)).tolist())
     counts = sorted(zip(classes, found, strict=True), key=lambda pair: -pair[1])
-    named = ", ".join(f"{textwrap.shorten(label, 30)} {count}" for label, count in counts[:_MAX_NAMED])
+    named = ", ".join(f"{label[:_MAX_SHOWN]} {count}" for label, count in counts[:_MAX_NAMED])
     if len(counts) > _MAX_NAMED:
         more = counts[_MAX_NAMED:]
         named += f" and {len(more)} more with {more[-1][1]} to {more[0][1]} examples each"

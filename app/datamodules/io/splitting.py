@@ -7,6 +7,7 @@ counted in the log.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
 from typing import Protocol, Self, TypeVar
 
@@ -109,15 +110,12 @@ def complete_splits(
 
 def _return_lost_classes(labels: Sequence[Hashable], distinct: np.ndarray, chosen_for: np.ndarray) -> None:
     """Move the first example of each class that has none in the training split there, in place, and log it."""
-    first: dict[Hashable, int] = {}
-    for index, label in enumerate(labels):
-        first.setdefault(label, index)
-    trained_on = {label for label, place in zip(labels, chosen_for[distinct], strict=True) if place == 0}
-    for label, index in first.items():
-        if label not in trained_on:
-            chosen_for[distinct[index]] = 0
-            count = sum(other == label for other in labels)
-            log.warning("class %r: none of its %d examples was in the training split; one was put there", label, count)
+    lost = Counter(labels)
+    for label in {label for label, place in zip(labels, chosen_for[distinct], strict=True) if place == 0}:
+        del lost[label]
+    for label, count in lost.items():
+        chosen_for[distinct[labels.index(label)]] = 0
+        log.warning("class %r: none of its %d examples was in the training split; one was put there", label, count)
 
 
 def training_source(found: Mapping[str, Found], place: str) -> Found:

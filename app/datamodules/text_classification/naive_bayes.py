@@ -12,7 +12,7 @@ import numpy as np
 from app.languages import UNSPACED
 
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")  # of scripts without spaces a word is one sign
-_MAX_WORDS = 50_000
+_MAX_WORDS, _MAX_COUNTS = 50_000, 10_000_000  # the latter are of each word in each class
 _MAX_TEXTS = 200_000
 
 
@@ -22,7 +22,8 @@ def naive_bayes_accuracy(
     """Train multinomial naive Bayes on the words of some texts, and return its accuracy on others.
 
     Words are folded to lower case; each counts once more in each class than it occurs (Laplace), and those that
-    training lacks are skipped. Of very large training sets it reads 200,000 texts, evenly spaced, and 50,000 words.
+    training lacks are skipped. Of very large training sets it reads 200,000 texts, evenly spaced, and 50,000
+    words, fewer with more than 200 classes.
 
     Args:
         texts: N texts.
@@ -33,7 +34,8 @@ def naive_bayes_accuracy(
     """
     step = -(-len(texts) // _MAX_TEXTS)
     texts, labels = texts[::step], labels[::step]
-    frequent = Counter(chain.from_iterable(map(_words, texts))).most_common(_MAX_WORDS)
+    most = min(_MAX_WORDS, _MAX_COUNTS // classes)
+    frequent = Counter(chain.from_iterable(map(_words, texts))).most_common(most)
     numbers = {word: number for number, (word, _) in enumerate(frequent)}
     counts = np.ones((len(numbers), classes))
     for text, label in zip(texts, labels, strict=True):

@@ -35,7 +35,7 @@ _ALLOWED = (
 )
 Form = Literal["auto", "label_text"]
 _Rows = Iterable[tuple[int, Sequence[Any]]]  # (line, (text, label))
-_ReadRows = Callable[[LineFaults], _Rows]  # leaves out the invalid lines that it collects
+_ReadRows = Callable[[LineFaults], _Rows]  # skips the invalid lines that it collects
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _PACKED = ("", ".gz", ".bz2")
 _NO_LETTERS = re.compile(r"[\W_]+")
 _TRANSLATION = "translation"  # the column with both sides in the hub's translation datasets
 _Rows = Iterable[tuple[int, Sequence[Any]]]  # (line, (source, target))
-_ReadRows = Callable[[LineFaults], _Rows]  # leaves out the invalid lines that it collects
+_ReadRows = Callable[[LineFaults], _Rows]  # skips the invalid lines that it collects
 
 
 @dataclass(frozen=True)
