@@ -121,6 +121,7 @@ def test_another_number_of_processes_goes_on_only_when_allowed(runs, tmp_path, c
     monkeypatch.chdir(tmp_path)
     (root,) = [parent for parent in runs["2"].parents if parent.name == "2"]
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    (only_run(tmp_path) / "result.json").unlink()  # as if it had been stopped before its test
     arguments = ["fit", "--config", str(runs["2"] / "config.yaml"), "--trainer.devices=1", "--trainer.strategy=auto"]
     arguments += [f"--run_root={tmp_path}", "--ckpt_path=last"]
     assert main(arguments) == 2
