@@ -40,7 +40,11 @@ def start(root, source, *arguments):
 def wait_for_training(root, process):
     """Until the run has written its first metrics."""
     deadline = time.monotonic() + 120
-    while not list(root.rglob("metrics.jsonl")) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not any(path.stat().st_size for path in root.rglob("metrics.jsonl"))
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     assert process.poll() is None, process.communicate()[1]
 
@@ -71,7 +75,7 @@ def test_a_signal_stops_the_run_where_it_can_go_on(tmp_path, tiny_texts, untouch
 
 def test_a_folder_in_use_is_refused(tmp_path, tiny_texts):
     root = tmp_path / "runs"
-    first = start(root, tiny_texts)
+    first = start(root, tiny_texts, "--trainer.max_epochs=9999")
     wait_for_training(root, first)
     second = start(root, tiny_texts)
     _, error = second.communicate(timeout=120)
