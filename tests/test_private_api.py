@@ -45,7 +45,6 @@ NAMES = [
     ("ops.aten.native_layer_norm_backward.default", lambda: torch, "the same, backward"),
     ("ops.aten.native_batch_norm.default", lambda: torch, "statistics of rows for norms without a kernel of their own"),
     ("ops.aten.native_batch_norm_backward.default", lambda: torch, "the same, backward"),
-    ("ops.aten._unsafe_view.default", lambda: torch, "an output of another shape that may be overwritten in place"),
     ("activation_relu_or_gelu", lambda: torch.nn.TransformerEncoderLayer(4, 1), "0 keeps its fused inference away"),
     # Lightning
     ("_parse_ckpt_path", lambda: LightningCLI, "overridden: a checkpoint must not override the command line"),

@@ -4,6 +4,7 @@ Decisions:
 - x and two numbers per row are saved for backward, as by F.layer_norm, or less. The output is never saved, so the next
   module may overwrite it in place, as a ReLU does after F.layer_norm. Steps write over their own memory where they can:
   on CPU a new tensor costs more than the arithmetic on it.
+- What no kernel of aten computes is computed in blocks of rows (by_rows.py).
 - On CPU the forward kernel of layer norm is vectorised only with both gain and bias, and stores its statistics in half
   precision unless these are float32. So `affine` passes both, as ones and zeros where a norm has none: without them
   layernorm_simple takes a fifth longer, and gradients in bfloat16 are wrong in the second digit. GPUs need neither.
