@@ -38,9 +38,8 @@ class ProgressLines(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and say where a run resumes."""
         if trainer.ckpt_path:
-            is_over = trainer.fit_loop.epoch_loop.batch_progress.current.ready >= trainer.num_training_batches
-            where = f"epoch {trainer.current_epoch + 1 + is_over}, after step {trainer.global_step}"
-            _say(trainer, f"resuming from {trainer.ckpt_path}: {where}")
+            where = f"epoch {trainer.current_epoch + 1} after step {trainer.global_step}"
+            _say(trainer, f"resuming from {trainer.ckpt_path}, written in {where}")
         self._last_line_at = time.monotonic()
         self._time_left.start(trainer)
 

@@ -49,6 +49,7 @@ def configure_logging(command: str | None) -> None:
         ".*is a GPU available but not used.*",
         ".*your dataloader is not resumable.*",  # it is: the batch plan is a function of the position
         ".*callbacks used to create the checkpoint.*",  # those of fit; test and predict need only the weights
+        ".*sync_dist=True.*",  # scores are of all processes before they are logged
         ".*LeafSpec.* is deprecated.*",  # Lightning 2.6.6 with torch 2.13
     ):
         warnings.filterwarnings("ignore", message=message)

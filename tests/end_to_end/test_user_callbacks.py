@@ -107,7 +107,7 @@ def test_one_command_serves_a_first_start_and_a_restart(train, tiny_texts, tmp_p
     run = only_run(tmp_path / "runs").relative_to(tmp_path)
     assert fit(train, tiny_texts, tmp_path, {}, *command, "--trainer.max_epochs=3") == 0
     assert "starting from the beginning" not in (said := capsys.readouterr().out)
-    assert f"\nresuming from {run}/checkpoints/last.ckpt: epoch 3, after step 4\n" in said
+    assert f"\nresuming from {run}/checkpoints/last.ckpt, written in epoch 2 after step 4\n" in said
     (run,) = (path.parent for path in (tmp_path / "runs").rglob("result.json"))
     assert read_events(run)[: len(first) - 1] == first[:-1] and read_events(run)[-1]["epoch"] == 3
 
