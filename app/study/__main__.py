@@ -24,7 +24,7 @@ EXIT_INPUT, EXIT_FAILED = 2, 1
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0, 1 for a study with failed trials, 2 for bad input, 128 + the signal."""
-    return until_stopped(lambda: _main(arguments), "in study; start the same command again")
+    return until_stopped(lambda: _main(arguments), "in the study; start the same command again")
 
 
 def _main(arguments: Sequence[str]) -> int:
