@@ -66,7 +66,7 @@ class Translation(Task):
         self.val_decoding = val_decoding or DecodingConfig(beams=1)
         self.bleu_tokenizer = bleu_tokenizer
         if self.val_decoding.fraction == 0:
-            self.primary, self.metrics = LOSS, (LOSS,)
+            self.primary, self.metrics, self.derived_metrics = LOSS, (LOSS,), ("perplexity",)
         super().__init__(**kwargs)
         self.translations = {split: TranslationScores() for split in SPLITS}
         self.start = start_token(self.model)

@@ -156,6 +156,7 @@ def test_without_a_share_the_loss_chooses_the_best():
     model = task(val_decoding=DecodingConfig(beams=1, fraction=0.0)).eval()
     model.observe(batch(SOURCES, TARGETS), "val")
     assert model.derive("val", {"loss": 1.0}).keys() == {"perplexity"}
+    assert model.score_names("val") == ["val/loss", "val/perplexity"]
     assert (model.primary, model.metrics) == (LOSS, (LOSS,))
 
 
