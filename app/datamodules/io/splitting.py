@@ -7,13 +7,14 @@ counted in the log.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
 
 from app.errors import InputError
+
+_MAX_NAMED = 10  # classes in a log line
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
@@ -110,12 +111,13 @@ def complete_splits(
 
 def _return_lost_classes(labels: Sequence[Hashable], distinct: np.ndarray, chosen_for: np.ndarray) -> None:
     """Move the first example of each class that has none in the training split there, in place, and log it."""
-    lost = Counter(labels)
-    for label in {label for label, place in zip(labels, chosen_for[distinct], strict=True) if place == 0}:
-        del lost[label]
-    for label, count in lost.items():
-        chosen_for[distinct[labels.index(label)]] = 0
-        log.warning("class %r: none of its %d examples was in the training split; one was put there", label, count)
+    trained_on = {label for label, place in zip(labels, chosen_for[distinct], strict=True) if place == 0}
+    lost = [label for label in dict.fromkeys(labels) if label not in trained_on]
+    if lost:
+        chosen_for[distinct[[labels.index(label) for label in lost]]] = 0
+        named = ", ".join(map(repr, lost[:_MAX_NAMED]))
+        more = f" and {len(lost) - _MAX_NAMED} more" if len(lost) > _MAX_NAMED else ""
+        log.warning("moved one example to the training split of each class that had none there: %s%s", named, more)
 
 
 def training_source(found: Mapping[str, Found], place: str) -> Found:

@@ -69,7 +69,7 @@ def test_a_class_that_the_cut_takes_out_of_the_training_split_is_moved_back(capl
     parts = complete_splits(whole, FRACTIONS, seed, classes=True)
     assert parts["train"] == [*plain["train"], 7]
     assert sorted(sum(parts.values(), [])) == sorted(whole["all"])
-    assert caplog.messages == ["class 7: none of its 2 examples was in the training split; one was put there"]
+    assert caplog.messages == ["moved one example to the training split of each class that had none there: 7"]
     other = next(s for s in range(999) if 7 in complete_splits(whole, FRACTIONS, s)["train"].answers)
     assert complete_splits(whole, FRACTIONS, other, classes=True) == complete_splits(whole, FRACTIONS, other)
 
