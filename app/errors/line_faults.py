@@ -23,10 +23,11 @@ class LineFaults(AbstractContextManager["LineFaults"]):
 
     Args:
         name: the file, with which the messages begin.
+        what: what the errors are of.
     """
 
-    def __init__(self, name: object) -> None:
-        self._name = f"{name}:"
+    def __init__(self, name: object, what: str = "line") -> None:
+        self._name, self._what = f"{name}:", what
         self._named: list[InputError] = []
         self._count = 0
         self._row = _Row(self)
@@ -64,7 +65,7 @@ class LineFaults(AbstractContextManager["LineFaults"]):
         more = self._count - len(self._named)
         rest = f" and {more} more" if more else ""
         plural = "s are" if self._count > 2 else " is"
-        return f"{message}\n{self._count - 1} more line{plural} wrong: {', '.join(others)}{rest}"
+        return f"{message}\n{self._count - 1} more {self._what}{plural} wrong: {', '.join(others)}{rest}"
 
     def _parts(self, message: str) -> tuple[str, str]:
         """The line in a message, and what is wrong there, without its remedy."""

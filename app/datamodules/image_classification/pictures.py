@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.datamodules.io.files import SPLIT_WORDS
-from app.errors import InputError
+from app.errors import InputError, LineFaults
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -63,23 +63,30 @@ def stack_pictures(count: int, pictures: Iterable[tuple[str, Any]], shape: Seque
     """
     assert count
     pixels: np.ndarray | None = None
-    for index, (place, read) in enumerate(pictures):
-        try:
-            image = read()
-            mode = getattr(image, "mode", None)
-            array = np.asarray(image)
-        except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for a broken image
-            raise InputError(f"{place}: invalid image ({error}); correct or delete it") from error
-        if mode not in ("L", "RGB"):
-            found = f"an image of mode {mode}" if mode else "not an image"
-            raise InputError(f"{place}: {found}; allowed: grey (L) and RGB with 8 bits")
-        if pixels is None:
-            wanted = array.shape if shape is None else tuple(shape)
-            pixels = np.empty((count, *wanted), np.uint8)
-        if array.shape != pixels.shape[1:]:
-            which = "the first one" if shape is None else "those of the training split"
-            shapes = f"the image is {array.shape}, {which} {pixels.shape[1:]}"
-            raise InputError(f"{place}: {shapes}; all must have the same shape")
-        pixels[index] = array
+    with LineFaults("", "picture") as faults:
+        for index, (place, read) in enumerate(pictures):
+            with faults.row():
+                array = _array(place, read)
+                if pixels is None:
+                    wanted = array.shape if shape is None else tuple(shape)
+                    pixels = np.empty((count, *wanted), np.uint8)
+                if array.shape != pixels.shape[1:]:
+                    which = "the first one" if shape is None else "those of the training split"
+                    shapes = f"the image is {array.shape}, {which} {pixels.shape[1:]}"
+                    raise InputError(f"{place}: {shapes}; all must have the same shape")
+                pixels[index] = array
     assert pixels is not None
     return pixels
+
+
+def _array(place: str, read: Any) -> np.ndarray:
+    try:
+        image = read()
+        mode = getattr(image, "mode", None)
+        array = np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for a broken image
+        raise InputError(f"{place}: invalid image ({error}); correct or delete it") from error
+    if mode not in ("L", "RGB"):
+        found = f"an image of mode {mode}" if mode else "not an image"
+        raise InputError(f"{place}: {found}; allowed: grey (L) and RGB with 8 bits")
+    return array

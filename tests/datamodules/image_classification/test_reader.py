@@ -315,6 +315,9 @@ def test_pictures_to_predict(tmp_path):
     write(tmp_path, {"3.png": "x"})
     with pytest.raises(InputError, match="3.png: invalid image"):
         read_images(tmp_path / "3.png", table)
+    write(tmp_path, {"4.png": "x"})
+    with pytest.raises(InputError, match=r"3.png: invalid image .*\n1 more picture is wrong: .*4.png \(invalid image"):
+        read_images(tmp_path, table)
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="none: is a folder without pictures"):
         read_images(tmp_path / "none", table)
