@@ -26,6 +26,7 @@ class StopAtSignals(Callback):
     on_train_start = on_validation_start = on_test_start = on_predict_start = on_sanity_check_start
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Stop the processes that this one has started, too."""
-        if isinstance(exception, StoppedError) and trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGTERM)
+        """Stop the processes that this one has started, too; where all stop together, a signal would be too much."""
+        launcher = trainer.strategy.launcher
+        if isinstance(exception, StoppedError) and not exception.is_agreed and launcher is not None:
+            launcher.kill(signal.SIGTERM)

@@ -31,14 +31,16 @@ class StoppedError(BaseException):
     Args:
         number: of the signal.
         rest: of the sentence "stopped by SIGTERM ...": what was interrupted, and what to do.
+        is_agreed: all processes of the run stop here, each by itself.
 
     Attributes:
         exit_status: of the command.
         requeues: the job of SLURM goes back into the queue.
     """
 
-    def __init__(self, number: int, rest: str) -> None:
+    def __init__(self, number: int, rest: str, is_agreed: bool = False) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name} {rest}")
+        self.is_agreed = is_agreed
         self.exit_status = 128 + number
         self.requeues = number == _requeue_signal and slurm_job() is not None
 
@@ -80,10 +82,10 @@ class StopSignals:
             signal.raise_signal(received)
 
     def error(self) -> StoppedError:
-        """What ends the command at the signal that was remembered; if another process was asked, by SIGTERM."""
+        """What ends all processes at the signal that was remembered; those that were not asked, by SIGTERM."""
         global _stopping_since
         _stopping_since = time.monotonic()
-        return StoppedError(self.received or signal.SIGTERM, self.rest)
+        return StoppedError(self.received or signal.SIGTERM, self.rest, is_agreed=True)
 
     def __enter__(self) -> StopSignals:
         self.listen()

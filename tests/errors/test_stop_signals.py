@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
+from app.callbacks import StopAtSignals
 from app.errors import stop_signals
-from app.errors.stop_signals import StopSignals, set_requeue_signal, until_stopped
+from app.errors.stop_signals import StoppedError, StopSignals, set_requeue_signal, until_stopped
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
@@ -107,3 +109,13 @@ def test_a_job_that_cannot_be_requeued_says_so(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     assert until_stopped(lambda: signal.raise_signal(signal.SIGUSR1), "") == 128 + signal.SIGUSR1
     assert "job 7 is not requeued: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_agreed", [True, False])
+def test_processes_that_all_stop_are_not_sent_a_second_signal(is_agreed, monkeypatch):
+    monkeypatch.setattr(stop_signals, "_stopping_since", None)
+    sent = []
+    trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=SimpleNamespace(kill=sent.append)))
+    error = StopSignals("", deferred=True).error() if is_agreed else StoppedError(signal.SIGINT, "")
+    StopAtSignals().on_exception(trainer, None, error)
+    assert sent == ([] if is_agreed else [signal.SIGTERM])
