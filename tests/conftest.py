@@ -21,8 +21,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first, so that short ones keep all workers busy at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Slow tests first, those of studies before all, so that short ones keep all workers busy at the end."""
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "/study/" not in str(item.path)))
 
 
 def mostly_slow(values: Iterable[Any], *fast: Any) -> list[Any]:

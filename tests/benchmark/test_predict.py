@@ -19,7 +19,9 @@ def test_a_trained_run_is_timed_on_a_text(train, tiny_texts, tmp_path, capsys, m
     assert main(["predict", str(run), "--input", str(text), "--repeats", "1"]) == 0
     header, _, row = capsys.readouterr().out.splitlines()[-3:]
     assert header == "| run | words/s | words | start and end s | runs |"
-    assert row.startswith("| classification\\|rt\\|adanorm") and row.endswith(" | 50 (50 to 50) | 500 | 2 | 1 |")
+    assert row.startswith("| classification\\|rt\\|bert-2x32\\|adanorm") and row.endswith(
+        " | 50 (50 to 50) | 500 | 2 | 1 |"
+    )
     text.write_text("short\n")
     assert main(["predict", str(run), "--input", str(text)]) == 2
     assert "has 1 lines; must have more than 6" in capsys.readouterr().err

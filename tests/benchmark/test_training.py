@@ -115,12 +115,8 @@ def test_scaling_and_processes_change_one_thing_a_line(monkeypatch):
 @pytest.mark.slow
 def test_bad_input_gets_a_line(tiny_texts, capsys):
     tiny = [*CASES["classification"].arguments(tiny_texts), "--repeats", "0", "--configs", QUICK]
-    for flags, words in (
-        (["--trainer.limit_train_batches", "1"], "an epoch has a single update, too few for a block"),
-        (["--norm", "adanrm"], "did you mean"),
-    ):
-        assert main(["training", *flags, *tiny]) == 2
-        assert words in capsys.readouterr().err
+    assert main(["training", "--trainer.limit_train_batches", "1", *tiny]) == 2
+    assert "an epoch has a single update, too few for a block" in capsys.readouterr().err
 
 
 def test_accelerate_is_pinned_once_and_the_configs_are_there():

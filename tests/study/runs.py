@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+from app.cli.main import main as train
 from app.study.trials import checkpoint_of, result_of
 from tests.conftest import ROOT
 
@@ -15,11 +16,18 @@ def start(path, root, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
+def train_here(trials):
+    """Run the trials in this process, one after the other: what no study has touched."""
+    for trial in trials:
+        assert train(["fit", *trial.arguments]) == 0
+    return trials
+
+
 def scores(trials):
     return [(result_of(trial)["test"], result_of(trial)["final"]) for trial in trials]
 
 
-def wait_for_checkpoint(trial, seconds=120):
+def wait_for_checkpoint(trial, seconds=300):
     deadline = time.monotonic() + seconds
     while checkpoint_of(trial) is None:
         assert time.monotonic() < deadline, f"{trial.name} has written no checkpoint"

@@ -4,15 +4,16 @@ import signal
 
 import pytest
 
+from app.study.__main__ import main
 from app.study.plan import read_study
 from app.study.status_display import status_lines
 from app.study.trials import is_running, last_log_line, state_of
-from tests.study.runs import scores, start, wait_for_checkpoint
+from tests.study.runs import scores, start, train_here, wait_for_checkpoint
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_killed_study_resumes_to_the_same_numbers(study, tmp_path):
+def test_a_killed_study_resumes_to_the_same_numbers(study, tmp_path, capsys):
     path = study()
     trials = read_study(path).trials(tmp_path / "killed")
     first = start(path, tmp_path / "killed", "--jobs", "2")
@@ -25,13 +26,9 @@ def test_a_killed_study_resumes_to_the_same_numbers(study, tmp_path):
     assert second.returncode == 0, output
     for words in ("2 in parallel", "finished: quickstart layernorm seed 1", "2 of 2 trials done"):
         assert words in output
-    third = start(path, tmp_path / "killed")
-    output, _ = third.communicate(timeout=60)
-    assert "0 of 2 trials to run" in output and not is_running(trials[0])
-    untouched = start(path, tmp_path / "untouched", "--jobs", "2")  # as many threads for each
-    output, _ = untouched.communicate(timeout=300)
-    assert untouched.returncode == 0, output
-    assert scores(trials) == scores(read_study(path).trials(tmp_path / "untouched"))
+    assert main(["run", str(path), "--study_root", str(tmp_path / "killed")]) == 0
+    assert "0 of 2 trials to run" in capsys.readouterr().out and not is_running(trials[0])
+    assert scores(trials) == scores(train_here(read_study(path).trials(tmp_path / "untouched")))
 
 
 def test_a_trial_that_fails_is_retried_and_does_not_stop_the_others(study, tmp_path):
