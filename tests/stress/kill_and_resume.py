@@ -63,7 +63,7 @@ def start(root: Path, data: Path, *more: str) -> subprocess.Popen[bytes]:
 
 def run_folder(root: Path) -> Path:
     """Where the run of this study stands."""
-    return root / "classification" / "rt" / "bert-4x128" / "adanorm(k=0.1,scale=1)" / "seed1"
+    return root / "classification" / "rt" / "bert-2x128" / "adanorm(k=0.1,scale=1)" / "seed1"
 
 
 def kill_somewhere(process: subprocess.Popen[bytes], run: Path, longest_s: float, rng: random.Random) -> str | None:
