@@ -61,7 +61,7 @@ def count_classes(name: str, ids: np.ndarray, classes: Sequence[str]) -> tuple[i
     """Count the examples of each class in the training split, and log number, names and counts."""
     found = tuple(np.bincount(ids, minlength=len(classes)).tolist())
     counts = sorted(zip(classes, found, strict=True), key=lambda pair: -pair[1])
-    named = ", ".join(f"{label[:_MAX_SHOWN]} {count}" for label, count in counts[:_MAX_NAMED])
+    named = ", ".join(f"{label[:_MAX_SHOWN]} ({count})" for label, count in counts[:_MAX_NAMED])
     if len(counts) > _MAX_NAMED:
         more = counts[_MAX_NAMED:]
         named += f" and {len(more)} more with {more[-1][1]} to {more[0][1]} examples each"
