@@ -8,11 +8,8 @@ import yaml
 
 from app.norms import norm_names
 from tests.conftest import ROOT, mostly_slow, only_run, read_result
+from tests.exactness.first_updates import CONFIGS, SMALLER
 from tests.stand_ins import tiny_data_arguments
-
-CONFIGS = sorted(
-    path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml") if "data" in yaml.safe_load(path.read_text())
-)
 
 SMALLEST = [
     "configs/quickstart.yaml", "configs/classification/mnist.yaml", "configs/translation/gettext_en_de.yaml",
@@ -29,7 +26,7 @@ def shrink(config: Path, folder: Path, sources: dict[str, Path]) -> list[str]:
 
 @pytest.mark.parametrize("config", mostly_slow(CONFIGS, *map(Path, SMALLEST[:4])), ids=str)
 def test_a_config_trains_validates_and_tests(config, train, tmp_path, sources):
-    assert train("fit", config, *shrink(config, tmp_path, sources)) == 0
+    assert train("fit", config, *shrink(config, tmp_path, sources), *SMALLER.get(config.stem, ())) == 0
     result = read_result(only_run(tmp_path / "runs"))
     assert result["status"] == "finished"
     assert result["norm"]["name"] == yaml.safe_load((ROOT / config).read_text())["norm"]
@@ -39,8 +36,15 @@ def test_a_config_trains_validates_and_tests(config, train, tmp_path, sources):
         assert 0 <= scores[primary] <= {"accuracy": 1, "bleu": 100, "bpc": 20, "las": 1}[primary]
 
 
-@pytest.mark.parametrize("norm", mostly_slow(norm_names(), "adanorm", "detachnorm", "none"))
-@pytest.mark.parametrize("config", mostly_slow(SMALLEST, SMALLEST[0]))
+DAILY = ("adanorm", "detachnorm", "none")
+PAIRS = [  # every norm with the first config and with one of the others
+    pytest.param(config, norm, marks=[] if config == SMALLEST[0] and norm in DAILY else pytest.mark.slow)
+    for number, norm in enumerate(norm_names())
+    for config in (SMALLEST[0], SMALLEST[1 + number % (len(SMALLEST) - 1)])
+]
+
+
+@pytest.mark.parametrize(("config", "norm"), PAIRS)
 def test_every_norm_trains(config, norm, train, tmp_path, sources, capsys):
     arguments = shrink(Path(config), tmp_path, sources)
     assert train("fit", config, *arguments, "--norm", norm, "--trainer.fast_dev_run", "true") == 0
