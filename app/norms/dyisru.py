@@ -20,7 +20,7 @@ class DyISRU(Norm):
     H = product of `normalized_shape`; beta, which stands for the sum of the squares of a row's other features, is
     learned by its root, of shape (1,), from H / slope^2, where slope = `slope_init` is the slope at 0; 1 is that of
     RMSNorm on rows of mean square 1. weight and bias, of `normalized_shape`, are learned from 1 and 0. Stollenwerk
-    2025 (arXiv 2503.21708), equation of DyISRU; the paper trains no model, and its beta has no start value and no gain.
+    2025 (arXiv 2503.21708), who trains no model with it: the start, the gain and the bias are ours.
 
     Raises:
         ValueError: if `slope_init` is not finite or not above 0.

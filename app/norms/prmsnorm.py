@@ -18,8 +18,8 @@ class PartialRMSNorm(Norm):
     weight * x / sqrt(mean(the first k of x^2) + eps),  k = ceil(p H)
 
     H = product of `normalized_shape`; p = `p`, above 0 and at most 1, the default of the authors' code; weight, of
-    `normalized_shape`, is learned from 1. Zhang and Sennrich 2019, section 3.2, who claim that 6.25 % of the features
-    are enough; their code adds eps outside the root.
+    `normalized_shape`, is learned from 1. Zhang and Sennrich 2019, who claim that 6.25 % of the features are enough;
+    their code adds eps outside the root.
 
     Raises:
         ValueError: if p is not above 0 and at most 1.
