@@ -16,8 +16,8 @@ class Derf(Norm):
 
     alpha and shift, of shape (1,), are learned from `alpha_init` and `shift_init`; weight and bias, of
     `normalized_shape`, from 1 and 0; `eps` is accepted and not used. Chen et al. 2025, "Stronger Normalization-Free
-    Transformers" (arXiv 2512.10938), equation 10, and their ViT code. They claim better scores than LayerNorm, RMSNorm and
-    DyT in vision, speech and DNA models, by better generalization rather than a better fit.
+    Transformers" (arXiv 2512.10938), equation 10, and their ViT code. They claim better scores than LayerNorm,
+    RMSNorm and DyT in vision, speech and DNA models, by better generalization rather than a better fit.
 
     Raises:
         ValueError: if a start value is not finite.

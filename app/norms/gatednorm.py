@@ -22,8 +22,7 @@ class GatedNorm(Norm):
     mean over `normalized_shape`, of product H; weight, of `normalized_shape`, is learned from 1; down, of shape
     (`rank`, H), and up, of shape (H, rank), from normal numbers of deviation 0.02 that are the same for every norm of
     this shape and every seed, so that a run draws the numbers that it draws with any other norm. arXiv 2601.22966,
-    rank 16, claims that it makes attention and residual sinks needless and quantization harmless. Its start halves the
-    output.
+    rank 16, claims 2 points on average, and a loss of 1.2 under quantization to four bits. Its start halves the output.
 
     Raises:
         ValueError: if rank is below 1.

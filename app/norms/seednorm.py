@@ -19,9 +19,9 @@ class SeeDNorm(Norm):
 
     mean over `normalized_shape`, of product H; x . beta is one dot product for each of `heads` equal slices of the
     features, and its tanh a factor of alpha's slice. weight, alpha and beta, of `normalized_shape`, are learned from 1,
-    1 and 0, so it starts as RMSNorm. Cai et al. 2025, "SeeDNorm" (arXiv 2510.22777). They decay alpha and beta but not weight, use
-    several heads in vision transformers, and claim better models than with RMSNorm, LayerNorm and DyT, in language
-    (mixture of experts, 1.3 billion parameters) and vision.
+    1 and 0, so it starts as RMSNorm. Cai et al. 2025, "SeeDNorm" (arXiv 2510.22777). They decay alpha and beta but not
+    weight, use several heads in vision transformers, and claim better models than with RMSNorm, LayerNorm and DyT, in
+    language (mixture of experts, 1.3 billion parameters) and vision.
 
     Raises:
         ValueError: if heads is below 1 or does not divide H.
