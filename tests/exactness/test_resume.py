@@ -54,7 +54,7 @@ AT_EVERY_MOMENT = (
     "bytes, validated in mid-epoch, accumulated",
     "biaffine, accumulated",
 )
-WITH_EVERY_VARIANT = ("in mid-epoch", "in mid-validation", "at the end of an epoch", "before the test")
+WITH_EVERY_VARIANT = ("in mid-epoch", "in mid-validation", "before the test")
 DAILY = (("each step kept", "in mid-epoch"), ("bytes", "in mid-epoch"))
 PAIRS = [
     pytest.param(variant, kill, marks=[] if (variant, kill) in DAILY else pytest.mark.slow)
