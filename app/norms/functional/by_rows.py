@@ -15,7 +15,7 @@ from torch import Tensor
 
 from app.norms.functional.kernels import Shape, statistics_dtype
 
-_BLOCK = 2**18  # elements: 1 MiB in float32; below 2**17 the calls take longer than memory
+_BLOCK = 2**18  # elements: 1 MiB in float32; with fewer, the calls themselves take longer
 
 
 class RowArithmetic(Protocol):

@@ -35,7 +35,7 @@ def over(t: Tensor) -> Tensor | None:
 
 
 def tanh(u: Tensor) -> Tensor:
-    """Compute tanh; on CPU by expm1, which takes a third of the time and is as exact."""
+    """Compute tanh; on CPU by expm1, a faster kernel, to a relative error of 2e-7 in float32."""
     if not u.is_cpu or torch.compiler.is_compiling() or torch.is_grad_enabled():
         return torch.tanh(u)
     e = (2 * u).clamp_(max=40.0).expm1_()  # tanh is 1 to the last bit from there on, and expm1 is finite

@@ -145,7 +145,7 @@ class _DynamicTanh:
     """tanh of CPUs by kernels that take a fraction of the time of its own: expm1 forward, sigmoid backward.
 
     tanh u = 2 s - 1 and its slope is 4 s (1 - s), s = sigmoid(2 u). Near 0 the first cancels, to 1e-7 of 1 in float32;
-    so forward is exact, and the gradient of weight, a sum of g tanh u, is wrong by 1e-7 of the sum of g.
+    so forward uses expm1, and the gradient of weight, a sum of g tanh u, is wrong by 1e-7 of the sum of g.
     """
 
     @staticmethod
