@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from app.backbones.final_norms import final_sites
 from app.backbones.sites import NormSite, left_norms, name_paths, norm_sites
@@ -108,9 +108,25 @@ def swap_modules(model: nn.Module, new_by_old: dict[nn.Module, Norm]) -> None:
             if child in new_by_old:
                 new = new_by_old[child]
                 new._is_hf_initialized = True  # type: ignore[assignment]  # or init_weights() would reset gain and bias
+                _offer_what_models_read(new, child)
                 setattr(parent, name, new)
                 if isinstance(parent, nn.TransformerEncoderLayer):
                     parent.activation_relu_or_gelu = 0  # its fused inference path never calls the norm modules
+
+
+def _offer_what_models_read(new: Norm, old: nn.Module) -> None:
+    """Give a norm without gain or bias what models read of one: a gain of 1, of the right dtype and device, and None.
+
+    Mamba casts to `norm.weight.dtype`, as some of BLIP-2's and Gemma's modules do. The gain is a buffer that is in no
+    state dict, so nothing counts, trains or saves it.
+    """
+    for name in ("weight", "bias"):
+        if hasattr(old, name) and not hasattr(new, name):
+            value = getattr(old, name)
+            if name == "weight" and isinstance(value, Tensor):
+                new.register_buffer(name, value.new_ones(new.normalized_shape), persistent=False)
+            else:
+                new.register_parameter(name, None)
 
 
 def _choose(model: nn.Module, found: Sequence[NormSite], sites: str | Iterable[str]) -> list[NormSite]:

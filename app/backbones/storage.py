@@ -231,6 +231,9 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
         model = cls(CONFIG_MAPPING[config["model_type"]].from_dict(config))
     restore_norms(model, sites, f"{folder}/config.json")
     _load_weights(model, folder)
+    for norm in model.modules():
+        if isinstance(norm, Norm) and "weight" in dict(norm.named_buffers()):  # what models read: not saved
+            norm.weight = norm.weight.to(model.dtype)
     if (folder / "generation_config.json").exists():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return model

@@ -129,10 +129,10 @@ def test_a_model_that_looks_ahead_is_refused():
         LanguageModeling(backbone=looking_ahead, **others)
 
 
-def test_a_norm_that_the_model_cannot_compute_with_is_refused(monkeypatch):
-    monkeypatch.setitem(FAMILIES, "mamba", {"hidden_size": 16, "num_hidden_layers": 1})
-    with pytest.raises(InputError, match="'mamba' with norm layernorm_simple is refused.*no attribute 'weight'"):
-        task("mamba", norm="layernorm_simple", streams=False)
+def test_options_that_the_model_cannot_compute_with_are_refused(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "gptj", {"n_embd": 16, "n_layer": 1, "n_head": 2, "rotary_dim": 64})
+    with pytest.raises(InputError, match="'gptj' with norm layernorm_simple is refused.*must match"):
+        task("gptj", norm="layernorm_simple", streams=False)
 
 
 def test_streams_need_a_memory():
