@@ -152,6 +152,7 @@ def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, Si
         new = build_norm(spec.name, site.shape, site.eps, **spec.options)
     except NormError as error:
         raise InputError(str(error)) from error
+    new.axis = site.axis
     old = dict(site.module.named_parameters(recurse=False))
     reference = list(site.module.parameters()) or _nearest_parameters(model, site.path)
     if reference:
@@ -201,6 +202,8 @@ def _note(site: NormSite, new: Norm, old: Mapping[str, nn.Parameter]) -> str:
         notes.append("replaces an RMSNorm, which does not subtract the mean")
     if site.gain_offset:
         notes.append(f"its gain was stored as gain - {site.gain_offset:g}")
+    if site.axis != -1:
+        notes.append(f"normalizes over dimension {site.axis} of its input")
     added = [name for name, _ in new.named_parameters() if name not in old]
     if added:
         notes.append(f"has a new {' and '.join(added)}")

@@ -74,7 +74,8 @@ def _is_the_same(norm: Norm, place: NormSite) -> bool:
     """Return whether both norms compute the same, forward and backward, for any gain and bias."""
     names = [name for name, _ in norm.named_parameters()]
     has_places = {"weight", "bias"} & {name for name, _ in place.module.named_parameters()}
-    if not has_places.issuperset(names) or (norm.normalized_shape, norm.eps) != (place.shape, place.eps):
+    over = (norm.normalized_shape, norm.eps, norm.axis)
+    if not has_places.issuperset(names) or over != (place.shape, place.eps, place.axis):
         return False
     mine, own = copy.deepcopy(norm).float().cpu(), copy.deepcopy(place.module).float().cpu()
     for number, parameter in enumerate(mine.parameters()):
@@ -83,13 +84,14 @@ def _is_the_same(norm: Norm, place: NormSite) -> bool:
     return all(
         torch.allclose(a, b, rtol=0, atol=_TOLERANCE * max(1.0, float(b.abs().max())), equal_nan=True)
         for scale in _SCALES
-        for a, b in zip(*(_results(n, place.shape, names, scale) for n in (mine, own)), strict=True)
+        for a, b in zip(*(_results(n, place, names, scale) for n in (mine, own)), strict=True)
     )
 
 
-def _results(norm: nn.Module, shape: Sequence[int], names: Sequence[str], scale: float) -> list[Tensor]:
+def _results(norm: nn.Module, place: NormSite, names: Sequence[str], scale: float) -> list[Tensor]:
     """Compute the output on a made-up input of three rows, and the gradients of the input and the named parameters."""
-    x = (scale * (_made_up((3, *shape), 1.7) + 0.4)).requires_grad_()
+    rows = _made_up((3, *[2] * (-place.axis - 1), *place.shape), 1.7).movedim(-1, place.axis)
+    x = (scale * (rows + 0.4)).requires_grad_()
     sources = [x, *(norm.get_parameter(name).requires_grad_() for name in names)]
     with torch.enable_grad():
         y = norm(x)

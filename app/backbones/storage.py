@@ -8,7 +8,8 @@ transformers refuses it instead of silently building a LayerNorm:
   wrong `model_type`, finds no weights and stops.
 
 config.json has the real `base_model_type`, the spec as `norm`, and as `norm_sites` each norm of the model: path, name,
-options, shape and eps. Loading follows `norm_sites`, so a model that was injected twice or changed by hand is restored.
+options, shape, eps, and axis in a channels-first map. Loading follows `norm_sites`, so a model that was injected twice
+or changed by hand is restored.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def load_model(folder: str | Path) -> PreTrainedModel:
 
 
 def injected_sites(model: nn.Module) -> list[dict[str, Any]]:
-    """Describe each norm of the registry in the model, in plain types: path, name, options, shape, eps.
+    """Describe each norm of the registry in the model, in plain types: path, name, options, shape, eps and other axis.
 
     Raises:
         InputError: if one of them is not registered.
@@ -120,7 +121,8 @@ def injected_sites(model: nn.Module) -> list[dict[str, Any]]:
         if isinstance(module, Norm):
             name, options = registered_norm(module)
             shape = list(module.normalized_shape)
-            sites.append({"path": path, "name": name, "options": options, "shape": shape, "eps": module.eps})
+            site = {"path": path, "name": name, "options": options, "shape": shape, "eps": module.eps}
+            sites.append(site if module.axis == -1 else {**site, "axis": module.axis})
     return sites
 
 
@@ -135,6 +137,7 @@ def restore_norms(model: nn.Module, sites: list[dict[str, Any]], source: str) ->
         try:
             old = model.get_submodule(site["path"])
             new = build_norm(site["name"], site["shape"], site["eps"], **site["options"])
+            new.axis = site.get("axis", -1)
         except (AttributeError, KeyError, TypeError, NormError) as error:
             raise InputError(f"{source}, norm_sites, {site}: {error}") from error
         new_by_old[old] = new

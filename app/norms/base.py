@@ -1,6 +1,7 @@
 """The contract of every normalization in the registry, stated once.
 
-A norm takes `(..., *normalized_shape)` and gives the same shape, dtype and device back. Its statistics are taken in
+A norm takes `(..., *normalized_shape)` and gives the same shape, dtype and device back; one with another `axis` takes
+its features there, as in channels-first maps. Its statistics are taken in
 float32 even for half-precision input, with the population variance (divide by H) and eps inside the root. Every
 parameter that it registers is used by `forward`, so that DistributedDataParallel finds no unused one. It draws no
 random numbers, works under `torch.compile(fullgraph=True)`, gradient checkpointing, `deepcopy` and `state_dict`, and
@@ -58,6 +59,10 @@ class Norm(nn.Module, ABC):
     gain_offset: ClassVar[float] = 0.0
     """What `weight` lacks of the gain: 1 where the gain is 1 + weight."""
 
+    axis: int = -1
+    """Where the features are in the input: -1, or in a channels-first model -2, for (B, C, L), or -3, for (B, C, H, W);
+    the model that a norm is put into decides it."""
+
     def __init__(self, normalized_shape: Shape, eps: float = 1e-5) -> None:
         super().__init__()
         sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
@@ -84,6 +89,10 @@ class Norm(nn.Module, ABC):
     def normalize(self, x: Tensor) -> Tensor:
         """Compute the norm of x, (..., *normalized_shape), whose shape has been checked."""
 
+    def features_last(self, x: Tensor) -> Tensor:
+        """View x, an input or output of this norm or a gradient there, as (..., *normalized_shape)."""
+        return x.movedim(self.axis, -1)
+
     def gradient_at_y(self, gradient: Tensor, x: Tensor) -> Tensor:
         """Compute the theorem's g from the gradient at this norm's output and its input x.
 
@@ -92,11 +101,13 @@ class Norm(nn.Module, ABC):
         return gradient
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize x over its last `len(normalized_shape)` dimensions.
+        """Normalize x over its last `len(normalized_shape)` dimensions, or over `axis`.
 
         Raises:
-            ValueError: if x does not end in `normalized_shape`.
+            ValueError: if x does not have `normalized_shape` there.
         """
+        if self.axis != -1:
+            x = self.features_last(x)
         if tuple(x.shape[-len(self.normalized_shape) :]) != self.normalized_shape:
             raise ValueError(
                 f"{type(self).__name__} normalizes over {self.normalized_shape}, got input of shape {tuple(x.shape)}: "
@@ -104,11 +115,14 @@ class Norm(nn.Module, ABC):
             )
         if autocast_to_float32(x.device.type, x.dtype):
             x = x.float()
-        return self.normalize(x)
+        y = self.normalize(x)
+        return y if self.axis == -1 else y.movedim(-1, self.axis)
 
     def extra_repr(self) -> str:
         """Return shape, eps and options in the form of `nn.LayerNorm`."""
         options = {name: getattr(self, name) for name in option_signature(type(self))}
+        if self.axis != -1:
+            options["axis"] = self.axis
         parts = [f"{self.normalized_shape}", f"eps={self.eps:g}", *(f"{k}={v}" for k, v in options.items())]
         return ", ".join(parts)
 

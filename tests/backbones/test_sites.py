@@ -9,10 +9,13 @@ from transformers.models.deberta.modeling_deberta import DebertaLayerNorm
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.mamba2.modeling_mamba2 import MambaRMSNormGated
+from transformers.models.mobilebert.modeling_mobilebert import NoNorm
 from transformers.models.nanochat.modeling_nanochat import NanoChatRMSNorm
 from transformers.models.nemotron.modeling_nemotron import NemotronLayerNorm1P
+from transformers.models.olmo.modeling_olmo import OlmoLayerNorm
 from transformers.models.squeezebert.modeling_squeezebert import SqueezeBertLayerNorm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
+from transformers.models.vitdet.modeling_vitdet import VitDetLayerNorm
 
 from app.backbones import is_norm, left_norms, norm_sites
 from app.backbones.sites import name_paths
@@ -54,11 +57,17 @@ def _randomized(norm: nn.Module) -> nn.Module:
         (GemmaRMSNorm(8), "rmsnorm", 1),
         (NemotronLayerNorm1P(8), "layernorm", 1),
         (ConvNextLayerNorm(8, data_format="channels_last"), "layernorm", 0),
+        (ConvNextLayerNorm(8, data_format="channels_first"), "layernorm", 0),
+        (SqueezeBertLayerNorm(8), "layernorm", 0),
+        (VitDetLayerNorm(8), "layernorm", 0),
+        (OlmoLayerNorm(8), "layernorm", 0),
+        (nn.RMSNorm(8, elementwise_affine=False), "rmsnorm", 0),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
 )
 def test_kinds_are_told_by_what_they_compute(norm, kind, offset):
-    eps = getattr(norm, "eps", None) or getattr(norm, "variance_epsilon", torch.finfo(torch.float32).eps)
+    eps = 1e-5 if isinstance(norm, OlmoLayerNorm) else torch.finfo(torch.float32).eps  # that of nn.RMSNorm
+    eps = getattr(norm, "eps", None) or getattr(norm, "variance_epsilon", eps)
     (site,) = norm_sites(nn.Sequential(_randomized(norm)))
     assert (site.kind, site.gain_offset, site.eps) == (kind, offset, eps)
     assert site.shape == tuple(getattr(norm, "normalized_shape", (8,)))
@@ -89,8 +98,6 @@ class Scaled(nn.Module):
         nn.Identity(),
         Scaled(),
         MambaRMSNormGated(8, group_size=8),
-        SqueezeBertLayerNorm(8),
-        ConvNextLayerNorm(8, data_format="channels_first"),
         nn.TransformerEncoderLayer(8, 2, 8),
     ],
     ids=lambda module: type(module).__name__,
@@ -120,14 +127,12 @@ def test_a_known_family_has_nothing_but_sites(family):
 
 def test_what_is_called_a_norm_and_is_no_site_is_named_with_the_reason():
     gated, normalize = MambaRMSNormGated(4, group_size=2), type("Normalize", (nn.Identity,), {})()
-    model = nn.Sequential(
-        nn.LayerNorm(4), NanoChatRMSNorm(), gated, SqueezeBertLayerNorm(4), nn.BatchNorm1d(4), normalize
-    )
+    model = nn.Sequential(nn.LayerNorm(4), NanoChatRMSNorm(), gated, NoNorm(4), nn.BatchNorm1d(4), normalize)
     model.append(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)))
     assert [(norm.path, norm.class_name, norm.reason.split()[0]) for norm in left_norms(model)] == [
-        ("1", "NanoChatRMSNorm", "has"),
+        ("1", "NanoChatRMSNorm", "does"),
         ("2", "MambaRMSNormGated", "takes"),
-        ("3", "SqueezeBertLayerNorm", "does"),
+        ("3", "NoNorm", "does"),
         ("4", "BatchNorm1d", "normalizes"),
     ]
 

@@ -100,7 +100,7 @@ def _record_site(path: str, sites: dict[str, dict[str, Any]]) -> Callable[[nn.Mo
         assert isinstance(norm, Norm)
         if path in sites:  # a norm that is used at several places: the first of them
             return
-        rows = given[0].detach().float().flatten(-len(norm.normalized_shape))
+        rows = norm.features_last(given[0]).detach().float().flatten(-len(norm.normalized_shape))
         sites[path] = {
             "path": path,
             "shape": list(norm.normalized_shape),

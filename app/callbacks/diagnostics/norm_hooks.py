@@ -84,7 +84,8 @@ class NormHooks:
     def _observe(self, site: str, norm: Norm, x: Tensor, version: int, arrived: list[Tensor], dx: Tensor) -> None:
         if not self.is_on or x._version != version:
             return
-        rows = [tensor.reshape(-1, math.prod(norm.normalized_shape)) for tensor in (x, arrived.pop(), dx)]
+        size = math.prod(norm.normalized_shape)
+        rows = [norm.features_last(tensor).reshape(-1, size) for tensor in (x, arrived.pop(), dx)]
         reached = rows[1].any(-1)
         if not reached.all():
             rows = [tensor[reached] for tensor in rows]
