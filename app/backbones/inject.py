@@ -84,7 +84,7 @@ def inject_norms(
     replaced = [_replace(model, site, spec) for site in chosen]  # build all before replacing the first
     swap_modules(model, {site.module: new for site, (new, _) in zip(chosen, replaced, strict=True)})
     config: Any = getattr(model, "config", None)
-    if hasattr(config, "model_type"):
+    if hasattr(config, "model_type") and not isinstance(getattr(config, "norm", None), str):  # OneFormer's own option
         config.norm = spec.to_dict()
     return [record for _, record in replaced]
 

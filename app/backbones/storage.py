@@ -15,8 +15,10 @@ or changed by hand is restored.
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WEIGHTS_FILE = "norm_model.safetensors"
+_MODELING = "transformers.models."
 
 
 def save_model(model: PreTrainedModel, folder: str | Path) -> Path:
@@ -60,7 +63,7 @@ def save_model(model: PreTrainedModel, folder: str | Path) -> Path:
         else:
             with without_progress_bars():
                 model.save_pretrained(partial)
-            _edit_config(partial, lambda config: config.pop("norm", None))  # of norms that were replaced since
+            _edit_config(partial, lambda config: _mark_own(model, config))
     return Path(folder)
 
 
@@ -165,7 +168,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         InputError: if there is none, or it is not a JSON object.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"), object_hook=_decode_float)
     except FileNotFoundError as error:
         raise InputError(f"{folder} has no config.json; use the folder of a saved model") from error
     except ValueError as error:
@@ -202,6 +205,7 @@ def _write_with_norms(model: PreTrainedModel, sites: list[dict[str, Any]], folde
         written["base_model_type"] = written["model_type"]
         written["model_type"] = f"{written['model_type']} with {names}: load it with app.backbones.load_model"
         written["norm_sites"] = sites
+        _name_class(model, written)
 
     _edit_config(folder, mark)
     if model.can_generate() and model.generation_config is not None:
@@ -212,6 +216,27 @@ def _write_with_norms(model: PreTrainedModel, sites: list[dict[str, Any]], folde
         names.setdefault(id(slot), name)
     tensors = {name: slots[name].detach().contiguous() for name in names.values()}
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _mark_own(model: PreTrainedModel, written: dict[str, Any]) -> None:
+    """Edit the config.json of a model with its own norms."""
+    if isinstance(written.get("norm"), dict):  # a spec, of norms that were replaced since
+        del written["norm"]
+    _name_class(model, written)
+
+
+def _name_class(model: PreTrainedModel, written: dict[str, Any]) -> None:
+    """Add the module of a class that transformers does not export, such as the text tower of a larger model."""
+    import transformers
+
+    cls = type(model)
+    if cls.__module__.startswith(_MODELING) and getattr(transformers, cls.__name__, None) is not cls:
+        written["architecture_module"] = cls.__module__.removeprefix(_MODELING)
+
+
+def _decode_float(value: dict[str, Any]) -> Any:
+    """Return the number for transformers' spelling of an infinite float or of NaN, and anything else as it is."""
+    return float(value["__float__"]) if value.keys() == {"__float__"} else value
 
 
 def _edit_config(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
@@ -228,6 +253,7 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
     sites = config.pop("norm_sites")
     config["model_type"] = config.pop("base_model_type", config.get("model_type"))
     cls = _model_class(folder, config)
+    config.pop("architecture_module", None)
     if config["model_type"] not in CONFIG_MAPPING:
         raise InputError(f"{folder}: model_type {config['model_type']!r} is unknown to this version of transformers")
     with refused_by_transformers(f"{folder}/config.json", {}):
@@ -249,6 +275,11 @@ def _load_plain(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
     model, report = loaded
     if report["missing_keys"]:
         raise InputError(f"{folder} lacks weights of {cls.__name__}: {name_paths(sorted(report['missing_keys']))}")
+    for slot in model.state_dict(keep_vars=True).values():
+        slot.data = (
+            slot.data.clone()
+        )  # a view of the mapped file may be aligned in another way, which changes last bits
+    vars(model.config).pop("architecture_module", None)
     return model
 
 
@@ -260,9 +291,21 @@ def _model_class(folder: Path, config: dict[str, Any]) -> type[PreTrainedModel]:
 
     names = config.get("architectures") or ["nothing"]
     cls = CUSTOM_MODELS.get(names[0]) or getattr(transformers, names[0], None)
+    if (module := config.get("architecture_module")) is not None:
+        cls = _unexported_class(module, names[0])
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
         raise InputError(f"{folder}/config.json names {names[0]!r} under architectures, which is not a model class")
     return cls
+
+
+def _unexported_class(module: Any, name: str) -> Any:
+    """Return what has this name in a module of transformers.models, or None; nothing else is imported."""
+    if not re.fullmatch(r"\w+\.modeling_\w+", str(module)):
+        return None
+    try:
+        return getattr(importlib.import_module(_MODELING + module), name, None)
+    except ModuleNotFoundError:
+        return None
 
 
 def _load_weights(model: nn.Module, folder: Path) -> None:

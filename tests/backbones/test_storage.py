@@ -274,3 +274,41 @@ def test_loaded_weights_do_not_depend_on_the_file_any_more(saved):
     with path.open("r+b") as file:
         file.write(b"\xff" * path.stat().st_size)
     assert all(torch.equal(value, before[key]) for key, value in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize("norm", [None, "adanorm"])
+def test_a_class_that_transformers_does_not_export_comes_back(norm, tmp_path):
+    config = transformers.AltCLIPTextConfig(
+        vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24
+    )
+    model = type(transformers.AltCLIPTextModel(config).roberta)(config).eval()
+    assert not hasattr(transformers, type(model).__name__)
+    if norm is not None:
+        inject_norms(model, norm)
+    loaded = load_model(save_model(model, tmp_path / "saved"))
+    _assert_same(loaded, model)
+    tokens = torch.arange(5)[None]
+    assert torch.equal(loaded(tokens).last_hidden_state, model(tokens).last_hidden_state)
+    again = load_model(save_model(loaded, tmp_path / "again"))
+    assert (tmp_path / "again/config.json").read_bytes() == (tmp_path / "saved/config.json").read_bytes()
+    _assert_same(again, model)
+
+
+@pytest.mark.parametrize("module", ["os", "bert.modeling_bert.nn", "../evil", "no.modeling_such", 3])
+def test_only_modules_of_models_are_looked_into_for_a_class(module, tmp_path):
+    folder = save_model(tiny("bert"), tmp_path / "saved")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architecture_module": module}))
+    with pytest.raises(InputError, match="'BertModel' under architectures, which is not a model class"):
+        load_model(folder)
+
+
+def test_a_config_with_an_infinite_number_and_one_with_a_norm_of_its_own_come_back(tmp_path):
+    model = tiny("llama")
+    model.config.time_limit, model.config.norm = (0.0, float("inf")), "pre"  # as in Bamba and in OneFormer
+    inject_norms(model, "layernorm")
+    loaded = load_model(save_model(model, tmp_path / "saved"))
+    assert tuple(loaded.config.time_limit) == (0.0, float("inf"))
+    assert loaded.config.norm == "pre"
+    _assert_same(loaded, model)
+    assert load_model(save_model(tiny("llama"), tmp_path / "own")).config.to_dict().get("norm") is None
