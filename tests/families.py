@@ -1,0 +1,352 @@
+"""Build a tiny model of every model type of transformers, and check all that is done to its norms: a row a type.
+
+    python -m tests.families                      # all types: about half an hour on two cores
+    python -m tests.families --types bert,llava   # some
+    python -m tests.families --markdown TABLE.md  # and write the table
+
+A row is `right`, `refused` (in one line, with the reason), `wrong` (what), or `not built`, where transformers builds no
+model of the type here. Each type is a process of its own, so that none can stop the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
+
+from app.backbones import eval_mode, inject_norms, left_norms, load_model, norm_sites, save_model, tensors_in
+from app.backbones.example_input import example_calls, run_calls
+from app.backbones.final_norms import final_sites
+from app.errors import InputError
+from tests.tiny_models import tiny_model
+
+NEW_NORMS = ("layernorm", "rmsnorm", "adanorm", "none")
+SAVED_NORMS = ("adanorm",)
+_TOLERANCE = 2e-3  # relative to the largest value of an output; two kernels of one formula, through a few layers
+_TYPE_S = 180  # for a type
+_OTHER_NORMS = (nn.GroupNorm, nn.modules.batchnorm._NormBase)  # over other axes: not meant here
+
+
+@dataclass
+class Row:
+    """What was found for one model type.
+
+    Attributes:
+        model_type: of CONFIG_MAPPING.
+        model: the class.
+        seen: norms that an independent search saw: called a norm, or a call of layer_norm or rms_norm.
+        found: those that `norm_sites` found.
+        left: those that `left_norms` named, with the reason.
+        unreached: those found that no made-up input reached.
+        final: paths of `final`.
+        refused: what was refused in one line.
+        wrong: what went wrong.
+        not_built: why there is no model, or none that runs.
+    """
+
+    model_type: str
+    model: str = ""
+    seen: int = 0
+    found: int = 0
+    left: int = 0
+    unreached: int = 0
+    final: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    not_built: str = ""
+    elapsed_s: float = 0.0
+
+    @property
+    def status(self) -> str:
+        """The first that holds of: not built, wrong, refused, right."""
+        return "not built" if self.not_built else "wrong" if self.wrong else "refused" if self.refused else "right"
+
+
+class Calls:
+    """Forward calls that together run a whole model, by the paths of the modules called."""
+
+    def __init__(self, model: nn.Module) -> None:
+        paths = {module: path for path, module in model.named_modules()}
+        self._calls = [(paths[call.module], call.inputs) for call in example_calls(model)]
+
+    def outputs(self, model: nn.Module) -> list[Tensor]:
+        """Return all outputs of floating point, in eval mode, with the same random numbers each time."""
+        outputs: list[Tensor] = []
+        with eval_mode(model), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for path, inputs in self._calls:
+                outputs += tensors_in(model.get_submodule(path)(**inputs))
+        return [output for output in outputs if output.is_floating_point()]
+
+    def gradients(self, model: nn.Module) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Return outputs and the gradients that parameters get, with a loss in which every output counts."""
+        with torch.enable_grad():
+            outputs = self.outputs(model)
+            terms = [y.double().square().mean() for y in outputs if y.requires_grad and y.numel()]
+            if terms:
+                torch.stack(terms).sum().backward()
+        return outputs, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def check_type(model_type: str) -> Row:
+    """Build a tiny model of the type, and check it."""
+    row, start = Row(model_type), time.monotonic()
+    try:
+        model = tiny_model(model_type, lambda model: not _unreached(model))
+    except Exception as error:  # of any class
+        row.not_built = one_line(error)
+        return row
+    row.model = type(model).__name__
+    check_model(model, row)
+    row.elapsed_s = round(time.monotonic() - start, 1)
+    return row
+
+
+def check_model(model: nn.Module, row: Row) -> None:
+    """Check all that is done to the norms of a model, and write what was found into the row."""
+    calls = Calls(model)
+    sites, left = norm_sites(model), left_norms(model)
+    row.found, row.left = len(sites), len(left)
+    row.unreached = len(_unreached(model))
+    seen = norms_seen(model, calls)
+    row.seen = len(seen)
+    unnamed = seen - {path for site in sites for path in site.paths} - {norm.path for norm in left}
+    if unnamed:
+        row.wrong.append(f"seen, neither found nor named: {len(unnamed)}, {sorted(unnamed)[0]}")
+    with attempt(row, "save and load its own"):
+        _check_saved(model, calls)
+    if not sites:
+        row.refused.append("no norm that can be replaced" if seen else "no norm")
+        return
+    try:
+        row.final = [site.path for site in final_sites(model, sites)]
+    except InputError as error:
+        if "no norm follows" not in str(error):  # as in every post-norm model
+            row.refused.append(f"final: {one_line(error)}")
+    native = copy.deepcopy(model)
+    before, had_gradient = calls.gradients(native)
+    for norm in NEW_NORMS:
+        with attempt(row, norm):
+            injected = copy.deepcopy(model)
+            inject_norms(injected, norm)
+            outputs, gradients = calls.gradients(injected)
+            _check_finite(before, outputs)
+            _check_gradients(injected, had_gradient, gradients)
+            if norm in SAVED_NORMS:
+                _check_saved(injected, calls)
+    with attempt(row, "identity"):
+        same = copy.deepcopy(model)
+        for kind in ("layernorm", "rmsnorm"):
+            if paths := [f"^{re.escape(site.path)}$" for site in sites if site.kind == kind]:
+                inject_norms(same, kind, sites=paths)
+        with torch.no_grad():
+            _check_equal(before, calls.outputs(same), _TOLERANCE)
+
+
+@contextlib.contextmanager
+def attempt(row: Row, what: str) -> Iterator[None]:
+    """Note a refusal or a failure of what is done within."""
+    try:
+        yield
+    except InputError as error:
+        row.refused.append(f"{what}: {one_line(error)}")
+    except Exception as error:  # of any class
+        row.wrong.append(f"{what}: {one_line(error)}")
+
+
+def norms_seen(model: nn.Module, calls: Calls) -> set[str]:
+    """Search for norms in another way than `norm_sites`: by names of classes, and by what torch function is called."""
+    modules = {path: m for path, m in model.named_modules() if path and not isinstance(m, _OTHER_NORMS)}
+    seen = {
+        path
+        for path, module in modules.items()
+        if re.search(r"(?<!Group)(?<!Batch)(?<!Instance)Norm(?!al)", type(module).__name__)
+        and not type(module).__module__.startswith("torch.nn.utils.")
+        and not any(True for child in module.children() for _ in child.parameters())
+    }
+    running: list[str] = []
+    originals = {name: getattr(nn.functional, name) for name in ("layer_norm", "rms_norm")}
+
+    def watched(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(*args: object, **kwargs: object) -> Tensor:
+            if running:
+                seen.add(running[-1])
+            return function(*args, **kwargs)
+
+        return call
+
+    handles = []
+    for path, module in modules.items():
+        handles.append(module.register_forward_pre_hook(lambda m, args, path=path: running.append(path)))
+        handles.append(module.register_forward_hook(lambda m, args, out: running.pop() and None))
+    try:
+        for name, function in originals.items():
+            setattr(nn.functional, name, watched(function))
+        with torch.no_grad():
+            calls.outputs(model)
+    finally:
+        for name, function in originals.items():
+            setattr(nn.functional, name, function)
+        for handle in handles:
+            handle.remove()
+    first_path = {id(module): path for path, module in reversed(modules.items())}
+    return {first_path[id(modules[path])] for path in seen}
+
+
+def _unreached(model: nn.Module) -> set[str]:
+    """Return the norms found that the example calls do not run."""
+    sites = norm_sites(model)
+    waiting = {site.path for site in sites}
+    calls = example_calls(model)
+    handles = [
+        site.module.register_forward_pre_hook(lambda norm, args, path=site.path: waiting.discard(path))
+        for site in sites
+    ]
+    run_calls(calls)
+    for handle in handles:
+        handle.remove()
+    return waiting
+
+
+def one_line(error: BaseException) -> str:
+    """Return the error's message, cut to a line of the table."""
+    name = "" if isinstance(error, (InputError, AssertionError)) else f"{type(error).__name__}: "
+    return (name + " ".join(str(error).split()))[:240]
+
+
+def _check_finite(before: list[Tensor], after: list[Tensor]) -> None:
+    assert [y.shape for y in before] == [y.shape for y in after], "outputs have other shapes"
+    for old, new in zip(before, after, strict=True):
+        assert new.isfinite().all() or not old.isfinite().all(), "outputs are not finite"
+
+
+def _check_gradients(model: nn.Module, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for name in names:
+        if name in before and name not in after:
+            raise AssertionError(f"{name} gets no gradient")
+        if name in after and not after[name].isfinite().all() and (name not in before or before[name].isfinite().all()):
+            raise AssertionError(f"the gradient of {name} is not finite")
+
+
+def _check_equal(expected: list[Tensor], got: list[Tensor], tolerance: float) -> None:
+    assert len(expected) == len(got), "there are other outputs"
+    for a, b in zip(expected, got, strict=True):
+        assert a.shape == b.shape, "outputs have other shapes"
+        a, b = a.detach().double(), b.detach().double()
+        kept = a.isfinite()
+        difference = (a[kept] - b[kept]).abs().max() if kept.any() else torch.zeros(())
+        allowed = tolerance * max(1.0, float(a[kept].abs().max())) if kept.any() else 0.0
+        assert difference <= allowed, f"outputs differ by {float(difference):.2g}"
+
+
+def _check_saved(model: nn.Module, calls: Calls) -> None:
+    with tempfile.TemporaryDirectory(prefix="families.") as folder:
+        loaded = load_model(save_model(model, Path(folder) / "saved"))  # type: ignore[arg-type]
+    assert type(loaded) is type(model), f"comes back as {type(loaded).__name__}"
+    with torch.no_grad():
+        _check_equal(calls.outputs(model), calls.outputs(loaded), 0.0)
+
+
+def _in_a_process(model_type: str, write: int) -> None:
+    def too_long(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(_TYPE_S)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    try:
+        row = check_type(model_type)
+    except BaseException as error:  # the row is written in any case
+        row = Row(
+            model_type, wrong=[f"longer than {_TYPE_S} s" if isinstance(error, KeyboardInterrupt) else repr(error)]
+        )
+    os.write(write, json.dumps(asdict(row)).encode()[:60000])
+
+
+def rows(types: list[str], processes: int) -> Iterator[Row]:
+    """Check each type in a process of its own."""
+    waiting, running = list(reversed(types)), dict[int, tuple[str, int]]()
+    while waiting or running:
+        while waiting and len(running) < processes:
+            model_type = waiting.pop()
+            read, write = os.pipe()
+            pid = os.fork()
+            if not pid:
+                _in_a_process(model_type, write)
+                os._exit(0)
+            os.close(write)
+            running[pid] = model_type, read
+        pid, status = os.wait()
+        model_type, read = running.pop(pid)
+        with os.fdopen(read, "rb") as pipe:
+            answer = pipe.read()
+        yield Row(**json.loads(answer)) if answer else Row(model_type, wrong=[f"its process died ({status})"])
+
+
+def markdown(found: list[Row]) -> str:
+    """Write the table."""
+    lines = [
+        "| `model_type` | class | seen | found | left | not run | `final` | result |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(found, key=lambda row: row.model_type):
+        if not row.not_built:
+            result = "; ".join([row.status if row.status == "right" else "", *row.wrong, *row.refused]).strip("; ")
+            result = result.replace("|", "\\|")
+            final = ", ".join(f"`{path}`" for path in row.final)
+            cells = (f"`{row.model_type}`", row.model, row.seen, row.found, row.left, row.unreached, final, result)
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the rows and the counts; exit with 1 if anything is wrong."""
+    assert __doc__
+    parser = argparse.ArgumentParser(prog="python -m tests.families", description=__doc__.splitlines()[0])
+    parser.add_argument("--types", help="model types, with commas; default: all")
+    parser.add_argument("--markdown", type=Path, help="file to write the table to")
+    parser.add_argument("--processes", type=int, default=2, help="types at a time")
+    options = parser.parse_args(arguments)
+    types = options.types.split(",") if options.types else list(CONFIG_MAPPING_NAMES)
+    unknown = [model_type for model_type in types if model_type not in CONFIG_MAPPING]
+    if unknown:
+        parser.error(f"no model type of transformers: {', '.join(unknown)}")
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    found: list[Row] = []
+    for row in rows(types, options.processes):
+        found.append(row)
+        said = row.not_built or "; ".join([*row.wrong, *row.refused])
+        print(
+            f"{row.status:9} {row.model_type:36} seen {row.seen:3} found {row.found:3} left {row.left:3} "
+            f"not run {row.unreached:3} final {len(row.final)} {row.elapsed_s:5.1f} s  {said}",
+            flush=True,
+        )
+    if options.markdown:
+        options.markdown.write_text(markdown(found), encoding="utf-8")
+    counts = Counter(row.status for row in found)
+    print(f"{len(found)} types: " + ", ".join(f"{n} {status}" for status, n in counts.most_common()))
+    return int(counts["wrong"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
