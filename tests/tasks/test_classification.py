@@ -51,21 +51,14 @@ def test_weights_of_another_vocabulary_of_the_same_size_are_refused():
 
 
 def test_norms_that_cannot_be_replaced_are_counted_and_named():
-    sizes = {"num_hidden_layers": 1, "hidden_size": 16, "embedding_size": 16, "num_attention_heads": 2,
-             "intermediate_size": 16, "max_position_embeddings": 16}  # fmt: skip
-    groups = {
-        key: 1
-        for key in ("q_groups", "k_groups", "v_groups", "post_attention_groups", "intermediate_groups", "output_groups")
-    }
-    model = task(backbone=BackboneConfig("squeezebert", {**sizes, **groups}))
-    begins, paths = "encoder.layers.0", ["post_attention.layernorm", "output.layernorm"]
+    sizes = {"num_hidden_layers": 2, "hidden_size": 16, "state_size": 4, "num_heads": 4, "head_dim": 8, "n_groups": 1}
+    model = task(backbone=BackboneConfig("mamba2", sizes))
+    paths = [f"layers.{number}.mixer.norm" for number in range(2)]
     assert model.norm_report == (
-        "norms replaced: 1 of 3 (all); 2 left as they are, because SqueezeBertLayerNorm does not compute a LayerNorm "
-        f"or RMSNorm over the last dimension: {begins}.{paths[0]}, {begins}.{paths[1]}"
+        "norms replaced: 3 of 5 (all); 2 left as they are, because MambaRMSNormGated takes another input (gate) than "
+        f"the one it normalizes: {', '.join(paths)}"
     )
-    assert [row["path"] for row in model.site_rows if row["note"].startswith("left: ")] == [
-        f"{begins}.{p}" for p in paths
-    ]
+    assert [row["path"] for row in model.site_rows if row["note"].startswith("left: ")] == paths
 
 
 def test_training_without_norms_is_said():
