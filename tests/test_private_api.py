@@ -6,6 +6,7 @@ and that is missing here fails the first test, and so does a line that nothing n
 
 import argparse
 import ast
+import collections
 import importlib
 import inspect
 from operator import attrgetter
@@ -32,6 +33,8 @@ def trainer():
 
 # an attribute, a function that gives what has it, and what we use it for
 NAMES = [
+    # Python
+    ("_replace", lambda: collections.namedtuple("Pair", "a b"), "another value in a named tuple; documented"),
     # torch
     ("_modules", torch.nn.Module, "a norm that two modules share is replaced in both: named_children gives it once"),
     ("nn.modules.batchnorm._NormBase", lambda: torch, "batch norms of every kind, which are sites of their own"),

@@ -4,7 +4,8 @@ app/norms/__init__.py tells the way of a norm. transformers is imported when it 
 """
 
 from app.backbones.build import BackboneConfig, BuiltModel, build_model
-from app.backbones.inject import SiteRecord, inject_norms
+from app.backbones.context import norm_contexts
+from app.backbones.inject import SiteRecord, apply_norms, inject_norms
 from app.backbones.one_pass import eval_mode, tensors_in
 from app.backbones.sites import LeftNorm, NormSite, is_norm, left_norms, name_paths, norm_sites
 from app.backbones.stock_model import to_stock_model
@@ -16,6 +17,7 @@ __all__ = [
     "LeftNorm",
     "NormSite",
     "SiteRecord",
+    "apply_norms",
     "build_model",
     "check_is_new",
     "eval_mode",
@@ -25,6 +27,7 @@ __all__ = [
     "load_model",
     "name_paths",
     "new_folder",
+    "norm_contexts",
     "norm_sites",
     "save_model",
     "tensors_in",

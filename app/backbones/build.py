@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from app.backbones.inject import SiteRecord, inject_norms
+from app.backbones.inject import SiteRecord, apply_norms
 from app.backbones.options import (
     apply_options,
     check_options,
@@ -78,7 +78,7 @@ class BuiltModel(NamedTuple):
 
     Attributes:
         model: on the CPU, in train mode (Lightning leaves the mode as it finds it).
-        sites: one record for each norm replaced.
+        sites: one record for each norm, replaced or kept; none where no norm was asked for.
         left: what is called a norm, or looks like one, and cannot be replaced.
     """
 
@@ -123,7 +123,7 @@ def build_model(
     else:
         assert backbone.pretrained is not None
         model = _pretrained(backbone.pretrained, backbone.options, data_options, auto_class)
-    return BuiltModel(model.train(), inject_norms(model, norm) if norm is not None else [], left_norms(model))
+    return BuiltModel(model.train(), apply_norms(model, norm) if norm is not None else [], left_norms(model))
 
 
 def _fresh(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,25 +9,42 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from app.backbones.final_norms import final_sites
+from app.backbones.context import norm_contexts
+from app.backbones.rules import assign_rules, wish_for_roles
 from app.backbones.sites import NormSite, left_norms, name_paths, norm_sites
 from app.errors import InputError
-from app.norms import Norm, NormError, NormSpec, bind_options, build_norm, norm_class, norm_names
+from app.norms import (
+    NATIVE,
+    Norm,
+    NormContext,
+    NormError,
+    NormRule,
+    NormSpec,
+    bind_options,
+    build_norm,
+    norm_class,
+    norm_names,
+    norm_signature,
+)
+
+_PARAMETER_OF = {"gain": "weight", "bias": "bias"}
 
 
 @dataclass(frozen=True)
 class SiteRecord:
-    """The record of one replaced norm, a row of norm_sites.csv.
+    """The record of one norm of a model, a row of norm_sites.csv.
 
     Attributes:
         path: module path in the model.
         old_class: class of the old norm.
-        new_norm: signature of the new norm, such as `adanorm(k=0.1,scale=1)`.
+        new_norm: signature of the new norm, such as `adanorm(k=0.1,scale=1)`; native where the model's own is kept.
         shape: trailing dimensions normalized over.
         eps: that of the old norm.
         copied: parameters whose values were copied.
         dropped: parameters of the old norm that the new one does not have.
         note: what else a reader should know; may be empty.
+        context: where it stands in the model.
+        rule: what the spec says of it; None where no rule matches.
     """
 
     path: str
@@ -39,6 +55,13 @@ class SiteRecord:
     copied: tuple[str, ...]
     dropped: tuple[str, ...]
     note: str
+    context: NormContext
+    rule: NormRule | None
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the model has another norm there than its own."""
+        return self.new_norm != NATIVE
 
 
 def inject_norms(
@@ -53,17 +76,18 @@ def inject_norms(
     `save_pretrained` does not.
 
     Args:
-        model: any module; the preset `final` needs a Hugging Face one.
+        model: any module; roles, and options that depend on them, need a Hugging Face one.
         norm: a registered name, or a complete spec.
-        sites: all, final, or regular expressions that are searched in module paths; each must match a norm.
+        sites: all, a role such as final, or a list of roles and regular expressions that are searched in module paths;
+            each must match a norm.
         options: the norm's own options, such as k and scale of adanorm.
 
     Returns:
         One record for each norm replaced, in the order of `model.named_modules()`.
 
     Raises:
-        InputError: for an unknown norm, option or site word, a model without norms, a pattern that matches none, or
-            `final` on a model that has no such norm. The model is then unchanged.
+        InputError: for an unknown norm, option or site word, a model without norms, a rule or pattern that matches
+            none, or what needs roles in a model in which they cannot be found. The model is then unchanged.
         TypeError: if a spec is passed together with sites or options.
     """
     if isinstance(norm, NormSpec):
@@ -72,21 +96,47 @@ def inject_norms(
         spec = norm
     else:
         try:
-            spec = NormSpec(norm, options, sites)
+            spec = NormSpec((NormRule(norm, options, sites),))
         except NormError as error:
             raise InputError(str(error)) from error
+    return [record for record in apply_norms(model, spec) if record.is_replaced]
+
+
+def apply_norms(model: nn.Module, spec: NormSpec) -> list[SiteRecord]:
+    """Do what `inject_norms` does, and return a record of every norm of the model, replaced or kept.
+
+    Raises:
+        InputError: as `inject_norms` does.
+    """
     found = norm_sites(model)
     if not found:
         left = [f"{norm.class_name} {norm.reason}" for norm in left_norms(model)]
         seen = f" (of those that it has, {'; '.join(dict.fromkeys(left))})" if left else ""
         raise InputError(f"{type(model).__name__} has no norm to replace by {spec.name}{seen}; use another model")
-    chosen = _choose(model, found, spec.sites)
-    replaced = [_replace(model, site, spec) for site in chosen]  # build all before replacing the first
-    swap_modules(model, {site.module: new for site, (new, _) in zip(chosen, replaced, strict=True)})
+    contexts = norm_contexts(model, found)
+    if contexts.fault is not None and (wish := wish_for_roles(spec)) is not None:
+        raise InputError(
+            f"{wish} needs one forward pass, which {type(model).__name__} refused ({contexts.fault}); use regular "
+            f"expressions and numbers instead; its norms: {name_paths(site.path for site in found)}"
+        )
+    rules = assign_rules(spec, {site.paths: contexts.by_path[site.path].role for site in found}, type(model).__name__)
+    new_by_old: dict[nn.Module, Norm] = {}
+    records = []
+    for site, rule in zip(found, rules, strict=True):
+        context = contexts.by_path[site.path]
+        if rule is None or rule.name == NATIVE:
+            records.append(_kept(site, context, rule))
+        else:
+            new_by_old[site.module], record = _replacement(model, site, context, rule)
+            records.append(record)
+    _check_freeze(spec, records, {site.path: new_by_old.get(site.module, site.module) for site in found})
+    swap_modules(model, new_by_old)  # all have been built before the first is replaced
+    for record in records:
+        _freeze(model.get_submodule(record.path), record.rule)
     config: Any = getattr(model, "config", None)
     if hasattr(config, "model_type") and not isinstance(getattr(config, "norm", None), str):  # OneFormer's own option
         config.norm = spec.to_dict()
-    return [record for _, record in replaced]
+    return records
 
 
 def registered_norm(module: Norm) -> tuple[str, dict[str, Any]]:
@@ -129,27 +179,30 @@ def _offer_what_models_read(new: Norm, old: nn.Module) -> None:
                 new.register_parameter(name, None)
 
 
-def _choose(model: nn.Module, found: Sequence[NormSite], sites: str | Iterable[str]) -> list[NormSite]:
-    if sites == "all":
-        return list(found)
-    if sites == "final":
-        return final_sites(model, found)
-    hits: set[NormSite] = set()
-    for pattern in sites:
-        matched = [site for site in found if any(re.search(pattern, path) for path in site.paths)]
-        if not matched:
-            raise InputError(
-                f"sites: '{pattern}' matches no norm of {type(model).__name__}; "
-                f"its {len(found)} norms: {name_paths(site.path for site in found)}"
-            )
-        hits.update(matched)
-    return [site for site in found if site in hits]
+def _kept(site: NormSite, context: NormContext, rule: NormRule | None) -> SiteRecord:
+    own = tuple(name for name, _ in site.module.named_parameters(recurse=False))
+    return SiteRecord(site.path, type(site.module).__name__, NATIVE, site.shape, site.eps, own, (), "", context, rule)
 
 
-def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, SiteRecord]:
+def _check_freeze(spec: NormSpec, records: Sequence[SiteRecord], modules: Mapping[str, nn.Module]) -> None:
+    for rule in spec.rules:
+        of_rule = [modules[record.path] for record in records if record.rule is rule]
+        for word in rule.freeze:
+            if not any(_PARAMETER_OF[word] in dict(module.named_parameters(recurse=False)) for module in of_rule):
+                raise InputError(f"freeze is {word}, and no norm that {rule.label} takes has a {word}; omit it")
+
+
+def _freeze(module: nn.Module, rule: NormRule | None) -> None:
+    for word in rule.freeze if rule is not None else ():
+        parameter = dict(module.named_parameters(recurse=False)).get(_PARAMETER_OF[word])
+        if parameter is not None:
+            parameter.requires_grad_(False)
+
+
+def _replacement(model: nn.Module, site: NormSite, context: NormContext, rule: NormRule) -> tuple[Norm, SiteRecord]:
     """Build the new norm of a site, and its record; the model is unchanged."""
     try:
-        new = build_norm(spec.name, site.shape, site.eps, **spec.options)
+        new = build_norm(rule.name, site.shape, site.eps, context, **rule.options_at(context.role))
     except NormError as error:
         raise InputError(str(error)) from error
     new.axis = site.axis
@@ -176,12 +229,14 @@ def _replace(model: nn.Module, site: NormSite, spec: NormSpec) -> tuple[Norm, Si
     record = SiteRecord(
         path=site.path,
         old_class=type(site.module).__name__,
-        new_norm=spec.signature,
+        new_norm=norm_signature(*registered_norm(new)),
         shape=site.shape,
         eps=site.eps,
         copied=tuple(copied),
         dropped=tuple(name for name in old if name not in copied),
         note=_note(site, new, old),
+        context=context,
+        rule=rule,
     )
     return new, record
 

@@ -130,7 +130,7 @@ class RunResult(Callback):
         result = build_result(
             identity=self.identity,
             norm=pl_module.norm,
-            replaced=len(pl_module.sites),
+            replaced=pl_module.norms_replaced,
             total=pl_module.norms_total,
             left=[norm.path for norm in pl_module.left_norms],
             status=status,

@@ -18,7 +18,7 @@ class ScoredModule(Protocol):
     score_signatures: dict[str, str]  # how a score was made, such as {"bleu": ...}
     test_texts: dict[str, list[str]]  # what a test leaves besides scores, such as {"hypothesis": lines}
     norm: NormSpec
-    sites: Sequence[Any]  # a record for each norm that was replaced
+    norms_replaced: int  # norms that are not the model's own
     site_rows: list[dict[str, str]]  # the rows of norm_sites.csv
     norms_total: int  # norms of the model, replaced or not
     left_norms: Sequence[Any]  # those that cannot be replaced

@@ -18,8 +18,10 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         "--norm",
         type=str | dict,
         default=DEFAULT,
-        help="the normalization, also by --norm.name, --norm.options.KEY VALUE and --norm.sites (all, final, or "
-        f"a list of regular expressions); names: {', '.join(norm_names())}",
+        help="the normalization, also by --norm.name, --norm.options.KEY VALUE, --norm.sites (all, a role such as "
+        "final, or a list of roles and regular expressions), --norm.by_role.ROLE.KEY VALUE, --norm.weight_decay, "
+        "--norm.lr_multiplier, --norm.freeze (gain, bias) and --norm.embedding_scale; or a list of rules, each a "
+        f"mapping of these, of which the first that matches counts; names: native, {', '.join(norm_names())}",
     )
     parser.add_argument("--run_root", type=str, default="runs", help="folder in which run folders are created")
     parser.add_argument("--test_after_fit", type=bool, default=True, help="test the best checkpoint at the end of fit")

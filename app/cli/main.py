@@ -240,7 +240,7 @@ class CLI(LightningCLI):
         weights, label = self._weights(model, ckpt_path)
         evaluate(model, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
         if self.trainer.is_global_zero:
-            print(self.identity.signature(len(model.sites), model.norms_total, label))
+            print(self.identity.signature(model.norms_replaced, model.norms_total, label))
             for metric, signature in model.score_signatures.items():
                 print(f"{metric}: {signature}")
             print(json.dumps(model.scores, indent=2))

@@ -1,13 +1,15 @@
 """The norm of a command line and its YAML files, merged before the parser runs, so that it is checked first.
 
-It can be set by `--norm NAME`, `--norm.name NAME`, `--norm.options.KEY VALUE`, `--norm.sites WORD-OR-LIST`, and in YAML
-by `norm: NAME` or `norm: {name, options, sites}`. Later settings replace earlier ones key by key; another name drops
-the options set before it.
+It can be set by `--norm NAME`, `--norm.KEY VALUE` for each key of `NormRule` (`--norm.options.k 0.2`,
+`--norm.by_role.ffn.alpha 0.2`, `--norm.sites WORD-OR-LIST`), and in YAML by `norm: NAME`, a mapping of these keys, or a
+list of such rules. Later settings replace earlier ones key by key; another name drops the options set before it, and
+a list everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,16 @@ import yaml
 from app.errors import InputError
 from app.errors.yaml_file import parse_yaml, read_settings
 from app.installation import config_path
-from app.norms import NormSpec
+from app.norms import NormRule, NormSpec
 
-KEYS = ("name", "options", "sites")
+KEYS = (*(field.name for field in fields(NormRule)), "embedding_scale")
+_OF_ALL_NORMS = ("sites", "embedding_scale")  # stay when another norm is named
 _SECTIONS = {
     "model": "{init_args: {pooling: mean}}",
     "data": "{init_args: {source: FILE}}",
     "trainer": "{max_epochs: 3}",
 }
+_EXAMPLES = {"options": "{scale: 2}", "by_role": "{ffn: {alpha: 0.2}}"}
 DEFAULT = "layernorm"  # the norm when neither a flag nor a YAML names one
 
 
@@ -38,9 +42,9 @@ def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[st
         InputError: for a flag without a value, an invalid YAML file, or a `norm` that is not a name or a mapping.
         NormError: for an unknown norm, option or value.
     """
-    norm: dict[str, Any] = {"name": DEFAULT, "options": {}, "sites": "all"}
+    norm: dict[str, Any] = {"name": DEFAULT}
     for path in base_configs:
-        _merge(norm, _norm_of(path), str(path))
+        norm = _merged(norm, _norm_of(path), str(path))
     rest: list[str] = []
     queue = list(arguments)
     while queue:
@@ -55,14 +59,14 @@ def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[st
                 raise InputError(f"{flag} expects a value; add one after it")
             value = queue.pop(0)
         if is_norm:
-            _merge(norm, _from_flag(flag, value), flag)
+            norm = _merged(norm, _from_flag(flag, value), flag)
         else:
             path = config_path(value)
             rest += [flag, str(path)]
-            _merge(norm, _norm_of(path), value)
+            norm = _merged(norm, _norm_of(path), value)
     if not {"fit", "validate", "test", "predict"} & set(rest) or any(map(_asks_for_help, rest)):
         return rest
-    spec = NormSpec(**norm).to_dict()
+    spec = NormSpec.parse(norm).to_dict()
     return [*rest, "--norm", yaml.safe_dump(spec, default_flow_style=True, width=2**20).strip()]
 
 
@@ -98,30 +102,57 @@ def _from_flag(flag: str, value: str) -> Any:
         if value.lstrip()[0] in "[{":
             raise
         parsed = value  # a name or a pattern with characters that YAML gives a meaning
-    parts = flag.split(".")[1:]
-    if not parts:
+    keys = flag.split(".")[1:]
+    if not keys:
         if parsed is None:  # YAML reads `none` as text, but `null` and `~` as nothing
             raise _empty(flag)
         return parsed
-    if parts[0] == "options" and len(parts) == 2:
-        return {"options": {parts[1]: parsed}}
-    return {".".join(parts): value if parts[0] == "name" else parsed}
+    nested: Any = value if keys == ["name"] else parsed
+    for key in reversed(keys):
+        nested = {key: nested}
+    return nested
 
 
-def _merge(norm: dict[str, Any], update: Any, where: str) -> None:
+def _merged(norm: dict[str, Any], update: Any, where: str) -> dict[str, Any]:
+    """The settings so far, with those of one more place."""
     if update is None:
-        return
+        return norm
+    if isinstance(update, list):
+        update = {"rules": update}
     if isinstance(update, str):
         update = {"name": update}
     if not isinstance(update, dict):
-        raise InputError(f"{where}: norm is {update!r}; use a name, or a mapping with {', '.join(KEYS)}")
+        raise InputError(
+            f"{where}: norm is {update!r}; use a name, a mapping with {', '.join(KEYS)}, or a list of these"
+        )
+    if "rules" in update:
+        return {key: norm[key] for key in ("embedding_scale",) if key in norm} | update
     for key in update:
         if key not in KEYS:
             raise InputError(f"{where}: norm has no key {key!r}; allowed: {', '.join(KEYS)}")
-    options = update.get("options") or {}
-    if not isinstance(options, dict):
-        raise InputError(f"{where}: norm.options is {options!r}; use a mapping such as {{scale: 2}}")
+    for key in ("options", "by_role"):
+        if not isinstance(update.get(key) or {}, dict):
+            raise InputError(f"{where}: norm.{key} is {update[key]!r}; use a mapping such as {_EXAMPLES[key]}")
+    if "rules" in norm:
+        if "name" not in update and update.keys() != {"embedding_scale"}:
+            raise InputError(
+                f"{where}: norm is a list of rules, whose keys a flag cannot change; pass the list, or a name"
+            )
+        if "name" in update:
+            norm = {"name": None, **{key: norm[key] for key in _OF_ALL_NORMS if key in norm}}
     if "name" in update and update["name"] != norm["name"]:
-        norm["name"], norm["options"] = update["name"], {}
-    norm["options"] = {**norm["options"], **options}
-    norm["sites"] = update.get("sites", norm["sites"])
+        norm = {key: norm[key] for key in _OF_ALL_NORMS if key in norm}
+    merged = {**norm, **update}
+    for key in ("options", "by_role"):
+        if key in merged:
+            merged[key] = _deep(norm.get(key) or {}, update.get(key) or {})
+    return merged
+
+
+def _deep(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Both mappings, of which the new one wins key by key, also in mappings that they hold."""
+    both = {**old, **new}
+    for key in old.keys() & new.keys():
+        if isinstance(old[key], dict) and isinstance(new[key], dict):
+            both[key] = _deep(old[key], new[key])
+    return both

@@ -105,10 +105,10 @@ def _scores(run: Run) -> list[str]:
 
 def _norm(run: Run) -> list[str]:
     norm, result = run.task.norm, run.result["norm"]
-    where = norm.sites if isinstance(norm.sites, str) else ", ".join(f"`{pattern}`" for pattern in norm.sites)
     paths = ", ".join(f"`{site['path']}`" for site in injected_sites(run.task.model))
     return [
-        f"`{norm.signature}` at sites {where} replaces {result['replaced']} of the model's {result['total']} norms. "
+        f"`{norm.signature}` at sites {norm.sites_in_words} replaces {result['replaced']} of the model's "
+        f"{result['total']} norms. "
         f"They are listed in config.json under `norm_workbench`: {paths}."
     ]
 

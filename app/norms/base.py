@@ -17,13 +17,17 @@ import inspect
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from app.norms.context import NormContext
+
 Shape = int | Iterable[int]
+Auto = Literal["auto"]  # an option of type `float | Auto` or `int | Auto` may be left to `Norm.resolve_options`
+AUTO: Auto = "auto"
 
 # The kinds of device on which autocast computes layer_norm in float32; on CPU it does not.
 _FLOAT32_UNDER_AUTOCAST = ("cuda", "xpu", "mps")
@@ -63,6 +67,9 @@ class Norm(nn.Module, ABC):
     """Where the features are in the input: -1, or in a channels-first model -2, for (B, C, L), or -3, for (B, C, H, W);
     the model that a norm is put into decides it."""
 
+    short_options: ClassVar[Mapping[str, str]] = {}
+    """Other names by which options may be given, such as {"alpha": "alpha_init"}."""
+
     def __init__(self, normalized_shape: Shape, eps: float = 1e-5) -> None:
         super().__init__()
         sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
@@ -84,6 +91,17 @@ class Norm(nn.Module, ABC):
         for name, value in options.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{name} must be finite, got {value!r}")
+
+    @classmethod
+    def resolve_options(cls, normalized_shape: Shape, context: NormContext, **options: Any) -> dict[str, Any]:
+        """Return the options with a number in the place of each `auto`, chosen for where the norm stands.
+
+        Args:
+            normalized_shape: as for the constructor.
+            context: role, layer and width; those of a norm outside any model are unknown.
+            options: complete and checked.
+        """
+        return options
 
     @abstractmethod
     def normalize(self, x: Tensor) -> Tensor:

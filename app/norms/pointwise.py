@@ -1,6 +1,7 @@
 """Pointwise: a learned bounded function of each element instead of a norm, one of a choice of functions."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ class Pointwise(Norm):
     Raises:
         ValueError: for an unknown function, or if a start value is not finite.
     """
+
+    short_options: ClassVar[Mapping[str, str]] = {"alpha": "alpha_init", "shift": "shift_init"}
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ def write_run_info(folder: Path, identity: RunIdentity, primary: MetricInfo) -> 
         "task": identity.task,
         "dataset": identity.dataset,
         "model": identity.model,
-        "norm": {**identity.norm.to_dict(), "label": identity.norm.label},
+        "norm": {"name": identity.norm.name, **identity.norm.to_dict(), "label": identity.norm.label},
         "seed": identity.seed,
         "primary_metric": primary.to_dict(),
     }

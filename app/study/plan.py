@@ -15,7 +15,7 @@ from app.errors import InputError
 from app.errors.did_you_mean import did_you_mean
 from app.errors.yaml_file import read_settings
 from app.installation import TYPED, config_path
-from app.norms import NormError, NormSpec
+from app.norms import NormError, NormRule, NormSpec
 
 _LARGEST_SEED = 2**32 - 1  # that Lightning accepts
 _SET_BY_THE_STUDY = ("config", "norm", "seed_everything", "run_root", "ckpt_path")
@@ -62,7 +62,7 @@ class Study:
     Args:
         name: name of the study, and of its folder.
         configs: paths of configs, each a task with its data.
-        norms: names, or mappings of name, options and sites.
+        norms: names, or mappings and lists of rules as `norm` in a config.
         seeds: values of --seed_everything; runs with the same seed are paired.
         baseline: the one of `norms` that the others are compared with.
         overrides: settings for all runs, such as {trainer.max_epochs: 3}.
@@ -95,11 +95,7 @@ class Study:
         return root / self.name
 
     def _trial(self, config: str, norm: NormSpec, seed: int, root: Path) -> Trial:
-        arguments = ["--config", config, "--norm", norm.name]
-        for option, value in norm.options.items():
-            arguments += [f"--norm.options.{option}", _written(value)]
-        if norm.sites != "all":
-            arguments += ["--norm.sites", _written(norm.sites)]
+        arguments = ["--config", config, *_flags(norm)]
         arguments += ["--seed_everything", str(seed)]
         for key, value in self.overrides.items():
             arguments += [f"--{key}", _written(value)]
@@ -157,14 +153,23 @@ def _keys() -> list[str]:
 
 
 def _norm(path: Path, entry: Any) -> NormSpec:
-    keys = [field.name for field in fields(NormSpec)]
-    settings = {"name": entry} if isinstance(entry, str) else entry
-    if not isinstance(settings, dict) or "name" not in settings or not set(settings) <= set(keys):
-        raise InputError(f"{path}: norm {entry!r}; must be a name, or a mapping of {', '.join(keys)}")
     try:
-        return NormSpec(**settings)
+        return NormSpec.parse(entry)
     except NormError as error:
         raise InputError(f"{path}: norm {entry!r}: {error}") from error
+
+
+def _flags(norm: NormSpec) -> list[str]:
+    """The flags of train.py for a norm: short ones where they can say it, else the whole mapping."""
+    (*others, rule) = norm.rules
+    if others or norm.embedding_scale is not None or rule != NormRule(rule.name, rule.options, rule.sites):
+        return ["--norm", _written(norm.to_dict())]
+    flags = ["--norm", rule.name]
+    for option, value in rule.options.items():
+        flags += [f"--norm.options.{option}", _written(value)]
+    if rule.sites != "all":
+        flags += ["--norm.sites", _written(rule.sites)]
+    return flags
 
 
 def _check(path: Path, study: Study) -> None:

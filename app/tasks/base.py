@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import abstractmethod
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -209,11 +210,21 @@ class Task(LightningModule):
         return {f"{self.primary.name}_of_{method}": score for method, score in self.data_spec.baselines.items()}
 
     @property
+    def norms_replaced(self) -> int:
+        """The number of norms that are not the model's own."""
+        return sum(site.is_replaced for site in self.sites)
+
+    @property
     def site_rows(self) -> list[dict[str, str]]:
         """The rows of norm_sites.csv."""
         return [
             {
                 "path": site.path,
+                "role": site.context.role,
+                "layer": _or_blank(site.context.layer),
+                "layers": _or_blank(site.context.layers),
+                "width": _or_blank(site.context.width),
+                "stack": _or_blank(site.context.stack),
                 "old_class": site.old_class,
                 "new_norm": site.new_norm,
                 "shape": "x".join(map(str, site.shape)),
@@ -236,9 +247,12 @@ class Task(LightningModule):
     @property
     def norm_report(self) -> str:
         """How many norms were replaced, e.g. `norms replaced: 9 of 9 (all)`, and which could not be."""
-        report = f"norms replaced: {len(self.sites)} of {self.norms_total} ({self.norm.sites_label})"
+        report = f"norms replaced: {self.norms_replaced} of {self.norms_total} ({self.norm.sites_label})"
         if self.norm.name == "none":
             report += " by none: the model trains without them"
+        if len(self.norm.rules) > 1:
+            counts = Counter(site.new_norm for site in self.sites)
+            report += f": {', '.join(f'{count} {name}' for name, count in counts.items())}"
         paths: dict[str, list[str]] = {}
         for norm in self.left_norms:
             paths.setdefault(f"{norm.class_name} {norm.reason}", []).append(norm.path)
@@ -406,6 +420,10 @@ class Task(LightningModule):
                 f"{positions}{why}; raise model.backbone.options.max_position_embeddings to {longest + first} or lower "
                 f"data.max_length to {positions - first}"
             )
+
+
+def _or_blank(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _only(listed: str, other: str) -> str:

@@ -38,6 +38,22 @@ OPTIONS: dict[str, dict] = {
     "marian": _SEQ2SEQ,
 }  # fmt: skip
 FAMILIES = tuple(OPTIONS)
+
+# Families with other placements of norms, which only the tests of these build.
+_DECODER = {**_ENCODER, "num_key_value_heads": 2}
+OTHER_OPTIONS: dict[str, dict] = {
+    **dict.fromkeys(("qwen3", "gemma2", "gemma3_text"), {**_DECODER, "head_dim": 8}),
+    **dict.fromkeys(("olmo2", "phi", "bitnet"), _DECODER),
+    "gpt_neox": _ENCODER,
+    "opt": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "ffn_dim": 48,
+        "word_embed_proj_dim": 32,
+    },
+    "swin": {"embed_dim": 16, "depths": [1, 2], "num_heads": [2, 2], "window_size": 2, "patch_size": 2},
+}
 DATA_OPTIONS = {"vocab_size": 60, "pad_token_id": 1, "decoder_start_token_id": 2, "image_size": 16, "num_channels": 1}
 
 # Counted by hand in the models' structure: embeddings + layers x norms a layer + final norms.
@@ -82,7 +98,8 @@ NEVER_USED = {
 @functools.cache
 def _built(family: str, auto_class: str) -> nn.Module:
     torch.manual_seed(0)
-    return build_model(BackboneConfig(family, OPTIONS[family]), auto_class=auto_class, data_options=DATA_OPTIONS).model
+    backbone = BackboneConfig(family, {**OPTIONS, **OTHER_OPTIONS}[family])
+    return build_model(backbone, auto_class=auto_class, data_options=DATA_OPTIONS).model
 
 
 def tiny(family: str, auto_class: str = "AutoModel") -> nn.Module:

@@ -15,7 +15,7 @@ BERT = OPTIONS["bert"]
 
 def _build(norm=None, seed=0, **kwargs):
     torch.manual_seed(seed)
-    return build_model(BackboneConfig("bert", BERT), norm and NormSpec(norm), data_options=DATA_OPTIONS, **kwargs)
+    return build_model(BackboneConfig("bert", BERT), norm and NormSpec.parse(norm), data_options=DATA_OPTIONS, **kwargs)
 
 
 @pytest.mark.parametrize("name", norm_names())
@@ -187,7 +187,7 @@ def test_pretrained_weights_come_from_the_folder_and_the_norm_goes_in_behind(tmp
     source.to(torch.float16).save_pretrained(tmp_path / "plain")
     pretrained = BackboneConfig(pretrained=str(tmp_path / "plain"), options={"hidden_dropout_prob": 0.3})
     built = build_model(
-        pretrained, NormSpec("layernorm_simple"), data_options=DATA_OPTIONS, auto_class="AutoModelForMaskedLM"
+        pretrained, NormSpec.parse("layernorm_simple"), data_options=DATA_OPTIONS, auto_class="AutoModelForMaskedLM"
     )
     assert len(built.sites) == built.norms_total == 6 and built.model.training
     assert built.model.config.hidden_dropout_prob == built.model.bert.embeddings.dropout.p == 0.3
@@ -242,7 +242,7 @@ def test_a_model_saved_with_norms_or_its_backbone_can_be_trained_further(saved_w
 
 def test_a_model_saved_with_norms_can_take_others(saved_with_norms):
     _, pretrained = saved_with_norms
-    built = build_model(pretrained, NormSpec("layernorm"), auto_class="AutoModelForMaskedLM")
+    built = build_model(pretrained, NormSpec.parse("layernorm"), auto_class="AutoModelForMaskedLM")
     assert {record.old_class for record in built.sites} == {"LayerNormSimple"} and len(built.sites) == 6
 
 

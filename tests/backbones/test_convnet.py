@@ -16,7 +16,7 @@ IMAGES = torch.linspace(-1, 1, 3 * 28 * 28).sin().reshape(3, 1, 28, 28)
 
 def _convnet(norm=None, **options):
     torch.manual_seed(0)
-    return build_model(BackboneConfig("convnet", options), norm and NormSpec(norm))
+    return build_model(BackboneConfig("convnet", options), norm and NormSpec.parse(norm))
 
 
 def test_three_layers_each_with_a_norm_over_the_whole_map_before_its_activation():
@@ -67,7 +67,7 @@ def test_convolutions_start_at_the_scale_that_keeps_the_variance():
 
 
 def test_it_has_no_final_norm():
-    with pytest.raises(InputError, match="'final': no norm follows the last layer of ConvNet"):
+    with pytest.raises(InputError, match="'final' matches no norm of ConvNet"):
         inject_norms(_convnet().model, "layernorm_simple", sites="final")
 
 
@@ -83,6 +83,6 @@ def test_it_comes_back_from_a_folder(norm, tmp_path):
 def test_a_pretrained_convnet_can_be_built_on(tmp_path):
     model = _convnet().model
     save_model(model, tmp_path / "saved")
-    built = build_model(BackboneConfig(pretrained=str(tmp_path / "saved")), NormSpec("layernorm"))
+    built = build_model(BackboneConfig(pretrained=str(tmp_path / "saved")), NormSpec.parse("layernorm"))
     assert [record.path for record in built.sites] == PATHS
     assert torch.equal(built.model.layers[0].convolution.weight, model.layers[0].convolution.weight)

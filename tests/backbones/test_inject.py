@@ -113,7 +113,7 @@ def test_a_pattern_that_matches_nothing_is_refused_and_nothing_is_changed():
     [
         (("layernrom",), {}, "unknown norm 'layernrom'; did you mean 'layernorm'"),
         (("layernorm",), {"scael": 2}, "no option 'scael'"),
-        (("layernorm", "finale"), {}, "sites 'finale'; allowed: all, final"),
+        (("layernorm", "finale"), {}, "sites 'finale'; allowed: all, attention, cross_attention"),
         (("layernorm", ["("]), {}, "is not a regular expression"),
     ],
 )
@@ -131,9 +131,9 @@ def test_a_model_without_norms_is_refused():
 
 def test_a_spec_says_everything():
     model = tiny("gpt2")
-    spec = NormSpec("layernorm_simple", sites=("ln_1$",))
+    spec = NormSpec.parse({"name": "layernorm_simple", "sites": ("ln_1$",)})
     assert [r.path for r in inject_norms(model, spec)] == ["h.0.ln_1", "h.1.ln_1"]
-    assert NormSpec(**model.config.norm) == spec
+    assert NormSpec.parse(model.config.norm) == spec
     with pytest.raises(TypeError, match="has sites and options"):
         inject_norms(model, spec, sites="final")
 

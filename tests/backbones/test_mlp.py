@@ -15,7 +15,9 @@ STATES = torch.linspace(-1, 1, 5 * 12).sin().reshape(5, 12)
 
 def _mlp(norm=None, **options):
     torch.manual_seed(0)
-    return build_model(BackboneConfig("mlp", {"input_size": 12, "hidden_size": 8, **options}), norm and NormSpec(norm))
+    return build_model(
+        BackboneConfig("mlp", {"input_size": 12, "hidden_size": 8, **options}), norm and NormSpec.parse(norm)
+    )
 
 
 def test_three_layers_each_with_a_norm_before_its_activation():
@@ -53,7 +55,7 @@ def test_weights_start_at_the_scale_that_keeps_the_variance():
 
 
 def test_it_has_no_final_norm():
-    with pytest.raises(InputError, match="'final': no norm follows the last layer of MLP"):
+    with pytest.raises(InputError, match="'final' matches no norm of MLP"):
         inject_norms(_mlp().model, "layernorm_simple", sites="final")
 
 

@@ -104,7 +104,7 @@ def test_a_model_of_ours_is_not_one_of_transformers():
     from app.backbones import BackboneConfig, build_model
     from app.norms import NormSpec
 
-    model = build_model(BackboneConfig("convnet"), NormSpec("layernorm_simple")).model
+    model = build_model(BackboneConfig("convnet"), NormSpec.parse("layernorm_simple")).model
     assert to_stock_model(model) is None
 
 

@@ -17,7 +17,7 @@ def task():
     }  # fmt: skip
     data_spec = DataSpec({"vocab_size": 30, "pad_token_id": 0}, ("a", "b"))
     model = Classification(
-        backbone=BackboneConfig("bert", options), optimizer=OptimizerConfig(), norm=NormSpec("adanorm"),
+        backbone=BackboneConfig("bert", options), optimizer=OptimizerConfig(), norm=NormSpec.parse("adanorm"),
         data_spec=data_spec, classifier_dropout=0.0,
     )  # fmt: skip
     return model.double()

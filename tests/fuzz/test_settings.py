@@ -92,5 +92,5 @@ def test_what_is_typed_for_a_norm(typed):
     read = outcome(lambda: fold_norm(["fit", *arguments], [ROOT / "configs/base.yaml"]))
     if read is not None:
         assert read[:-1] == ["fit", "--norm"]
-        spec = NormSpec(**yaml.safe_load(read[-1]))
+        spec = NormSpec.parse(yaml.safe_load(read[-1]))
         assert spec.to_dict() == yaml.safe_load(read[-1])

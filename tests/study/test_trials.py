@@ -17,7 +17,7 @@ PARSING = {"val/loss": 0.4, "val/uas": 0.92, "val/las": 0.9}
 
 @pytest.fixture
 def trial(tmp_path):
-    norm = NormSpec("adanorm", {"k": 0.2}, ["layer.0"])
+    norm = NormSpec.parse({"name": "adanorm", "options": {"k": 0.2}, "sites": ["layer.0"]})
     return Trial("a.yaml", norm, 3, tmp_path, arguments=())
 
 
@@ -69,7 +69,9 @@ def test_a_run_of_an_earlier_version_is_found_unless_there_is_a_newer_one(trial)
 
 
 def test_the_run_is_found_where_its_config_chose_the_sites(trial):
-    own = NormSpec("adanorm", {"k": 0.2}, ["attention"])  # the study's norm says nothing of sites
+    own = NormSpec.parse(
+        {"name": "adanorm", "options": {"k": 0.2}, "sites": ["attention"]}
+    )  # the study's norm says nothing of sites
     folder = RunIdentity("translation", "pairs", "mbart-3x256", own, trial.seed).folder(trial.root)
     folder.mkdir(parents=True)
     assert run_folder(trial) == folder

@@ -24,7 +24,12 @@ OPTIONS = {
 def task(norm="layernorm", seed=0, vocabulary="", counts=(), **options):
     data_spec = DataSpec({"vocab_size": 20, "pad_token_id": 0}, ("a", "b", "c"), counts, vocabulary=vocabulary)
     backbone = BackboneConfig("bert", OPTIONS)
-    settings = {"backbone": backbone, "optimizer": OptimizerConfig(), "norm": NormSpec(norm), "data_spec": data_spec}
+    settings = {
+        "backbone": backbone,
+        "optimizer": OptimizerConfig(),
+        "norm": NormSpec.parse(norm),
+        "data_spec": data_spec,
+    }
     return Classification(**{**settings, **options}, seed=seed)
 
 

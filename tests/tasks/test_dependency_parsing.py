@@ -35,7 +35,7 @@ PARSERS = pytest.mark.parametrize("parser", BACKBONES)
 def task(parser, norm="layernorm", data_spec=DATA_SPEC, features=FEATURES, seed=0, **settings):
     model_type, options = BACKBONES[parser]
     return DependencyParsing(
-        backbone=BackboneConfig(model_type, options), optimizer=OptimizerConfig(), norm=NormSpec(norm),
+        backbone=BackboneConfig(model_type, options), optimizer=OptimizerConfig(), norm=NormSpec.parse(norm),
         data_spec=data_spec, parser=parser, features=FeatureConfig(**features), seed=seed, **settings,
     )  # fmt: skip
 
@@ -228,7 +228,7 @@ ENCODERS = {
 def test_biaffine_takes_any_encoder_and_leaves_nothing_without_a_gradient(model_type):
     model = DependencyParsing(
         backbone=BackboneConfig(model_type, ENCODERS[model_type]), optimizer=OptimizerConfig(),
-        norm=NormSpec("layernorm"), data_spec=DATA_SPEC, features=FeatureConfig(**FEATURES),
+        norm=NormSpec.parse("layernorm"), data_spec=DATA_SPEC, features=FeatureConfig(**FEATURES),
     )  # fmt: skip
     model.train_loss(batch()).objective.backward()
     assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
@@ -267,6 +267,6 @@ def test_what_does_not_fit_together_is_refused(wrong):
     with pytest.raises(InputError, match=words):
         features = FeatureConfig(**changes.get("features", FEATURES))
         DependencyParsing(
-            backbone=backbone, optimizer=OptimizerConfig(), norm=NormSpec("layernorm"), data_spec=data_spec,
+            backbone=backbone, optimizer=OptimizerConfig(), norm=NormSpec.parse("layernorm"), data_spec=data_spec,
             parser=parser, features=features,
         )  # fmt: skip

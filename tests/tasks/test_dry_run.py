@@ -34,7 +34,8 @@ def classifier(model_type, options, norm="layernorm", **settings):
         {"vocab_size": 40, "pad_token_id": 0, "image_size": 16, "num_channels": 1}, ("a", "b"), max_length=8
     )
     return Classification(
-        backbone=BackboneConfig(model_type, options), optimizer=OptimizerConfig(), norm=NormSpec(norm), data_spec=spec,
+        backbone=BackboneConfig(model_type, options), optimizer=OptimizerConfig(), norm=NormSpec.parse(norm),
+        data_spec=spec,
         **settings,
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ def task(family="xlnet", norm="layernorm", seed=0, streams=None, options=None):
     data_spec = DataSpec({"vocab_size": 256}, has_streams=streams, baselines=BASELINES)
     backbone = BackboneConfig(family, {**FAMILIES[family], **(options or {})})
     model = LanguageModeling(
-        backbone=backbone, optimizer=OptimizerConfig(), norm=NormSpec(norm), data_spec=data_spec, seed=seed
+        backbone=backbone, optimizer=OptimizerConfig(), norm=NormSpec.parse(norm), data_spec=data_spec, seed=seed
     )
     with torch.no_grad():
         for parameter in model.parameters():
@@ -122,7 +122,11 @@ def test_a_model_that_looks_ahead_is_refused():
     with pytest.raises(InputError, match="'xlnet', as configured, looks at the bytes.*attn_type uni"):
         task(options={"attn_type": "bi"})
     bert = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
-    others = {"optimizer": OptimizerConfig(), "norm": NormSpec("adanorm"), "data_spec": DataSpec({"vocab_size": 256})}
+    others = {
+        "optimizer": OptimizerConfig(),
+        "norm": NormSpec.parse("adanorm"),
+        "data_spec": DataSpec({"vocab_size": 256}),
+    }
     causal, looking_ahead = (BackboneConfig("bert", {**bert, "is_decoder": decoder}) for decoder in (True, False))
     assert LanguageModeling(backbone=causal, **others)
     with pytest.raises(InputError, match="'bert'.*looks at the bytes"):

@@ -36,7 +36,12 @@ def task(family="mbart", norm="layernorm", seed=0, data_spec=None, options=None,
     data_spec = data_spec or DataSpec({"vocab_size": 20, **SPECIAL}, max_length=12, decode=decode, target_language="de")
     backbone = BackboneConfig(family, {**FAMILIES[family], **(options or {})})
     return Translation(
-        backbone=backbone, optimizer=OptimizerConfig(), norm=NormSpec(norm), data_spec=data_spec, seed=seed, **settings
+        backbone=backbone,
+        optimizer=OptimizerConfig(),
+        norm=NormSpec.parse(norm),
+        data_spec=data_spec,
+        seed=seed,
+        **settings,
     )
 
 

@@ -28,7 +28,7 @@ def test_they_keep_their_place_and_their_words_count_as_wrong(tmp_path, caplog):
     )  # fmt: skip
     backbone = BackboneConfig("bert", {**TINY, "max_position_embeddings": LONGEST})
     model = DependencyParsing(
-        backbone=backbone, optimizer=OptimizerConfig(), norm=NormSpec("layernorm"), data_spec=data.data_spec,
+        backbone=backbone, optimizer=OptimizerConfig(), norm=NormSpec.parse("layernorm"), data_spec=data.data_spec,
         biaffine=BiaffineConfig(arcs=8, relations=8),
     ).eval()  # fmt: skip
     is_parsed = [len(sentence.forms) + 2 <= LONGEST for sentence in gold]

@@ -1,0 +1,91 @@
+"""Rules: the first that matches a norm decides what stands there, with which options."""
+
+import pytest
+import torch
+
+from app.backbones import apply_norms, inject_norms, load_model, save_model
+from app.errors import InputError
+from app.norms import AUTO, NormSpec
+from tests.backbones.families import outputs, tiny
+
+
+def injected(family, norm):
+    model = tiny(family)
+    return model, apply_norms(model, NormSpec.parse(norm))
+
+
+def test_the_first_rule_that_matches_counts():
+    rules = [{"sites": "final", "name": "layernorm"}, {"sites": "qk", "name": "native"}, {"name": "adanorm"}]
+    model, records = injected("qwen3", rules)
+    by_role = {record.context.role: record.new_norm for record in records}
+    assert by_role == {
+        "final": "layernorm", "qk": "native", "attention": "adanorm(k=0.1,scale=1)", "ffn": "adanorm(k=0.1,scale=1)",
+    }  # fmt: skip
+    assert sum(record.is_replaced for record in records) == 5 and len(records) == 9
+    assert type(model.layers[0].self_attn.q_norm).__name__ == "Qwen3RMSNorm"
+    assert NormSpec.parse(model.config.norm) == NormSpec.parse(rules)
+
+
+def test_a_norm_that_no_rule_matches_is_kept():
+    _, records = injected("gpt2", [{"name": "rmsnorm", "sites": ["attention", "^h.1.ln_2$"]}])
+    assert [record.path for record in records if record.is_replaced] == ["h.0.ln_1", "h.1.ln_1", "h.1.ln_2"]
+    assert {record.new_norm for record in records if not record.is_replaced} == {"native"}
+
+
+def test_options_by_role_and_auto_follow_the_role():
+    _, records = injected("gpt2", {"name": "dyt", "options": {"alpha": 0.8}, "by_role": {"ffn": {"alpha": 0.2}}})
+    assert {(record.context.role, record.new_norm) for record in records} == {
+        ("attention", "dyt(alpha_init=0.8)"), ("ffn", "dyt(alpha_init=0.2)"), ("final", "dyt(alpha_init=0.8)"),
+    }  # fmt: skip
+    model, records = injected("gpt2", {"name": "derf", "options": {"alpha": AUTO}})
+    assert {record.new_norm for record in records} == {"derf(alpha_init=1,shift_init=0)"}
+    assert float(model.h[0].ln_1.alpha.detach()) == 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ([{"name": "adanorm", "sites": "qk"}], r"sites: 'qk' matches no norm of GPT2Model; its 5 norms: .* \(2\)"),
+        (
+            ["adanorm", {"name": "layernorm", "sites": "final"}],
+            r"rule 2 of norm \(layernorm@final\): earlier rules take all norms that it matches; put it before them",
+        ),
+        (
+            [{"name": "none", "sites": ["ln_9"]}, "adanorm"],
+            r"rule 1 of norm \(none@patterns-\w+\): sites: 'ln_9' matches no norm",
+        ),
+        ({"name": "adanorm", "freeze": "bias"}, r"freeze is bias, and no norm that adanorm\(.*\) takes has a bias"),
+    ],
+)
+def test_a_rule_without_effect_is_refused_and_nothing_is_changed(rules, message):
+    model = tiny("gpt2")
+    with pytest.raises(InputError, match=message):
+        inject_norms(model, NormSpec.parse(rules))
+    assert type(model.ln_f).__name__ == "LayerNorm" and not hasattr(model.config, "norm")
+
+
+def test_freeze_holds_for_the_norms_of_its_rule_alone_and_for_native_ones():
+    model, _ = injected(
+        "gpt2",
+        [
+            {"name": "layernorm", "sites": "attention", "freeze": "gain"},
+            {"name": "native", "sites": "final", "freeze": ["bias", "gain"]},
+            "layernorm",
+        ],
+    )
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"h.0.ln_1.weight", "h.1.ln_1.weight", "ln_f.weight", "ln_f.bias"}
+
+
+def test_a_mixed_model_comes_back_from_a_folder(tmp_path):
+    rules = [
+        {"name": "native", "sites": "final"},
+        {"name": "dyt", "options": {"alpha": AUTO}, "sites": "ffn"},
+        {"name": "adanorm", "options": {"k": 0.3}},
+    ]
+    model, _ = injected("gpt2", rules)
+    loaded = load_model(save_model(model.eval(), tmp_path / "mixed"))
+    assert [repr(module) for module in loaded.modules()] == [repr(module) for module in model.modules()]
+    for one, other in zip(outputs(model, "gpt2"), outputs(loaded, "gpt2"), strict=True):
+        assert torch.equal(one, other)
+    assert NormSpec.parse(loaded.config.norm) == NormSpec.parse(rules)
