@@ -65,7 +65,7 @@ class Task(LightningModule):
     Args:
         backbone: the Hugging Face model, or one of this project's own.
         optimizer: optimizer and schedule.
-        norm: the norm that replaces the model's own; train.py sets it to --norm.
+        norm: the norms of the run, or what `NormSpec.parse` reads; train.py sets it to --norm.
         data_spec: what the data dictates; train.py takes it from the datamodule.
         seed: seed of the initial weights; train.py sets it to --seed_everything.
     """
@@ -86,7 +86,7 @@ class Task(LightningModule):
         self,
         backbone: BackboneConfig,
         optimizer: OptimizerConfig,
-        norm: NormSpec,
+        norm: NormSpec | dict[str, Any],
         data_spec: DataSpec | None = None,
         seed: int = 0,
     ) -> None:
@@ -102,7 +102,7 @@ class Task(LightningModule):
             )
         for metric in (self.primary, *self.metrics):
             declare_metric(metric)
-        self.norm = norm
+        self.norm = NormSpec.parse(norm)
         self.data_spec = data_spec
         self.optimizer_config = optimizer
         self.model_options = {"model_type": backbone.model_type, **data_spec.model_options, **backbone.options}
@@ -115,7 +115,7 @@ class Task(LightningModule):
         self.model: PreTrainedModel
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # weights depend on the seed alone: no other code may draw before them
-            built = build_model(backbone, norm, data_options=data_spec.model_options, auto_class=self.auto_class)
+            built = build_model(backbone, self.norm, data_options=data_spec.model_options, auto_class=self.auto_class)
             self.model, self.sites, self.left_norms, self.norms_total = *built, built.norms_total
             self.build_head()
             self._freeze_unread()
