@@ -30,9 +30,17 @@ import torch
 from torch import Tensor, nn
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
 
-from app.backbones import eval_mode, inject_norms, left_norms, load_model, norm_sites, save_model, tensors_in
+from app.backbones import (
+    eval_mode,
+    inject_norms,
+    left_norms,
+    load_model,
+    norm_contexts,
+    norm_sites,
+    save_model,
+    tensors_in,
+)
 from app.backbones.example_input import example_calls, run_calls
-from app.backbones.final_norms import final_sites
 from app.errors import InputError
 from tests.tiny_models import tiny_model
 
@@ -134,11 +142,10 @@ def check_model(model: nn.Module, row: Row) -> None:
     if not sites:
         row.refused.append("no norm that can be replaced" if seen else "no norm")
         return
-    try:
-        row.final = [site.path for site in final_sites(model, sites)]
-    except InputError as error:
-        if "no norm follows" not in str(error):  # as in every post-norm model
-            row.refused.append(f"final: {one_line(error)}")
+    contexts = norm_contexts(model, sites)
+    row.final = [path for path, context in contexts.by_path.items() if context.role == "final"]
+    if contexts.fault is not None:
+        row.refused.append(f"roles: {contexts.fault}")
     native = copy.deepcopy(model)
     before, had_gradient = calls.gradients(native)
     for norm in NEW_NORMS:
