@@ -4,8 +4,8 @@
     python -m tests.families --types bert,llava   # some
     python -m tests.families --markdown TABLE.md  # and write the table
 
-A row is `right`, `refused` (in one line, with the reason), `wrong` (what), or `not built`, where transformers builds no
-model of the type here. Each type is a process of its own, so that none can stop the others.
+A row is `right`, `no norm` (the model has none), `refused` (in one line, with the reason), `wrong` (what), or `not
+built`, where no tiny model of the type runs here. Each type is a process of its own, so that none can stop the others.
 """
 
 from __future__ import annotations
@@ -82,8 +82,9 @@ class Row:
 
     @property
     def status(self) -> str:
-        """The first that holds of: not built, wrong, refused, right."""
-        return "not built" if self.not_built else "wrong" if self.wrong else "refused" if self.refused else "right"
+        """The first that holds."""
+        states = {"not built": self.not_built, "wrong": self.wrong, "refused": self.refused, "right": self.found}
+        return next((status for status, holds in states.items() if holds), "no norm")
 
 
 class Calls:
@@ -140,7 +141,8 @@ def check_model(model: nn.Module, row: Row) -> None:
     with attempt(row, "save and load its own"):
         _check_saved(model, calls)
     if not sites:
-        row.refused.append("no norm that can be replaced" if seen else "no norm")
+        if left or seen:
+            row.refused.append("no norm that can be replaced")
         return
     contexts = norm_contexts(model, sites)
     row.final = [path for path, context in contexts.by_path.items() if context.role == "final"]
@@ -153,8 +155,9 @@ def check_model(model: nn.Module, row: Row) -> None:
             injected = copy.deepcopy(model)
             inject_norms(injected, norm)
             outputs, gradients = calls.gradients(injected)
-            _check_finite(before, outputs)
-            _check_gradients(injected, had_gradient, gradients)
+            if norm != "none":  # without norms, values may overflow
+                _check_finite(before, outputs)
+            _check_gradients(injected, had_gradient, gradients, finite=norm != "none")
             if norm in SAVED_NORMS:
                 _check_saved(injected, calls)
     with attempt(row, "identity"):
@@ -238,17 +241,16 @@ def one_line(error: BaseException) -> str:
 
 
 def _check_finite(before: list[Tensor], after: list[Tensor]) -> None:
-    assert [y.shape for y in before] == [y.shape for y in after], "outputs have other shapes"
-    for old, new in zip(before, after, strict=True):
+    for old, new in zip(before, after, strict=True):  # their shapes may depend on values, such as durations
         assert new.isfinite().all() or not old.isfinite().all(), "outputs are not finite"
 
 
-def _check_gradients(model: nn.Module, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
-    names = [name for name, _ in model.named_parameters()]
-    for name in names:
+def _check_gradients(model: nn.Module, before: dict[str, Tensor], after: dict[str, Tensor], finite: bool) -> None:
+    for name, _ in model.named_parameters():
         if name in before and name not in after:
             raise AssertionError(f"{name} gets no gradient")
-        if name in after and not after[name].isfinite().all() and (name not in before or before[name].isfinite().all()):
+        was_finite = name not in before or before[name].isfinite().all()
+        if finite and was_finite and name in after and not after[name].isfinite().all():
             raise AssertionError(f"the gradient of {name} is not finite")
 
 
@@ -317,7 +319,7 @@ def markdown(found: list[Row]) -> str:
     ]
     for row in sorted(found, key=lambda row: row.model_type):
         if not row.not_built:
-            result = "; ".join([row.status if row.status == "right" else "", *row.wrong, *row.refused]).strip("; ")
+            result = "; ".join([row.status, *row.wrong, *row.refused])
             result = result.replace("|", "\\|")
             final = ", ".join(f"`{path}`" for path in row.final)
             cells = (f"`{row.model_type}`", row.model, row.seen, row.found, row.left, row.unreached, final, result)

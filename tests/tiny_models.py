@@ -15,14 +15,14 @@ from transformers import MODEL_MAPPING, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 _VOCABULARY = 256
-_MOST_PARAMETERS = 60e6
+_MOST_PARAMETERS = 80e6
 
 # Settings by their names, in this order: the first rule that matches is followed.
 _AT_MOST = {
     r"(^|_)vocab_size$|vocab_size_per_layer_input|entity_vocab_size$|^codebook_size$|^num_embeddings$": _VOCABULARY,
     r"^(num_experts|n_routed_experts|num_local_experts|moe_num_experts)$": 4,
     r"^(num_experts_per_tok(en)?|moe_k|moe_topk|moe_top_k|num_selected_experts)$": 2,
-    r"^(n_group|topk_group)$": 1,
+    r"^(n_groups?|topk_groups?|num_expert_groups?)$": 1,
     r"^index_topk$": 16,
     r"^num_queries$": 10,
     r"^(max_position_embeddings|n_positions|n_ctx|max_source_positions|max_target_positions)$": 512,
@@ -33,24 +33,30 @@ _WIDTH = re.compile(r"size|dim|width|channels|rank|ffn|units|embd|d_model|d_ff|d
 _NO_WIDTH = re.compile(
     r"vocab|patch|image|img|window|kernel|batch|chunk|crop|num_|n_head|n_group|max_|block_size|codebook_size|context"
     r"|type_|stride|feature_size|mel|input_size|frame|grid|pool_size|token|bins|coordinate|shape_size|merge|sampl"
-    r"|downsample_rate|prun|resolution|roi|tubelet|_groups$|frequency|hop|spatial|length|in_channels$|ratio|speaker"
+    r"|downsample_rate|prun|resolution|roi|tubelet|(?<!upsample)_groups$|frequency|hop|spatial|length|in_channels$|ratio|speaker"
     r"|divisor|pos|background|fft|heads$|sequence|local_attention|cache|embed_size$|pixel|input_channels|xvector|logit"
     r"|feat_sizes|feature_sizes|spec_"
 )
 _WIDTHS = re.compile(r"hidden_sizes|channels|dims?$|sizes$|widths")
-_NO_WIDTHS = re.compile(r"in_channels|kernel|patch|window|feature_sizes|image")
+_NO_WIDTHS = re.compile(r"^out_channels$|in_channels|kernel|patch|window|feature_sizes|image")
 _LAYER_KINDS = ("layer_types", "layers_block_type", "mlp_layer_types", "block_types")
 
+_PARTIAL_ROTARY = {"rope_parameters": {"partial_rotary_factor": 0.5}}
 _EXCEPTIONS: dict[str, dict[str, Any]] = {  # defaults that build no model, or one without a kind of layer
     **dict.fromkeys(("autoformer", "informer", "time_series_transformer"), {"prediction_length": 4}),
     **dict.fromkeys(("chameleon", "emu3"), {"vocabulary_map": {"<image>": 4}}),
     **dict.fromkeys(
         ("hunyuan_v1_dense", "hunyuan_v1_moe", "hunyuan_vl_text", "ministral", "nemotron"), {"head_dim": 16}
     ),
+    **dict.fromkeys(("glm4v_text", "glm4v_moe_text", "glm_image_text", "glm_ocr_text"), _PARTIAL_ROTARY),
+    **dict.fromkeys(
+        ("glm4v", "glm4v_moe", "glm_image", "glm_ocr", "glm46v", "glmga"), {"text_config": _PARTIAL_ROTARY}
+    ),
     "aya_vision": {"vision_config": {"num_attention_heads": 12}},
     "hunyuan_vl": {"text_config": {"head_dim": 16}},
     "bamba": {"attn_layer_indices": [1]},
-    "esm": {"vocab_size": 33},
+    "deepseek_v2": {"num_experts_per_tok": 2},
+    "esm": {"vocab_size": 33, "pad_token_id": 1},
     "gemma3n_text": {"num_kv_shared_layers": 0},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
@@ -139,16 +145,38 @@ def _shrunk(config: PreTrainedConfig, divisor: int) -> dict[str, Any]:
             if "_out_indices" in vars(value):
                 inner.pop("out_features", None)
                 inner.pop("stage_names", None)
+            if "per_layer_config" in inner:
+                inner["per_layer_config"] = dict(
+                    _shrunk_entries(inner["per_layer_config"], divisor, _fewest_layers(vars(value)))
+                )
             changed[name] = {**inner, **_shrunk(value, divisor), "model_type": value.model_type}
         elif isinstance(value, dict):
-            entries = _default_sections(config) | value if name == "rope_parameters" else value
+            entries = _default_sections(config) | value if "rope_type" in value else value
             changed[name] = dict(_shrunk_entries(entries, divisor, layers))
         elif isinstance(value, (list, tuple)):
             if (new := _shrunk_list(name, value, divisor, layers, all_layers, "depths" in settings)) is not None:
-                changed[name.removeprefix("_")] = new
+                changed[name.removeprefix("_")] = (
+                    tuple(new) if isinstance(value, tuple) and isinstance(new, list) else new
+                )
         elif isinstance(value, int) and not isinstance(value, bool):
             changed[name] = _shrunk_number(name, value, divisor, layers)
+    changed |= _fewer_heads(settings, changed)
     return {name: value for name, value in changed.items() if value != settings.get(name)}
+
+
+def _fewer_heads(settings: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+    """Return fewer heads where a head would have a width that rotary positions cannot halve twice."""
+    if settings.get("head_dim") is not None:
+        return {}
+    width = next((changed[name] for name in ("embed_dim", "hidden_size", "d_model") if name in changed), None)
+    name = next((name for name in ("num_attention_heads", "num_heads") if name in changed), None)
+    if not (isinstance(width, int) and name and isinstance(changed[name], int)) or width % (4 * changed[name]) == 0:
+        return {}
+    fitting = [n for n in range(1, changed[name] + 1) if width % (4 * n) == 0]
+    if not fitting:
+        return {}
+    keys = changed.get("num_key_value_heads")
+    return {name: fitting[-1]} | ({"num_key_value_heads": fitting[-1]} if keys == changed[name] else {})
 
 
 def _merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -208,13 +236,15 @@ def _shrunk_list(
 
 def _shrunk_entries(value: dict[Any, Any], divisor: int, layers: int) -> Iterator[tuple[Any, Any]]:
     for key, entry in value.items():
-        if str(key).isdigit() and isinstance(entry, dict) and int(key) >= layers:  # settings of one layer
-            continue
         if isinstance(entry, dict):
+            if str(key).isdigit() and int(key) >= layers:  # settings of one layer
+                continue
             entry = dict(_shrunk_entries(entry, divisor, layers))
+        elif key == "head_dim":
+            entry = entry // divisor
         elif key == "mrope_section":
-            others = [x // divisor for x in entry[1:]]
-            entry = [sum(entry) // divisor - sum(others), *others]
+            others = [x // divisor for x in entry[:-1]]
+            entry = [*others, sum(entry) // divisor - sum(others)]
         yield key, entry
 
 
