@@ -25,6 +25,7 @@ _AT_MOST = {
     r"^(n_groups?|topk_groups?|num_expert_groups?)$": 1,
     r"^index_topk$": 16,
     r"^num_queries$": 10,
+    r"^(mamba_)?chunk_size$": 16,
     r"^(max_position_embeddings|n_positions|n_ctx|max_source_positions|max_target_positions)$": 512,
 }
 _LAYERS = re.compile(r"^(num_(\w+_)?layers|\w+_num_(hidden_)?layers|n_layers?|(\w+_)?layers|(\w+_)?depth)$")
@@ -61,6 +62,7 @@ _EXCEPTIONS: dict[str, dict[str, Any]] = {  # defaults that build no model, or o
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    **dict.fromkeys(("led", "longformer"), {"attention_window": 8}),
     "seggpt": {"num_hidden_layers": 4, "merge_index": 0, "intermediate_hidden_state_indices": [1, 3]},
 }  # fmt: skip
 
@@ -161,6 +163,9 @@ def _shrunk(config: PreTrainedConfig, divisor: int) -> dict[str, Any]:
         elif isinstance(value, int) and not isinstance(value, bool):
             changed[name] = _shrunk_number(name, value, divisor, layers)
     changed |= _fewer_heads(settings, changed)
+    image, patch = settings.get("image_size"), settings.get("patch_size")
+    if isinstance(image, int) and isinstance(patch, int) and not {"depths", "window_size"} & settings.keys():
+        changed["image_size"] = min(image, 8 * patch) if image % patch == 0 else image
     return {name: value for name, value in changed.items() if value != settings.get(name)}
 
 
