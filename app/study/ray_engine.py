@@ -25,6 +25,7 @@ _KILLED = -9  # reported for a run whose machine or worker is gone
 _STOPPED = 143
 _GRACE_S = 60
 _REACH_S = 10
+_NICENESS = "RAY_worker_niceness"
 
 
 class RayEngine(Engine):
@@ -51,6 +52,8 @@ class RayEngine(Engine):
             _check_reachable(address)
         # workers must find this module; and all trials would share a GPU that none has requested
         variables = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+        # Ray runs its workers, hence their trials, at niceness 15: next to a busy process they would hardly advance
+        variables[_NICENESS] = os.environ.get(_NICENESS, "0")
         variables |= {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
         try:
             ray.init(

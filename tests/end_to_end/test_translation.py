@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT, only_run, read_result
 from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
+from tests.processes import started
 from tests.stand_ins import sentence_pairs, write_aligned
 
 CONFIG = CASES["translation"].config
@@ -91,20 +92,17 @@ def test_the_best_checkpoint_can_be_asked_for_all_the_same(fitted, train, capsys
 @pytest.mark.slow
 def test_predict_answers_standard_input_line_by_line(fitted):
     command = [sys.executable, str(ROOT / "train.py"), "predict", "--config", str(fitted / "config.yaml")]
-    process = subprocess.Popen(
+    first = sentence_pairs(1)[0][0].encode()
+    with started(
         [*command, "--data.predict_source", "-"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=fitted,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    try:
-        first = sentence_pairs(1)[0][0].encode()
+    ) as process:  # fmt: skip
         process.stdin.write(first + b"\n")
         process.stdin.flush()
         answer = process.stdout.readline()  # comes although standard input is still open
         process.stdin.write(b"\n" + first)
         rest, _ = process.communicate(timeout=120)
-    finally:
-        process.kill()
     assert process.returncode == 0
     assert answer.strip() and rest.split(b"\n")[:2] == [b"", answer.strip()] and rest.count(b"\n") == 2
 

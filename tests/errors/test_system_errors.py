@@ -121,6 +121,7 @@ def test_a_loader_that_dies_with_a_batch_to_be_fetched_is_explained(tmp_path):
 
     batches = iter(PlanLoader(Rows(read, 2), batch_size=None, num_workers=1, timeout=60))
     while batches._data_queue.empty():
+        assert batches._workers[0].is_alive()
         time.sleep(0.01)
     moments["sent"].touch()
     wait_for("closed")

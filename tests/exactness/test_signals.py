@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.conftest import ROOT, only_run, read_result
 from tests.exactness.compare import differences
+from tests.processes import started, wait_until
 
 pytestmark = pytest.mark.slow
 SETTINGS = [
@@ -34,53 +34,44 @@ def start(root, source, *arguments):
         *arguments,
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def wait_for_training(root, process):
     """Until the run has written its first metrics."""
-    deadline = time.monotonic() + 120
-    while (
-        not any(path.stat().st_size for path in root.rglob("metrics.jsonl"))
-        and process.poll() is None
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.02)
-    assert process.poll() is None, process.communicate()[1]
+    wait_until(lambda: any(path.stat().st_size for path in root.rglob("metrics.jsonl")), process)
 
 
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory, tiny_texts):
     root = tmp_path_factory.mktemp("untouched") / "runs"
-    process = start(root, tiny_texts)
-    _, error = process.communicate()
+    with start(root, tiny_texts) as process:
+        _, error = process.communicate(timeout=300)
     assert process.returncode == 0, error
     return only_run(root)
 
 
 def test_a_signal_stops_the_run_where_it_can_go_on(tmp_path, tiny_texts, untouched):
     root = tmp_path / "runs"
-    process = start(root, tiny_texts)
-    wait_for_training(root, process)
-    process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=60)
+    with start(root, tiny_texts) as process:
+        wait_for_training(root, process)
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == 143, error
     assert "--ckpt_path last" in error and "Traceback" not in error
     assert read_result(only_run(root))["status"] == "stopped"
-    process = start(root, tiny_texts, "--ckpt_path=last")
-    _, error = process.communicate(timeout=300)
+    with start(root, tiny_texts, "--ckpt_path=last") as process:
+        _, error = process.communicate(timeout=300)
     assert process.returncode == 0, error
     assert differences(untouched, only_run(root)) == []
 
 
 def test_a_folder_in_use_is_refused(tmp_path, tiny_texts):
     root = tmp_path / "runs"
-    first = start(root, tiny_texts, "--trainer.max_epochs=9999")
-    wait_for_training(root, first)
-    second = start(root, tiny_texts)
-    _, error = second.communicate(timeout=120)
+    with start(root, tiny_texts, "--trainer.max_epochs=9999") as first:
+        wait_for_training(root, first)
+        with start(root, tiny_texts) as second:
+            _, error = second.communicate(timeout=120)
+        assert first.poll() is None, "the first run must not notice"
     assert second.returncode == 2
     assert f"in use by process {first.pid}" in error
-    assert first.poll() is None, "the first run must not notice"
-    first.kill()
-    first.communicate()

@@ -3,17 +3,17 @@
 import os
 import subprocess
 import sys
-import time
 
 from app.cli.main import main as train
-from app.study.trials import checkpoint_of, result_of
+from app.study.trials import result_of
 from tests.conftest import ROOT
+from tests.processes import started
 
 
 def start(path, root, *arguments):
     command = [sys.executable, "-m", "app.study", "run", str(path), "--study_root", str(root), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 def train_here(trials):
@@ -25,10 +25,3 @@ def train_here(trials):
 
 def scores(trials):
     return [(result_of(trial)["test"], result_of(trial)["final"]) for trial in trials]
-
-
-def wait_for_checkpoint(trial, seconds=300):
-    deadline = time.monotonic() + seconds
-    while checkpoint_of(trial) is None:
-        assert time.monotonic() < deadline, f"{trial.name} has written no checkpoint"
-        time.sleep(0.01)

@@ -129,7 +129,7 @@ def test_processes_that_start_together_download_once(tmp_path, site):
         start.wait(timeout=20)
         os._exit(0 if fetch(source, cache_dir=tmp_path).read_bytes() == CONTENT else 1)
 
-    ranks = [context.Process(target=one_rank) for _ in range(3)]
+    ranks = [context.Process(target=one_rank, daemon=True) for _ in range(3)]
     for rank in ranks:
         rank.start()
     for rank in ranks:
@@ -147,7 +147,7 @@ def test_a_process_that_is_killed_leaves_neither_half_a_file_nor_a_lock(tmp_path
         half_written.set()
         time.sleep(60)
 
-    process = context.Process(target=make_once, args=(tmp_path / "file.csv", write_half))
+    process = context.Process(target=make_once, args=(tmp_path / "file.csv", write_half), daemon=True)
     process.start()
     assert half_written.wait(timeout=20)
     process.kill()

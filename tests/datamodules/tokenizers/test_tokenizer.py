@@ -154,7 +154,7 @@ def test_processes_that_start_together_train_once(tmp_path, monkeypatch):
         start.wait(timeout=20)
         os._exit(0 if trained("wordpiece", tmp_path).encode(["a joy"])[0][0][0] == CLS else 1)
 
-    ranks = [context.Process(target=one_rank) for _ in range(3)]
+    ranks = [context.Process(target=one_rank, daemon=True) for _ in range(3)]
     for rank in ranks:
         rank.start()
     for rank in ranks:
