@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from app.benchmark import joeynmt
 from app.benchmark.__main__ import main
 from tests.conftest import ROOT
 from tests.exactness.cases import CASES
+from tests.processes import run_here
 
 STAND_IN = """#!{python}
 import pathlib, shutil, sys
@@ -35,6 +37,7 @@ def interpreter(tmp_path):
 def test_both_train_on_the_same_tokens_with_the_same_sizes(interpreter, tiny_pairs, tmp_path, monkeypatch, capsys):
     case = CASES["translation"]
     monkeypatch.setattr(joeynmt, "CONFIG", str(ROOT / case.config))
+    monkeypatch.setattr("app.benchmark.fit.subprocess", SimpleNamespace(run=run_here))
     flags = [*case.arguments(tiny_pairs), f"--data.cache_dir={tmp_path}/cache"]
     assert main(["joeynmt", "--python", os.path.relpath(interpreter), "--updates", "20", "--repeats", "1", *flags]) == 0
     line = capsys.readouterr().out.splitlines()[-1]

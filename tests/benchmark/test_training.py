@@ -2,6 +2,7 @@
 
 import csv
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from app.benchmark.phases import PhaseProfiler, phase_of
 from app.benchmark.tables import Spread
 from tests.conftest import ROOT, mostly_slow, only_run
 from tests.exactness.cases import CASES
+from tests.processes import run_here
 
 QUICK = str(ROOT / "configs/quickstart.yaml")
 BARE = "tests.benchmark.test_training.TrainByHand"
@@ -82,10 +84,12 @@ def test_figures_of_what_a_run_wrote():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # transformers and accelerate warn of what a machine lacks
 def test_a_tiny_run_against_the_bare_loop_and_against_trainer(tiny_texts, tmp_path, monkeypatch):
     tiny = [*CASES["classification"].arguments(tiny_texts), f"--csv={tmp_path}"]
     for room in ("training", "__main__"):
         monkeypatch.setattr(f"app.benchmark.{room}.CLASSIFICATION", QUICK)
+    monkeypatch.setattr("app.benchmark.fit.subprocess", SimpleNamespace(run=run_here))
     assert main(["training", "--configs", QUICK, "--blocks", "2", "--updates", "50", "--repeats", "1", *tiny]) == 0
     (fit,), (trainer,) = (
         list(csv.DictReader((tmp_path / f"{name}.csv").read_text().splitlines())) for name in ("training", "trainer")

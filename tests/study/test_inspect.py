@@ -1,6 +1,7 @@
 """inspect: what it prints agrees with the model, for every task; bad input; the verdict."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from app.study.__main__ import main
 from app.study.inspection import describe, verdict
 from tests.conftest import ROOT
 from tests.exactness.cases import CASES
+from tests.processes import run_here
 
 
 @pytest.fixture
@@ -66,7 +68,9 @@ def test_the_command_prints_its_text_and_leaves_no_files(tmp_path, monkeypatch, 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     case = CASES["classification"]
     arguments = ["inspect", "--config", str(ROOT / case.config), *case.arguments(tiny_texts), "--norm", "rmsnorm"]
-    assert main([*arguments, f"--data.cache_dir={tmp_path / 'cache'}"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("app.study.inspection.subprocess", SimpleNamespace(run=run_here, PIPE=None))
+        assert main([*arguments, f"--data.cache_dir={tmp_path / 'cache'}"]) == 0
     shown = capfd.readouterr().out
     assert shown.startswith("classification|rt|bert-2x32|rmsnorm|sites:all 5/5|seed:1|steps:0\n")
     assert "encoder.layer.1.output.LayerNorm" in shown and "Will this train?" in shown and "in norms" in shown
