@@ -1,6 +1,7 @@
-"""The same small study on Ray on this machine, with a worker that is killed."""
+"""A small study on Ray on this machine, with a worker that is killed; and what Ray is asked in vain."""
 
 import sys
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -26,7 +27,7 @@ def worker_of(trial):
 
 @pytest.mark.slow
 def test_a_study_one_of_whose_workers_is_killed_ends_with_the_same_numbers(study, tmp_path):
-    path = study()
+    path = study(norms=["layernorm"])
     trials = read_study(path).trials(tmp_path / "ray")
     with start(path, tmp_path / "ray", "--engine", "ray") as on_ray:
         wait_until(lambda: checkpoint_of(trials[0]), on_ray)
@@ -36,22 +37,30 @@ def test_a_study_one_of_whose_workers_is_killed_ends_with_the_same_numbers(study
         output, _ = on_ray.communicate(timeout=300)
     assert on_ray.returncode == 0, output
     for words in (
-        "2 of 2 trials to run, on Ray, as many in parallel as fit, 1 CPUs (threads) each",
+        "1 of 1 trials to run, on Ray, as many in parallel as fit, 1 CPUs (threads) each",
         f"failed, retrying: {trials[0].name}, exit status -9: lost by Ray",
         f"resumed: {trials[0].name}",
-        "2 of 2 trials done",
+        "1 of 1 trials done",
     ):
         assert words in output
     assert niceness == psutil.Process().nice(), "whatever else runs on this machine would go before the study"
     assert scores(trials) == scores(train_here(read_study(path).trials(tmp_path / "untouched")))
 
 
-@pytest.mark.slow
-def test_a_request_that_no_machine_meets_is_refused(study, tmp_path):
-    with start(study(), tmp_path, "--engine", "ray", "--gpus", "0.5") as asks:
-        output, _ = asks.communicate(timeout=120)
-    assert asks.returncode == 2
-    assert "error: --gpus is 0.5; no machine of this Ray cluster has more than 0; request less" in output
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--gpus", "0.5"], "--gpus is 0.5; no machine of this Ray cluster has more than 0; request less"),
+        (["--cpus", "9"], "--cpus is 9; no machine of this Ray cluster has more than 8; request less"),
+    ],
+)
+def test_a_request_that_no_machine_meets_is_refused(study, flags, line, monkeypatch, capsys):
+    ended = []
+    nodes = [{"Alive": True, "Resources": {"CPU": 8.0}}, {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 1.0}}]
+    ray = {"init": lambda *args, **options: None, "nodes": lambda: nodes, "shutdown": lambda: ended.append(True)}
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(**ray))
+    assert main(["run", str(study()), "--engine", "ray", *flags]) == 2
+    assert f"error: {line}" in capsys.readouterr().err and ended
 
 
 def test_an_address_without_a_cluster(study, capsys):
