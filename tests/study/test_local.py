@@ -1,5 +1,6 @@
 """A small study on this machine: killed and resumed, with a trial that fails; no number differs for it."""
 
+import os
 from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
@@ -13,19 +14,22 @@ from app.study.trials import checkpoint_of, is_running, last_log_line, state_of
 from tests.processes import wait_until
 from tests.study.runs import scores, start, train_here
 
+JOBS = len(os.sched_getaffinity(0))  # each trial has one thread, as the runs of this process have
+
 
 @pytest.mark.slow
 def test_a_killed_study_resumes_to_the_same_numbers(study, tmp_path, capsys):
     path = study()
     trials = read_study(path).trials(tmp_path / "killed")
-    with start(path, tmp_path / "killed") as first:
+    with start(path, tmp_path / "killed", "--jobs", str(JOBS)) as first:
         wait_until(lambda: checkpoint_of(trials[0]), first)
         assert is_running(trials[0]) and "running" in status_lines(read_study(path), trials)[0]
-    assert main(["run", str(path), "--study_root", str(tmp_path / "killed"), "--jobs", "2"]) == 0  # the first is killed
+    command = ["run", str(path), "--study_root", str(tmp_path / "killed"), "--jobs", str(JOBS)]
+    assert main(command) == 0  # once the first is killed
     output = capsys.readouterr().out
-    for words in ("2 in parallel", "finished: quickstart layernorm seed 1", "2 of 2 trials done"):
+    for words in (f"{JOBS} in parallel", "finished: quickstart layernorm seed 1", "2 of 2 trials done"):
         assert words in output
-    assert main(["run", str(path), "--study_root", str(tmp_path / "killed")]) == 0
+    assert main(command) == 0
     assert "0 of 2 trials to run" in capsys.readouterr().out and not is_running(trials[0])
     assert scores(trials) == scores(train_here(read_study(path).trials(tmp_path / "untouched")))
 
