@@ -35,9 +35,11 @@ CONFIGS = sorted(
 )
 _SIZES = {"d_model": 128, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 256, "decoder_ffn_dim": 256}
 SMALL = tuple(f"--model.backbone.options.{name}={size}" for name, size in _SIZES.items())
-SMALLER = {  # of the models that are meant for GPUs, one layer of each stack: the others are the same again
+SMALLER = {  # of the models that are meant for GPUs or for an hour, one layer of each stack: the others are the same
+    "evb_en_vi": SMALL,
     "iwslt14_de_en": SMALL,
     "iwslt15_en_vi": SMALL,
+    "multi30k_en_de": SMALL,
     "wmt14_en_de": SMALL,
     "enwik8": ("--model.backbone.options.n_layer=2",),
 }
