@@ -32,14 +32,16 @@ def launch(root, task, source, *arguments, processes=1, by=by_fork, succeeds=Tru
 
 @pytest.fixture(scope="module", params=CASES)
 def runs(request, tmp_path_factory, sources):
-    """The same run on 1, 2 and 3 processes; those of one task as a person would launch them."""
+    """The same run on 1, 2 and 3 processes; some as a person would launch them."""
     folder = tmp_path_factory.mktemp("processes")
     task = request.param
     source = sources[CASES[task].data]
-    ways = {2: by_lightning, 3: by_torchrun} if task == "classification" else {}
+    ways = {("classification", 2): by_lightning, ("parsing_mlp", 2): by_torchrun}
     return {"task": task} | {
         str(number): launch(
-            folder / str(number), task, source, *CASES[task].no_dropout, processes=number, by=ways.get(number, by_fork)
+            *(folder / str(number), task, source, *CASES[task].no_dropout),
+            processes=number,
+            by=ways.get((task, number), by_fork),
         )
         for number in (1, 2, 3)
     }

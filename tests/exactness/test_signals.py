@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from app.cli.main import main
 from tests.conftest import ROOT, only_run, read_result
 from tests.exactness.compare import differences
 from tests.processes import started, wait_until
@@ -14,27 +15,24 @@ from tests.processes import started, wait_until
 pytestmark = pytest.mark.slow
 SETTINGS = [
     "--trainer.max_epochs=25", "--trainer.log_every_n_steps=5", "--data.batch_tokens=150", "--data.val_fraction=0.2",
-    "--model.backbone.options.hidden_size=32", "--model.backbone.options.num_hidden_layers=2",
+    "--model.backbone.options.hidden_size=32", "--model.backbone.options.num_hidden_layers=2", "--plots=false",
 ]  # fmt: skip
 
 
-def start(root, source, *arguments):
-    command = [
-        sys.executable,
-        str(ROOT / "train.py"),
-        "fit",
-        "--config",
-        str(ROOT / "configs/quickstart.yaml"),
-        *SETTINGS,
-    ]
-    command += [
-        f"--data.source={source}",
-        f"--data.cache_dir={root.parent / 'cache'}",
-        f"--run_root={root}",
-        *arguments,
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+def arguments(root, source):
+    cache = root.parent / "cache"
+    places = [f"--data.source={source}", f"--data.cache_dir={cache}", f"--run_root={root}"]
+    return ["fit", "--config", str(ROOT / "configs/quickstart.yaml"), *SETTINGS, *places]
+
+
+def start(root, source, *more):
+    return started(
+        [sys.executable, str(ROOT / "train.py"), *arguments(root, source), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def wait_for_training(root, process):
@@ -42,16 +40,7 @@ def wait_for_training(root, process):
     wait_until(lambda: any(path.stat().st_size for path in root.rglob("metrics.jsonl")), process)
 
 
-@pytest.fixture(scope="module")
-def untouched(tmp_path_factory, tiny_texts):
-    root = tmp_path_factory.mktemp("untouched") / "runs"
-    with start(root, tiny_texts) as process:
-        _, error = process.communicate(timeout=300)
-    assert process.returncode == 0, error
-    return only_run(root)
-
-
-def test_a_signal_stops_the_run_where_it_can_go_on(tmp_path, tiny_texts, untouched):
+def test_a_signal_stops_the_run_where_it_can_go_on(tmp_path, tiny_texts):
     root = tmp_path / "runs"
     with start(root, tiny_texts) as process:
         wait_for_training(root, process)
@@ -60,18 +49,15 @@ def test_a_signal_stops_the_run_where_it_can_go_on(tmp_path, tiny_texts, untouch
     assert process.returncode == 143, error
     assert "--ckpt_path last" in error and "Traceback" not in error
     assert read_result(only_run(root))["status"] == "stopped"
-    with start(root, tiny_texts, "--ckpt_path=last") as process:
-        _, error = process.communicate(timeout=300)
-    assert process.returncode == 0, error
-    assert differences(untouched, only_run(root)) == []
+    assert main([*arguments(root, tiny_texts), "--ckpt_path=last"]) == 0
+    assert main(arguments(tmp_path / "untouched", tiny_texts)) == 0
+    assert differences(only_run(tmp_path / "untouched"), only_run(root)) == []
 
 
-def test_a_folder_in_use_is_refused(tmp_path, tiny_texts):
+def test_a_folder_in_use_is_refused(tmp_path, tiny_texts, capsys):
     root = tmp_path / "runs"
     with start(root, tiny_texts, "--trainer.max_epochs=9999") as first:
         wait_for_training(root, first)
-        with start(root, tiny_texts) as second:
-            _, error = second.communicate(timeout=120)
+        assert main(arguments(root, tiny_texts)) == 2
+        assert f"in use by process {first.pid}" in capsys.readouterr().err
         assert first.poll() is None, "the first run must not notice"
-    assert second.returncode == 2
-    assert f"in use by process {first.pid}" in error
