@@ -52,12 +52,12 @@ class Norm(nn.Module, ABC):
     true_gradient: ClassVar[bool] = True
     """Whether backward is the derivative of forward; False where a part of forward is constant in backward."""
 
-    detaches_mean: ClassVar[bool | None] = None
+    detaches_mean: bool | None = None
     """Whether mu is a constant in backward; None where the output is not an elementwise map of y = (x - mu) / sigma or
     the paper's theorem does not cover it. The theorem gives mean and variance of the gradient that reaches x from those
     of g, the gradient at y, which `gradient_at_y` computes from the gradient at the output."""
 
-    detaches_sigma: ClassVar[bool | None] = None
+    detaches_sigma: bool | None = None
     """Whether sigma is a constant in backward; None together with `detaches_mean`."""
 
     gain_offset: ClassVar[float] = 0.0

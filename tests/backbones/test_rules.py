@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from app.backbones import apply_norms, inject_norms, load_model, save_model
 from app.errors import InputError
@@ -40,6 +41,28 @@ def test_options_by_role_and_auto_follow_the_role():
     model, records = injected("gpt2", {"name": "derf", "options": {"alpha": AUTO}})
     assert {record.new_norm for record in records} == {"derf(alpha_init=1,shift_init=0)"}
     assert float(model.h[0].ln_1.alpha.detach()) == 1
+
+
+def test_layernorm_scaled_knows_its_block_and_keeps_it_in_the_folder(tmp_path):
+    _, records = injected("gpt2", "layernorm_scaled")
+    assert [record.new_norm for record in records] == [
+        f"layernorm_scaled(base=layernorm,layer={layer})" for layer in (1, 1, 2, 2, 1)
+    ]
+    model, records = injected("bart", {"name": "layernorm_scaled", "options": {"base": "rmsnorm"}})
+    layers = [(record.context.role, int(record.new_norm[-2])) for record in records]
+    encoder, decoder = ["attention", "ffn"], ["attention", "cross_attention", "ffn"]
+    assert layers == [(role, number) for roles in (encoder, decoder) for role, number in [
+        *((role, 1) for role in roles), *((role, 2) for role in roles), ("embedding", 1),
+    ]]  # fmt: skip
+    loaded = load_model(save_model(model.eval(), tmp_path / "scaled"))
+    assert [repr(module) for module in loaded.modules()] == [repr(module) for module in model.modules()]
+
+
+def test_layernorm_scaled_is_refused_where_blocks_cannot_be_found():
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    with pytest.raises(InputError, match="layer auto of norm 'layernorm_scaled' needs one forward pass, which Seq"):
+        inject_norms(model, "layernorm_scaled")
+    inject_norms(model, "layernorm_scaled", layer=2)
 
 
 @pytest.mark.parametrize(

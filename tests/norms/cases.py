@@ -15,6 +15,7 @@ OPTIONS = {
     "prmsnorm": {"p": 0.3},
     "gatednorm": {"rank": 3},
     "bhyt": {"lambda_init": 3.0, "kappa": 4.0},
+    "layernorm_scaled": {"layer": 3},
 }
 
 

@@ -17,7 +17,7 @@ OURS = (
     *("layernorm", "layernorm_simple", "detachnorm", "detach_mean", "detach_variance", "adanorm", "none"),
     *("rmsnorm", "scalenorm", "dyt", "layernorm_gain", "layernorm_bias"),
     *("pointwise", "derf", "dyisru", "simple_rmsnorm", "l2norm", "zero_centered_rmsnorm", "prmsnorm"),
-    *("pre_affine_rmsnorm", "detach_rms", "seednorm", "detach_seednorm", "gatednorm", "bhyt"),
+    *("pre_affine_rmsnorm", "detach_rms", "seednorm", "detach_seednorm", "gatednorm", "bhyt", "layernorm_scaled"),
 )
 Gradients = dict[str, Tensor]  # "x" and the parameters' names
 
@@ -105,6 +105,10 @@ def gatednorm(norm: Norm, x: Tensor) -> Tensor:
     return (y * torch.sigmoid((hidden * torch.sigmoid(hidden)) @ norm.up.T)).reshape(x.shape)
 
 
+def layernorm_scaled(norm: Norm, x: Tensor) -> Tensor:
+    return FORMULAS[norm.base](norm, x) / norm.layer**0.5
+
+
 FORMULAS: dict[str, Callable[[Norm, Tensor], Tensor]] = {
     "layernorm": lambda norm, x: norm.weight * standardize(norm, x) + norm.bias,
     "layernorm_simple": standardize,
@@ -131,6 +135,7 @@ FORMULAS: dict[str, Callable[[Norm, Tensor], Tensor]] = {
     "detach_seednorm": lambda norm, x: dynamic_factor(norm, x, detach=True) * x * inverse_rms(norm, x),
     "gatednorm": gatednorm,
     "bhyt": lambda norm, x: norm.weight * torch.tanh(norm.lam * x * inverse_rms(norm, x) / norm.kappa),
+    "layernorm_scaled": layernorm_scaled,
 }
 
 
@@ -305,4 +310,5 @@ CLOSED_FORMS: dict[str, Callable[[Norm, Tensor, Tensor], Gradients]] = {
     "detach_seednorm": lambda norm, x, g: seednorm_gradients(norm, x, g, detach=True),
     "gatednorm": gatednorm_gradients,
     "bhyt": bhyt_gradients,
+    "layernorm_scaled": lambda norm, x, g: CLOSED_FORMS[norm.base](norm, x, g / norm.layer**0.5),
 }

@@ -176,6 +176,25 @@ def test_heads_of_seednorm_have_a_factor_each(name: str) -> None:
     assert len((output / x * (x**2).mean((1, 2), keepdim=True).sqrt())[0].detach().unique_consecutive()) >= 3
 
 
+@pytest.mark.parametrize("base", ["layernorm", "rmsnorm"])
+def test_layernorm_scaled_is_its_base_over_the_root_of_the_layer(base: str) -> None:
+    norm = build_norm("layernorm_scaled", (4, 6), base=base, layer=3).double()
+    with torch.no_grad():
+        for parameter in norm.parameters():
+            parameter.copy_(draw(4, 6, seed=3))
+    x, g = leaf(draw(5, 4, 6)), draw(5, 4, 6, seed=2)
+    output, expected = norm(x), FORMULAS["layernorm_scaled"](norm, x)
+    torch.testing.assert_close(output, expected, **EXACT)
+    got = gradients(norm, output, x, g)
+    assert_same(got, gradients(norm, expected, x, g), **EXACT)
+    with torch.no_grad():
+        assert_same(got, CLOSED_FORMS["layernorm_scaled"](norm, x, g), **EXACT)
+    assert norm.detaches_mean is norm.detaches_sigma is (None if base == "rmsnorm" else False)
+    of_base, first = build_norm(base, 24), build_norm("layernorm_scaled", 24, base=base, layer=1)
+    assert [name for name, _ in first.named_parameters()] == [name for name, _ in of_base.named_parameters()]
+    assert torch.equal(first(x.float().flatten(1)), of_base(x.float().flatten(1)))
+
+
 def test_relatives_are_equal_where_the_literature_says_so() -> None:
     x = draw(5, 24)
     rmsnorm = build_norm("rmsnorm", 24)(x)
@@ -205,6 +224,8 @@ def test_relatives_are_equal_where_the_literature_says_so() -> None:
         ("seednorm", {"heads": 5}, "heads is 5, which does not divide the 24 features"),
         ("gatednorm", {"rank": 0}, "rank must be >= 1"),
         ("bhyt", {"kappa": 0.0}, "kappa must not be 0"),
+        ("layernorm_scaled", {"base": "adanorm"}, "base is 'adanorm'; allowed: layernorm, rmsnorm"),
+        ("layernorm_scaled", {"layer": 0}, "layer must be >= 1 or auto, got 0"),
     ],
 )
 def test_options_that_a_norm_cannot_take_are_refused(name: str, options: dict[str, Any], words: str) -> None:
