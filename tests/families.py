@@ -2,7 +2,7 @@
 
     python -m tests.families                      # all types: about half an hour on two cores
     python -m tests.families --types bert,llava   # some
-    python -m tests.families --markdown TABLE.md  # and write the table
+    python -m tests.families --markdown docs/model_types.md  # and write the page of docs
 
 A row is `right`, `no norm` (the model has none), `refused` (in one line, with the reason), `wrong` (what), or `not
 built`, where no tiny model of the type runs here. Each type is a process of its own, so that none can stop the others.
@@ -22,11 +22,12 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
 
@@ -40,7 +41,7 @@ from app.backbones import (
     save_model,
     tensors_in,
 )
-from app.backbones.example_input import example_calls, run_calls
+from app.backbones.example_input import example_calls
 from app.errors import InputError
 from tests.tiny_models import tiny_model
 
@@ -93,6 +94,21 @@ class Calls:
     def __init__(self, model: nn.Module) -> None:
         paths = {module: path for path, module in model.named_modules()}
         self._calls = [(paths[call.module], call.inputs) for call in example_calls(model)]
+        self.unreached = self._unreached(model)
+
+    def _unreached(self, model: nn.Module) -> set[str]:
+        """Return the norms found that the calls do not run."""
+        sites = norm_sites(model)
+        waiting = {site.path for site in sites}
+        handles = [
+            site.module.register_forward_pre_hook(lambda norm, args, path=site.path: waiting.discard(path))
+            for site in sites
+        ]
+        with torch.no_grad():
+            self.outputs(model)
+        for handle in handles:
+            handle.remove()
+        return waiting
 
     def outputs(self, model: nn.Module) -> list[Tensor]:
         """Return all outputs of floating point, in eval mode, with the same random numbers each time."""
@@ -113,26 +129,31 @@ class Calls:
         return outputs, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-def check_type(model_type: str) -> Row:
-    """Build a tiny model of the type, and check it."""
+def check_type(model_type: str, norms: Sequence[str] = NEW_NORMS) -> Row:
+    """Build a tiny model of the type, and check it with these norms."""
     row, start = Row(model_type), time.monotonic()
+    made: dict[nn.Module, Calls] = {}
+
+    def runs_whole(model: nn.Module) -> bool:
+        made[model] = Calls(model)
+        return not made[model].unreached
+
     try:
-        model = tiny_model(model_type, lambda model: not _unreached(model))
+        model = tiny_model(model_type, runs_whole)
     except Exception as error:  # of any class
         row.not_built = one_line(error)
         return row
     row.model = type(model).__name__
-    check_model(model, row)
+    check_model(model, made[model], row, norms)
     row.elapsed_s = round(time.monotonic() - start, 1)
     return row
 
 
-def check_model(model: nn.Module, row: Row) -> None:
+def check_model(model: nn.Module, calls: Calls, row: Row, norms: Sequence[str]) -> None:
     """Check all that is done to the norms of a model, and write what was found into the row."""
-    calls = Calls(model)
     sites, left = norm_sites(model), left_norms(model)
     row.found, row.left = len(sites), len(left)
-    row.unreached = len(_unreached(model))
+    row.unreached = len(calls.unreached)
     seen = norms_seen(model, calls)
     row.seen = len(seen)
     unnamed = seen - {path for site in sites for path in site.paths} - {norm.path for norm in left}
@@ -150,7 +171,7 @@ def check_model(model: nn.Module, row: Row) -> None:
         row.refused.append(f"roles: {contexts.fault}")
     native = copy.deepcopy(model)
     before, had_gradient = calls.gradients(native)
-    for norm in NEW_NORMS:
+    for norm in norms:
         with attempt(row, norm):
             injected = copy.deepcopy(model)
             inject_norms(injected, norm)
@@ -217,21 +238,6 @@ def norms_seen(model: nn.Module, calls: Calls) -> set[str]:
             handle.remove()
     first_path = {id(module): path for path, module in reversed(modules.items())}
     return {first_path[id(modules[path])] for path in seen}
-
-
-def _unreached(model: nn.Module) -> set[str]:
-    """Return the norms found that the example calls do not run."""
-    sites = norm_sites(model)
-    waiting = {site.path for site in sites}
-    calls = example_calls(model)
-    handles = [
-        site.module.register_forward_pre_hook(lambda norm, args, path=site.path: waiting.discard(path))
-        for site in sites
-    ]
-    run_calls(calls)
-    for handle in handles:
-        handle.remove()
-    return waiting
 
 
 def one_line(error: BaseException) -> str:
@@ -312,19 +318,41 @@ def rows(types: list[str], processes: int) -> Iterator[Row]:
 
 
 def markdown(found: list[Row]) -> str:
-    """Write the table."""
+    """Write the page of docs: the counts, and a row for each model that was built."""
+    counts = Counter(row.status for row in found)
     lines = [
+        "# Model types",
+        "",
+        "What `python -m tests.families --markdown docs/model_types.md` found with transformers",
+        f"{transformers.__version__}, on tiny models with random weights: norms seen by an independent search",
+        "(classes that are called a norm, calls of `layer_norm` and `rms_norm`), norms found and replaced, norms",
+        "named in one line as left, norms that no made-up input reached, and the norms that are `final`.",
+        "",
+        "In a row that is right, the model runs with layernorm, rmsnorm, adanorm and none in place of its norms;",
+        "its own kind of norm leaves its outputs equal; every parameter that had a gradient has a finite one (with",
+        "none, one); and the model comes back from `save_model` and `load_model` with equal outputs, as it is and",
+        "with adanorm.",
+        "",
+        f"{len(found)} model types, of which {len(found) - counts['not built']} were built:",
+        "",
+        "| result | model types |",
+        "|---|---|",
+        *(f"| {status} | {counts[status]} |" for status in ("right", "no norm", "refused", "wrong", "not built")),
+        "",
+        "Not built are types of a package that is not installed (timm, natten, ...), parts that have no class of",
+        "their own, and those for which no tiny config or made-up input was found.",
+        "",
         "| `model_type` | class | seen | found | left | not run | `final` | result |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in sorted(found, key=lambda row: row.model_type):
-        if not row.not_built:
-            result = "; ".join([row.status, *row.wrong, *row.refused])
-            result = result.replace("|", "\\|")
+        if row.status != "not built":
+            result = "; ".join([row.status, *row.wrong, *row.refused]).replace("|", "\\|")
             final = ", ".join(f"`{path}`" for path in row.final)
             cells = (f"`{row.model_type}`", row.model, row.seen, row.found, row.left, row.unreached, final, result)
             lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines) + "\n"
+    left_out = ", ".join(f"`{row.model_type}`" for row in found if row.status == "not built")
+    return "\n".join([*lines, "", f"Not built: {left_out or 'none'}.", ""])
 
 
 def main(arguments: list[str]) -> int:

@@ -26,7 +26,8 @@ _AT_MOST = {
     r"^index_topk$": 16,
     r"^num_queries$": 10,
     r"^(mamba_)?chunk_size$": 16,
-    r"^(max_position_embeddings|n_positions|n_ctx|max_source_positions|max_target_positions)$": 512,
+    r"^(max_position_embeddings|n_positions|n_ctx|max_target_positions)$": 512,
+    r"^(max_source_positions|max_length)$": 64,
 }
 _LAYERS = re.compile(r"^(num_(\w+_)?layers|\w+_num_(hidden_)?layers|n_layers?|(\w+_)?layers|(\w+_)?depth)$")
 _NO_LAYERS = re.compile(r"dense|feat_extract|conv|kv_shared|lstm|postnet|nextn|window|prenet|residual")
@@ -70,7 +71,7 @@ _EXCEPTIONS: dict[str, dict[str, Any]] = {  # defaults that build no model, or o
 def tiny_model(model_type: str, accept: Callable[[PreTrainedModel], bool]) -> PreTrainedModel:
     """Build a model of the type with random weights, as small as `accept` allows.
 
-    Widths are divided by 8, or by less if the model is then refused; there are as few layers as show all their kinds.
+    Widths are divided by 16, or by less if the model is then refused; there are as few layers as show all their kinds.
 
     Args:
         model_type: a key of CONFIG_MAPPING.
@@ -83,7 +84,7 @@ def tiny_model(model_type: str, accept: Callable[[PreTrainedModel], bool]) -> Pr
     config = CONFIG_MAPPING[model_type]()
     first_error: Exception | None = None
     in_part: PreTrainedModel | None = None
-    for divisor in (8, 4, 2, 1):
+    for divisor in (16, 8, 4, 1):
         try:
             small = type(config)(**_merged(_shrunk(config, divisor), _EXCEPTIONS.get(model_type, {})))
             cls = model_class(small)

@@ -178,7 +178,7 @@ def _text(name: str, sizes: _Sizes) -> Layouts:
 
 
 def _images(sizes: _Sizes) -> Layouts:
-    """Make (B, C, H, W); (B, frames, C, H, W); and patches with their places, as Qwen-VL and SigLIP 2 take them."""
+    """Make (B, C, H, W); (B, frames, C, H, W); patches with their places, as Qwen-VL and SigLIP 2 take them; tiles."""
     channels = sizes.number("num_channels", "in_channels", "in_chans", default=3)
     patch = sizes.number("patch_size", default=16)
     frames = sizes.number("num_frames", "frames_per_clip", default=1)
@@ -197,12 +197,21 @@ def _images(sizes: _Sizes) -> Layouts:
         "spatial_shapes": grid[:, 1:],
         "pixel_position_ids": torch.cartesian_prod(torch.arange(side), torch.arange(side))[None],
     }
+    tiles = sizes.number("max_num_tiles", default=1)
+    tiled = {
+        "pixel_values": image[:, None, None].repeat(1, 1, tiles, 1, 1, 1),
+        "aspect_ratio_ids": torch.ones(1, 1, dtype=torch.long),
+        "aspect_ratio_mask": torch.ones(1, 1, tiles, dtype=torch.long),
+    }
     clip = {"pixel_values": image[:, None].repeat(1, frames, 1, 1, 1)}
     still = {"pixel_values": image}
     return [
         *((clip, still) if frames > 1 else (still, clip)),
         {"pixel_values": flat, **grids},
+        {"pixel_values": _waves(side * side, channels, patch, patch), **grids},
         patches,
+        {"pixel_values": _waves(1, channels, patch, side * side * patch), "target_sizes": grid[:, 1:]},
+        tiled,
         {"pixel_values": image[:, None].repeat(1, 2, 1, 1, 1)},  # two to compare
         *({"pixel_values": _waves(1, channels, size, size)} for size in (64, 224)),
     ]
@@ -224,7 +233,7 @@ def _features(sizes: _Sizes) -> Layouts:
     """Make frames of a spectrogram: (B, mel, T), (B, T, mel), (B, 1, T, mel)."""
     keys = ("feature_projection_input_dim", "num_mel_bins", "input_feat_per_channel", "input_feat_size", "input_dim",
             "n_mels", "input_size", "feature_size")  # fmt: skip
-    time = 2 * sizes.number("max_source_positions", "max_position_embeddings", default=50)
+    time = 2 * sizes.number("max_source_positions", default=50)
     short = 64  # frames
     layouts: Layouts = []
     for mel in dict.fromkeys([*(sizes.number(key, default=80) for key in keys), 128]):
@@ -316,6 +325,10 @@ _ALWAYS: dict[str, Callable[[_Sizes], Layouts]] = {
     "returns_to_go": _sized("returns_to_go"),
     "timesteps": lambda sizes: [{"timesteps": torch.arange(_LENGTH)[None]}],
 }
+_COMPANIONS = (  # they come with what they describe
+    "attention_mask", "input_features_mask", "grid_thw", "image_grid_thw", "merge_sizes", "pixel_attention_mask",
+    "spatial_shapes", "pixel_position_ids", "aspect_ratio_ids", "aspect_ratio_mask", "target_sizes",
+)  # fmt: skip
 _ARGUMENTS: dict[str, Callable[[_Sizes], Layouts]] = {
     **_MODALITIES,
     **_ALWAYS,
@@ -325,9 +338,7 @@ _ARGUMENTS: dict[str, Callable[[_Sizes], Layouts]] = {
         "hidden_size", "d_model", "n_embd",
     ),
     "image": lambda sizes: [{"image": layout["pixel_values"]} for layout in _images(sizes)],
-    # these come with the images that they describe
-    **dict.fromkeys(("grid_thw", "image_grid_thw", "merge_sizes", "pixel_attention_mask", "spatial_shapes",
-                     "pixel_position_ids", "input_features_mask", "attention_mask"), lambda sizes: [{}]),
+    **dict.fromkeys(_COMPANIONS, lambda sizes: [{}]),
     "inputs": lambda sizes: [
         {"inputs": _waves(1, _LENGTH, sizes.number("d_model", default=8))},
         {"inputs": torch.zeros(1, _LENGTH, dtype=torch.long)},
