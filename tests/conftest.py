@@ -21,8 +21,22 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first, those of studies before all, so that short ones keep all workers busy at the end."""
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "/study/" not in str(item.path)))
+    """Slow tests first, so that short ones keep all workers busy at the end; what is idle takes from the end of others.
+
+    A worker of pytest-xdist begins with a contiguous share of the tests, so each share begins with its own slow ones.
+    Those of a file stay together, as its fixtures are made once in a worker; the files of studies are the first.
+    """
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    fast = [item for item in items if not item.get_closest_marker("slow")]
+    files = sorted({item.path for item in slow}, key=lambda path: ("/study/" not in str(path), path))
+    shares = []
+    for worker in range(count):
+        share = [item for file in files[worker::count] for item in slow if item.path == file]
+        room = (len(items) - sum(map(len, shares))) // (count - worker) - len(share)  # as xdist cuts them
+        shares.append(share + fast[: max(0, room)])
+        fast = fast[max(0, room) :]
+    items[:] = [item for share in shares for item in share] + fast
 
 
 def mostly_slow(values: Iterable[Any], *fast: Any) -> list[Any]:
