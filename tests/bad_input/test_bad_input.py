@@ -78,7 +78,12 @@ def trained(sources, cache, tmp_path_factory):
     def config_of(task: str) -> str:
         if task not in runs:
             root = tmp_path_factory.mktemp(task)
-            tiny = ["--trainer.max_epochs=1", "--test_after_fit=false", f"--model.backbone.options={TINY}"]
+            tiny = [
+                "--trainer.max_epochs=1",
+                "--test_after_fit=false",
+                "--plots=false",
+                f"--model.backbone.options={TINY}",
+            ]
             assert main(["fit", *settings_of(task, sources, cache), *tiny, f"--run_root={root}"]) == 0
             (runs[task],) = (str(path) for path in root.rglob("config.yaml"))
         return runs[task]
