@@ -372,14 +372,14 @@ def main(arguments: list[str]) -> int:
     found: list[Row] = []
     for row in rows(types, options.processes):
         found.append(row)
+        if options.markdown:  # after each row, so that a run that is stopped leaves what it has
+            options.markdown.write_text(markdown(found), encoding="utf-8")
         said = row.not_built or "; ".join([*row.wrong, *row.refused])
         print(
             f"{row.status:9} {row.model_type:36} seen {row.seen:3} found {row.found:3} left {row.left:3} "
             f"not run {row.unreached:3} final {len(row.final)} {row.elapsed_s:5.1f} s  {said}",
             flush=True,
         )
-    if options.markdown:
-        options.markdown.write_text(markdown(found), encoding="utf-8")
     counts = Counter(row.status for row in found)
     print(f"{len(found)} types: " + ", ".join(f"{n} {status}" for status, n in counts.most_common()))
     return int(counts["wrong"] > 0)

@@ -121,6 +121,8 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     try:
         module = importlib.import_module(type(config).__module__.replace("configuration_", "modeling_"))
     except ModuleNotFoundError as error:
+        if mapped is not None:
+            return mapped
         raise LookupError(f"no module of models for {type(config).__name__}") from error
     found = [
         cls

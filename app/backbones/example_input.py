@@ -161,7 +161,8 @@ class _Sizes:
 
 
 def _text(name: str, sizes: _Sizes) -> Layouts:
-    """Make token ids of shape (B, S), and as models of audio codes take them: (B x codebooks, S), (B, S, codebooks).
+    """Make token ids of shape (B, S), and as models of audio codes take them: (B x codebooks, S), (B, S, codebooks),
+    and (B, S, codebooks and text).
 
     None of them has a special meaning, as the place of an image has.
     """
@@ -173,7 +174,7 @@ def _text(name: str, sizes: _Sizes) -> Layouts:
     plain = [i for i in range(min(sizes.number("vocab_size", default=1), 200)) if i not in special] or [0]
     ids = torch.tensor([[plain[i % len(plain)] for i in range(_LENGTH)]])
     codebooks = sizes.number("num_codebooks", "num_channels", "audio_channels", default=1)
-    layouts = [ids, ids.repeat(codebooks, 1), ids[..., None].repeat(1, 1, codebooks)]
+    layouts = [ids, ids.repeat(codebooks, 1), *(ids[..., None].repeat(1, 1, n) for n in (codebooks, codebooks + 1))]
     return [{name: x, "attention_mask": torch.ones(x.shape[:2], dtype=torch.long)} for x in layouts]
 
 
