@@ -170,12 +170,20 @@ def check_model(model: nn.Module, calls: Calls, row: Row, norms: Sequence[str]) 
     if contexts.fault is not None:
         row.refused.append(f"roles: {contexts.fault}")
     native = copy.deepcopy(model)
-    before, had_gradient = calls.gradients(native)
+    try:
+        before, had_gradient = calls.gradients(native)
+    except RuntimeError:  # RWKV overwrites in eval mode what a backward pass needs
+        with torch.no_grad():
+            before, had_gradient = calls.outputs(native), {}
     for norm in norms:
         with attempt(row, norm):
             injected = copy.deepcopy(model)
             inject_norms(injected, norm)
-            outputs, gradients = calls.gradients(injected)
+            if had_gradient:
+                outputs, gradients = calls.gradients(injected)
+            else:
+                with torch.no_grad():
+                    outputs, gradients = calls.outputs(injected), {}
             if norm != "none":  # without norms, values may overflow
                 _check_finite(before, outputs)
             _check_gradients(injected, had_gradient, gradients, finite=norm != "none")
