@@ -163,7 +163,8 @@ def check_model(model: nn.Module, calls: Calls, row: Row, norms: Sequence[str]) 
         _check_saved(model, calls)
     if not sites:
         if left or seen:
-            row.refused.append("no norm that can be replaced")
+            reasons = "; ".join(dict.fromkeys(f"{norm.class_name} {norm.reason}" for norm in left))
+            row.refused.append(f"no norm that can be replaced: {reasons}")
         return
     contexts = norm_contexts(model, sites)
     row.final = [path for path, context in contexts.by_path.items() if context.role == "final"]
@@ -251,7 +252,8 @@ def norms_seen(model: nn.Module, calls: Calls) -> set[str]:
 def one_line(error: BaseException) -> str:
     """Return the error's message, cut to a line of the table."""
     name = "" if isinstance(error, (InputError, AssertionError)) else f"{type(error).__name__}: "
-    return (name + " ".join(str(error).split()))[:240]
+    message = re.sub(r"\S*/families\.\w+", "FOLDER", " ".join(str(error).split()))
+    return (name + message)[:240]
 
 
 def _check_finite(before: list[Tensor], after: list[Tensor]) -> None:
