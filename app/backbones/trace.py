@@ -262,7 +262,9 @@ def edges_of(target: Target) -> dict[Source, Edge]:
     """Classify how each source reaches one position of a target, by the derivative."""
     edges: dict[Source, Edge] = {}
     weights = made_up((target.tensor.shape[-1],), target.tensor)
-    positions = rows_of(target.tensor).shape[0]
+    positions = rows_of(target.tensor).shape[0] if target.tensor.numel() else 0
+    if not positions:  # of a modality that the input does not have
+        return edges
     row = positions * 5 // 8  # neither the first, which may see itself alone, nor the last, alone in a shifted window
     for source, gradient in zip(target.sources, gradients_of(target.tensor, target.sources, row), strict=True):
         if gradient is None or not bool(gradient.count_nonzero()):

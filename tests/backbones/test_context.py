@@ -6,6 +6,7 @@ from torch import nn
 
 from app.backbones import inject_norms, norm_sites
 from app.backbones.context import norm_contexts
+from app.backbones.trace import Source, Target, edges_of, fresh
 from app.errors import InputError
 from app.norms import NormContext
 from tests.backbones.families import FAMILIES, tiny, values
@@ -104,3 +105,8 @@ def test_of_a_model_that_refuses_the_made_up_input_only_the_blocks_are_known():
     assert len(inject_norms(model, "layernorm_simple")) == 2, "what needs no role works"
     with pytest.raises(InputError, match="alpha_init auto of norm 'dyt' needs one forward pass, which Sequential"):
         inject_norms(model, "dyt", alpha="auto")
+
+
+def test_a_norm_that_gets_no_position_is_reached_by_nothing():
+    source = Source(fresh(torch.zeros(2, 4)))
+    assert edges_of(Target(source.leaf[:0] * 2, [source])) == {}
