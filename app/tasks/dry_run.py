@@ -6,6 +6,7 @@ follows is the same bit for bit.
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from app.backbones import eval_mode, tensors_in
+from app.backbones import eval_mode, name_paths, tensors_in
 from app.batches import Batch
 from app.errors import InputError
 
 if TYPE_CHECKING:
     from app.tasks.base import Task
+
+log = logging.getLogger(__name__)
 
 _ANYWHERE = (None, "eager", "sdpa")  # kernels of attention that also compute on a CPU and in float32
 _TOLERANCE = 1e-4  # of the largest output; models that heed the mask stay below 1e-6, the others are above 1e-3
@@ -29,7 +32,8 @@ def dry_run(task: Task, together: Batch, alone: Batch) -> list[str]:
     """Compute the loss of a small batch, and refuse a model that cannot, or whose answers depend on padding.
 
     It also puts `task.sites` into the order in which the forward pass reaches them, which a model need not register
-    them in: mbart's layernorm_embedding is the first norm of its encoder and the last one registered.
+    them in: mbart's layernorm_embedding is the first norm of its encoder and the last one registered. A warning names
+    norms that were replaced and that the forward pass does not reach: they do nothing.
 
     A model whose attention needs a GPU (flash_attention_2) is not run.
 
@@ -98,6 +102,11 @@ def _sites_in_order_of_calls(task: Task) -> Iterator[None]:
         for handle in handles:
             handle.remove()
     task.sites.sort(key=lambda site: called.get(site.path, len(called)))
+    if idle := [site.path for site in task.sites if site.is_replaced and site.path not in called]:
+        log.warning(
+            "%d of %d norms that were replaced are not called for a first batch, so they do nothing: %s",
+            *(len(idle), task.norms_replaced, name_paths(idle)),
+        )
 
 
 def _check_padding(task: Task, *outputs: Tensor) -> None:

@@ -164,6 +164,17 @@ def test_norms_are_in_the_order_of_the_forward_pass():
     assert paths[len(encoder)] == "decoder.layernorm_embedding" and paths[-1] == "decoder.layer_norm"
 
 
+def test_a_norm_that_was_replaced_and_is_never_called_is_named(caplog):
+    task = classifier("bert", SIZES)
+    dry_run(task, *batches())
+    assert not caplog.text
+    layer = task.model.encoder.layer[0]
+    layer.output.forward = lambda hidden, given: layer.output.dense(hidden) + given
+    dry_run(task, *batches())
+    assert "1 of 3 norms that were replaced are not called" in caplog.text
+    assert "do nothing: encoder.layer.0.output.LayerNorm" in caplog.text
+
+
 @pytest.mark.parametrize("family", test_language_modeling.FAMILIES)
 def test_language_models_do_not_depend_on_padding(family):
     text = [row[:20] for row in test_language_modeling.TEXT]
