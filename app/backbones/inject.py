@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from app.backbones.context import norm_contexts
 from app.backbones.rules import assign_rules, wish_for_roles
-from app.backbones.sites import NormSite, left_norms, name_paths, norm_sites
+from app.backbones.sites import Kind, NormSite, left_norms, name_paths, norm_sites
 from app.errors import InputError
 from app.norms import (
     NATIVE,
@@ -37,6 +37,7 @@ class SiteRecord:
     Attributes:
         path: module path in the model.
         old_class: class of the old norm.
+        kind: what the old norm computes.
         new_norm: signature of the new norm, such as `adanorm(k=0.1,scale=1)`; native where the model's own is kept.
         shape: trailing dimensions normalized over.
         eps: that of the old norm.
@@ -49,6 +50,7 @@ class SiteRecord:
 
     path: str
     old_class: str
+    kind: Kind
     new_norm: str
     shape: tuple[int, ...]
     eps: float
@@ -181,7 +183,9 @@ def _offer_what_models_read(new: Norm, old: nn.Module) -> None:
 
 def _kept(site: NormSite, context: NormContext, rule: NormRule | None) -> SiteRecord:
     own = tuple(name for name, _ in site.module.named_parameters(recurse=False))
-    return SiteRecord(site.path, type(site.module).__name__, NATIVE, site.shape, site.eps, own, (), "", context, rule)
+    return SiteRecord(
+        *(site.path, type(site.module).__name__, site.kind, NATIVE, site.shape, site.eps, own, (), "", context, rule)
+    )
 
 
 def _check_freeze(spec: NormSpec, records: Sequence[SiteRecord], modules: Mapping[str, nn.Module]) -> None:
@@ -229,6 +233,7 @@ def _replacement(model: nn.Module, site: NormSite, context: NormContext, rule: N
     record = SiteRecord(
         path=site.path,
         old_class=type(site.module).__name__,
+        kind=site.kind,
         new_norm=norm_signature(*registered_norm(new)),
         shape=site.shape,
         eps=site.eps,

@@ -205,6 +205,11 @@ class DataModule(LightningDataModule):
         first, both = (PlanItem(own.tolist(), int(split.units[own].sum()), False) for own in (chosen[:1], chosen))
         return split.batch(both), split.batch(first)
 
+    def first_examples(self, count: int) -> Batch:
+        """Return the first examples of the first training batch, at most `count`."""
+        split, chosen = self.splits["train"], self.plan.epoch(0)[0][:count]
+        return split.batch(PlanItem(chosen.tolist(), int(split.units[chosen].sum()), False))
+
     @cached_property
     def fingerprint(self) -> str:
         """A digest of every split: runs with equal fingerprints saw the same examples."""

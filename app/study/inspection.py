@@ -36,6 +36,7 @@ def inspect(arguments: Sequence[str]) -> int:
         quiet = [f"--run_root={root}", "--test_after_fit=false", "--norm_diagnostics_every_n_steps=null"]
         quiet += ["--trainer.min_epochs=null", "--trainer.min_steps=null", "--trainer.fast_dev_run=false"]
         quiet += ["--trainer.logger=null"]  # an inspection is not a run in the user's tracker
+        quiet += ["--compile=false"]  # each norm that is watched would be compiled anew
         command = [*TRAIN, "fit", *arguments, *quiet]
         command += ["--trainer.callbacks+=app.callbacks.InspectModel"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -59,24 +60,11 @@ def describe(found: dict[str, Any], sites: Sequence[dict[str, str]], signature: 
         sites: rows of norm_sites.csv.
         signature: signature of the run, the first line.
     """
-    by_path = {row["path"]: row for row in sites}
     total = sum(row["count"] for row in found["parameters"])
     parts = [
         signature,
         "",
-        "Norms: class before and norm now; rms of input and output, sigma, rms of the gradients with respect to the",
-        "output and the input",
-        _table(
-            ["path", "before", "now", "shape", "input", "sigma", "output", "grad. out", "grad. in"],
-            [
-                [
-                    row["path"], by_path[row["path"]]["old_class"], by_path[row["path"]]["new_norm"],
-                    by_path[row["path"]]["shape"],
-                    *(f"{row[k]:.3g}" for k in ("input", "sigma", "output", "gradient_at_output", "gradient_at_input")),
-                ]
-                for row in found["sites"]
-            ],
-        ),
+        *_norm_table(found["sites"], sites),
         "",
         "Parameters",
         _table(
@@ -93,12 +81,112 @@ def describe(found: dict[str, Any], sites: Sequence[dict[str, str]], signature: 
             "Blocks in the order of the forward pass: rms of the output, and of the gradient with respect to it",
         ]
         parts += [_table(["block", "activation", "gradient"], rows)]
-    parts += ["", f"Loss of the first batch ({found['size']}): {found['loss']:.4f} nats", "", verdict(found)]
+    parts += ["", f"Loss of the first batch ({found['size']}): {found['loss']:.4f} nats"]
+    parts += ["", *_acting(found), "", verdict(found)]
     return "\n".join(parts)
 
 
+def _norm_table(measured: Sequence[dict[str, Any]], sites: Sequence[dict[str, str]]) -> list[str]:
+    """Every norm with its sizes; what is the same for all of them is said once, above the table."""
+    sizes = {row["path"]: row for row in measured}
+    columns = {
+        "path": [row["path"] for row in sites],
+        "before": [row["old_class"] for row in sites],
+        "now": [row["new_norm"] or "left" for row in sites],
+        "role": [row["role"] for row in sites],
+        "layer": [f"{row['layer']}/{row['layers']}" if row["layer"] else "" for row in sites],
+        "stack": [row["stack"] for row in sites],
+        "shape": [row["shape"] for row in sites],
+    }
+    common = {head: column[0] for head, column in columns.items() if len(set(column)) == 1 and head != "path"}
+    heads = {
+        "input": "input", "sigma": "sigma", "output": "output", "gradient_at_output": "grad. out",
+        "gradient_at_input": "grad. in",
+    }  # fmt: skip
+    for key, head in heads.items():
+        columns[head] = [f"{sizes[path][key]:.3g}" if path in sizes else "-" for path in columns["path"]]
+    shown = {head: column for head, column in columns.items() if head not in common}
+    lines = ["Norms: rms of input and output, sigma, rms of the gradients with respect to the output and the input"]
+    if "-" in columns["input"]:
+        lines.append("  (-: the model keeps its own norm there, or does not call it)")
+    if said := [f"{head} {value}" for head, value in common.items() if value]:
+        lines.append(f"  all: {', '.join(said)}")
+    return [*lines, _table(list(shown), [list(row) for row in zip(*shown.values(), strict=True)])]
+
+
+def _acting(found: dict[str, Any]) -> list[str]:
+    """Whether each norm, parameter and option of the norms does anything, in words."""
+    checks = found["checks"]
+    faults = _grouped(faults_of(checks), len(checks))
+    tried = f"Tried on {found['checked_on']} in eval mode, with small values in parameters that start at zero"
+    lines = [f"Do the norms act? {tried}"]
+    if faults:
+        lines += ["  No:", *(f"  {fault}" for fault in faults)]
+    else:
+        parameters = sum(len(check["parameters"]) for check in checks)
+        options = sorted({option for check in checks for option in check["options"]})
+        proofs = [f"the loss changes with the output of each of the {len(checks)} norms"]
+        proofs += [f"each of their {parameters} trainable parameters gets a gradient"] if parameters else []
+        proofs += [f"each option ({', '.join(options)}) changes what they compute"] if options else []
+        lines += [f"  Yes: {'; '.join(proofs)}."]
+    notes: list[tuple[str, str]] = []
+    for check in checks:
+        notes += [(check["path"], "the same as the model's own norm, forward and backward")] * check["is_models_own"]
+        notes += [(check["path"], f"frozen {' and '.join(check['frozen'])}")] if check["frozen"] else []
+        notes += [
+            (check["path"], f"option {option} not tried, because no other value was found")
+            for option in check["untested"]
+        ]
+    return lines + [f"  {note}" for note in _grouped(notes, len(checks))]
+
+
+def faults_of(checks: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The path of each norm that does nothing, or has something that does nothing, and what that is."""
+    faults = []
+    for check in checks:
+        if not check["is_called"]:
+            faults.append((check["path"], "never called by the model"))
+            continue
+        if check["moves_loss"] is False:
+            faults.append((check["path"], "the loss is the same, whatever the norm's output is"))
+        else:
+            faults += [(check["path"], f"no gradient reaches {name}") for name in check["without_gradient"]]
+        faults += [
+            (check["path"], f"option {option} does nothing (tried {_listed(tried)})")
+            for option, tried in check["options"].items()
+            if option in check["ignored"]
+        ]
+    return faults
+
+
+def _grouped(found: Sequence[tuple[str, str]], count: int) -> list[str]:
+    """One line for each thing that is said, with the paths of which it is said; `all N` where these are all."""
+    paths: dict[str, list[str]] = {}
+    for path, said in found:
+        paths.setdefault(said, []).append(path)
+    return [f"{said}: {f'all {count} norms' if len(of) == count else _listed(of)}" for said, of in paths.items()]
+
+
+def _listed(values: Sequence[Any]) -> str:
+    shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    return ", ".join(shown if len(shown) <= 4 else [*shown[:3], f"{len(shown) - 3} more"])
+
+
 def verdict(found: dict[str, Any]) -> str:
-    """Whether the model will train, judged by sizes at its first and last block (or norm, without blocks)."""
+    """Whether the model will train, judged by sizes at its first and last block (or norm, without blocks).
+
+    Where a norm, or something of it, does nothing, it says so.
+    """
+    idle = {path for path, _ in faults_of(found["checks"])}
+    if not idle:
+        return _outlook(found)
+    return (
+        f"{_outlook(found)} But {len(idle)} of {len(found['checks'])} norms do not act as configured, see above: mend "
+        "this before you compare norms."
+    )
+
+
+def _outlook(found: dict[str, Any]) -> str:
     blocks = found["blocks"] or [
         {"path": row["path"], "activation": row["output"], "gradient": row["gradient_at_output"]}
         for row in found["sites"]
@@ -132,7 +220,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = []
     for row in [head, *rows]:
         cells = [
-            cell.rjust(width) if number and rows and rows[0][number][:1].isdigit() else cell.ljust(width)
+            cell.rjust(width)
+            if number and rows and (rows[0][number][:1] or "x") in "-0123456789"
+            else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  " + "  ".join(cells).rstrip())

@@ -7,7 +7,7 @@ import pytest
 
 from app.norms import norm_class, norm_names
 from app.study.__main__ import main
-from app.study.inspection import describe, verdict
+from app.study.inspection import describe, faults_of, verdict
 from tests.conftest import ROOT
 from tests.exactness.cases import CASES
 from tests.processes import run_here
@@ -41,7 +41,10 @@ def test_every_task_can_be_inspected(inspected, task):
     assert all(row["sigma"] > 0 and row["output"] > 0 for row in found["sites"])
     assert (max(row["gradient_at_output"] for row in found["sites"]) > 0) == (task != "parsing_biaffine")
     assert found["loss"] > 0 and found["size"].split()[1] in ("tokens", "words", "bytes")
+    assert [row["path"] for row in found["checks"]] == [row["path"] for row in sites] and not faults_of(found["checks"])
     text = describe(found, sites, "the signature")
+    assert f"each of the {len(sites)} norms" in text and all(f" {row['role']}" in text for row in sites)
+    assert max(map(len, text.partition("Parameters")[0].splitlines())) < 150
     assert text.startswith("the signature") and "Will this train?" in text
     assert f"{sum(row['count'] for row in found['parameters']):,}" in text
 
@@ -52,6 +55,8 @@ def test_sizes_are_those_that_the_norm_implies(inspected, norm):
     assert [row["path"] for row in found["sites"]] == [row["path"] for row in sites] and len(sites) == 5
     assert [row["path"] for row in found["blocks"]] == ["encoder.layer.0", "encoder.layer.1"]
     assert found["norm_parameters"] == sum(p.numel() for p in norm_class(norm)(32).parameters()) * 5
+    assert not faults_of(found["checks"])
+    assert {row["is_models_own"] for row in found["checks"]} == {norm == "layernorm"}
     for row in found["sites"]:
         assert row["gradient_at_output"] > 0 and row["gradient_at_input"] > 0
         if norm == "none":
@@ -81,7 +86,7 @@ def test_the_command_prints_its_text_and_leaves_no_files(tmp_path, monkeypatch, 
 
 def sizes(*rows, loss=1.0):
     blocks = [{"path": f"b{number}", "activation": a, "gradient": g} for number, (a, g) in enumerate(rows)]
-    return {"loss": loss, "blocks": blocks, "sites": [{"path": "n"}]}
+    return {"loss": loss, "blocks": blocks, "sites": [{"path": "n"}], "checks": []}
 
 
 @pytest.mark.parametrize(
@@ -102,3 +107,41 @@ def test_the_verdict(found, words):
     import re
 
     assert re.search(words, verdict(found))
+
+
+def check(path, **found):
+    found = {"is_called": True, "moves_loss": True, "parameters": ["weight"], "options": {"k": [0.2]}} | found
+    rest = {"without_gradient": [], "frozen": [], "ignored": [], "untested": [], "is_models_own": False}
+    return {"path": path, **rest, **found}
+
+
+def row(path, **columns):
+    rest = {"role": "ffn", "layer": "1", "layers": "2", "stack": "", "old_class": "LayerNorm", "new_norm": "adanorm"}
+    return {"path": path, "shape": "8", **rest, **columns}
+
+
+def test_what_does_nothing_is_named_and_what_is_common_is_said_once():
+    found = sizes((1.0, 1.0), (1.0, 1.0)) | {"size": "4 tokens", "checked_on": "2 tokens", "norm_parameters": 0}
+    checks = [
+        check("a", moves_loss=False, without_gradient=["weight"]),
+        check("b", is_called=False),
+        check("c", ignored=["k"], untested=["mode"]),
+        check("d", without_gradient=["weight"], frozen=["bias"]),
+        check("e"),
+    ]
+    names = ("path", "input", "sigma", "output", "gradient_at_output", "gradient_at_input")
+    found |= {"checks": checks, "sites": [dict(zip(names, ("e", 1, 1, 1, 1, 1), strict=True))], "parameters": []}
+    sites = [row(name, new_norm="native" if name == "a" else "adanorm") for name in "abcde"]
+    text = describe(found, sites, "signature")
+    assert "all: before LayerNorm, role ffn, layer 1/2, shape 8\n  path  now      input" in text
+    for line in (
+        "a     native       -", "e     adanorm      1", "the loss is the same, whatever the norm's output is: a\n",
+        "never called by the model: b\n", "option k does nothing (tried 0.2): c\n", "no gradient reaches weight: d\n",
+        "option mode not tried, because no other value was found: c", "frozen bias: d",
+    ):  # fmt: skip
+        assert line in text
+    assert "Nothing speaks against it" in text and "But 4 of 5 norms do not act as configured" in text
+    found["checks"] = [check(name, is_models_own=True) for name in "abcde"]
+    text = describe(found, sites, "signature")
+    assert "the loss changes with the output of each of the 5 norms; each of their 5 trainable" in text
+    assert "the same as the model's own norm, forward and backward: all 5 norms" in text and "But" not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,10 +13,12 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from app.callbacks.diagnostics.norm_checks import check_norms
 from app.callbacks.diagnostics.norm_hooks import NormCall, NormHooks, norms_of
 from app.norms import Norm
 
 FILE_NAME = "inspection.json"
+_FEW = 8  # examples on which it is checked that norms act: this costs one forward pass for each norm
 
 
 class InspectModel(Callback):
@@ -24,13 +27,15 @@ class InspectModel(Callback):
     It holds: `loss` (nats per unit of the batch) and `tokens`; `parameters`, rows of module and count, and
     `norm_parameters`, how many of them are the norms' own; `sites`, for each norm its path, shape and size of x, sigma,
     output and gradients; `blocks`, for each repeated block, in the order of the forward pass, its path and the size of
-    its output and of the gradient there. Sizes are rms over tokens and features; gradients are of the update's loss.
+    its output and of the gradient there; `checks`, of each norm, the model's own included, what `NormCheck` says. Sizes
+    are rms over tokens and features; gradients are of the update's loss.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Inspect in the precision of training, write the file, and stop before the first step."""
         batch = trainer.precision_plugin.convert_input(next(iter(trainer.train_dataloader)).to(pl_module.device))
-        found = inspect_model(pl_module, batch, trainer.precision_plugin.forward_context)
+        few = trainer.precision_plugin.convert_input(trainer.datamodule.first_examples(_FEW).to(pl_module.device))
+        found = inspect_model(pl_module, batch, few, trainer.precision_plugin.forward_context)
         if trainer.is_global_zero:
             text = json.dumps(found, indent=2) + "\n"
             (Path(trainer.default_root_dir) / FILE_NAME).write_text(text, encoding="utf-8")
@@ -38,19 +43,23 @@ class InspectModel(Callback):
 
 
 def inspect_model(
-    task: LightningModule, batch: Any, context: Callable[[], AbstractContextManager[Any]] = nullcontext
+    task: LightningModule, batch: Any, few: Any, context: Callable[[], AbstractContextManager[Any]] = nullcontext
 ) -> dict[str, Any]:
     """What InspectModel writes; dropout is on, as in training, and no parameter keeps a gradient.
 
     Args:
         task: the model with its loss.
         batch: of training, on the model's device.
+        few: some of its examples, to check on them whether the norms act.
         context: that the forward pass runs in, such as autocast.
     """
     norms = norms_of(task)
     sites: dict[str, dict[str, Any]] = {}
     blocks: list[dict[str, Any]] = []
-    handles = [norm.register_forward_hook(_record_site(path, sites)) for path, norm in norms.items()]
+    called: set[str] = set()
+    every = {row["path"]: task.model.get_submodule(row["path"]) for row in task.site_rows}
+    handles = [norm.register_forward_hook(lambda *_, path=path: called.add(path)) for path, norm in every.items()]
+    handles += [norm.register_forward_hook(_record_site(path, sites)) for path, norm in norms.items()]
     handles += [block.register_forward_hook(_record(path, blocks)) for path, block in _blocks(task.model)]
     watch = NormHooks(norms, lambda norm_call: _add_gradients(norm_call, sites))
     watch.start()
@@ -60,7 +69,11 @@ def inspect_model(
     watch.stop()
     for handle in handles:
         handle.remove()
+    with_gradient = {id(p) for p in task.parameters() if p.grad is not None and p.grad.any()}
     task.zero_grad()
+    checks = check_norms(
+        *(task, every, few, context), called=called, with_gradient=with_gradient, old_kinds=_old_kinds(task, every)
+    )
     own = {id(p) for norm in norms.values() for p in norm.parameters()}
     return {
         "loss": float(loss.nats) / loss.units,
@@ -69,7 +82,19 @@ def inspect_model(
         "norm_parameters": sum(p.numel() for p in task.parameters() if id(p) in own),
         "sites": list(sites.values()),
         "blocks": blocks,
+        "checks": [dataclasses.asdict(check) for check in checks],
+        "checked_on": f"{few.tokens:,} {few.UNIT}",
     }
+
+
+def _old_kinds(task: LightningModule, norms: dict[str, nn.Module]) -> dict[str, str]:
+    """What was replaced by a norm that took over all of its parameters and has no other, where it was none of ours."""
+    return {
+        site.path: site.kind
+        for site in task.sites
+        if site.is_replaced and site.kind != "app.norms" and not site.dropped
+        and set(site.copied) == dict(norms[site.path].named_parameters()).keys()
+    }  # fmt: skip
 
 
 def _record(path: str, blocks: list[dict[str, Any]]) -> Callable[[nn.Module, Any, Any], None]:
