@@ -131,7 +131,7 @@ def apply_norms(model: nn.Module, spec: NormSpec) -> list[SiteRecord]:
         else:
             new_by_old[site.module], record = _replacement(model, site, context, rule)
             records.append(record)
-    _check_freeze(spec, records, {site.path: new_by_old.get(site.module, site.module) for site in found})
+    _check_settings(spec, records, {site.path: new_by_old.get(site.module, site.module) for site in found})
     swap_modules(model, new_by_old)  # all have been built before the first is replaced
     for record in records:
         _freeze(model.get_submodule(record.path), record.rule)
@@ -188,12 +188,20 @@ def _kept(site: NormSite, context: NormContext, rule: NormRule | None) -> SiteRe
     )
 
 
-def _check_freeze(spec: NormSpec, records: Sequence[SiteRecord], modules: Mapping[str, nn.Module]) -> None:
+def _check_settings(spec: NormSpec, records: Sequence[SiteRecord], modules: Mapping[str, nn.Module]) -> None:
+    """Refuse what a rule says of parameters that none of its norms has."""
     for rule in spec.rules:
         of_rule = [modules[record.path] for record in records if record.rule is rule]
+        names = {name for module in of_rule for name, _ in module.named_parameters()}
         for word in rule.freeze:
-            if not any(_PARAMETER_OF[word] in dict(module.named_parameters(recurse=False)) for module in of_rule):
+            if _PARAMETER_OF[word] not in names:
                 raise InputError(f"freeze is {word}, and no norm that {rule.label} takes has a {word}; omit it")
+        if rule.has_own_group and names <= {_PARAMETER_OF[word] for word in rule.freeze}:
+            setting = "lr_multiplier" if rule.weight_decay is None else "weight_decay"
+            value = getattr(rule, setting)
+            raise InputError(
+                f"{setting} is {value:g}, and no norm that {rule.label} takes has a parameter that trains; omit it"
+            )
 
 
 def _freeze(module: nn.Module, rule: NormRule | None) -> None:

@@ -53,7 +53,12 @@ def _metadata(run: Run) -> dict[str, Any]:
     metadata: dict[str, Any] = {"library_name": "transformers"}
     if languages := getattr(run.data, "languages", None):
         metadata["language"] = list(languages)
-    metadata["tags"] = ["norm-workbench", run.task.name, run.task.norm.name, run.task.model.config.model_type]
+    metadata["tags"] = [
+        "norm-workbench",
+        run.task.name,
+        *run.task.norm.name.split("+"),
+        run.task.model.config.model_type,
+    ]
     metadata["metrics"] = [metric.name for metric in run.task.metrics if metric.name != "loss"] or ["loss"]
     return metadata
 
@@ -106,9 +111,13 @@ def _scores(run: Run) -> list[str]:
 def _norm(run: Run) -> list[str]:
     norm, result = run.task.norm, run.result["norm"]
     paths = ", ".join(f"`{site['path']}`" for site in injected_sites(run.task.model))
+    if len(norm.rules) == 1:
+        what = f"`{norm.signature}` at sites {norm.rules[0].sites_in_words} replaces"
+    else:
+        rules = ", ".join(f"`{rule.label}`" for rule in norm.rules)
+        what = f"Each norm takes the first of these rules that matches it: {rules}. They replace"
     return [
-        f"`{norm.signature}` at sites {norm.sites_in_words} replaces {result['replaced']} of the model's "
-        f"{result['total']} norms. "
+        f"{what} {result['replaced']} of the model's {result['total']} norms. "
         f"They are listed in config.json under `norm_workbench`: {paths}."
     ]
 

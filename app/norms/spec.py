@@ -29,8 +29,8 @@ class NormRule:
         sites: all; a role (see `app.norms.ROLES`), such as final; or a list of roles and of regular expressions that
             are searched in the module paths of the model's norms.
         by_role: options that replace those above where the norm has this role, such as {ffn: {alpha: 0.2}}.
-        weight_decay: of the parameters of these norms; None for the run's rule, which is none.
-        lr_multiplier: factor of their learning rate.
+        weight_decay: of all parameters of these norms, which it draws to 0; None for what the run does, which is none.
+        lr_multiplier: factor of their learning rate; 0 keeps all of them constant.
         freeze: gain, bias, or a list of both: these keep their start values.
 
     Raises:
@@ -74,6 +74,16 @@ class NormRule:
         if isinstance(self.sites, str):
             return self.sites
         return "patterns-" + hashlib.sha256("\n".join(self.sites).encode()).hexdigest()[:8]
+
+    @property
+    def sites_in_words(self) -> str:
+        """Where the norm goes, for a reader: the word, or the roles and patterns themselves."""
+        return self.sites if isinstance(self.sites, str) else ", ".join(f"`{pattern}`" for pattern in self.sites)
+
+    @property
+    def has_own_group(self) -> bool:
+        """Whether the optimizer treats the parameters of these norms otherwise than those of other norms."""
+        return self.weight_decay is not None or self.lr_multiplier != 1
 
     @property
     def label(self) -> str:
@@ -206,12 +216,10 @@ class NormSpec:
         return f"{self.name[: _LONGEST_LABEL - 9]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
     @property
-    def sites_in_words(self) -> str:
-        """Where the norm goes, for a reader: `all`, `final`, or the roles, patterns and rules themselves."""
-        if len(self.rules) > 1:
-            return ", ".join(rule.label for rule in self.rules)
-        sites = self.rules[0].sites
-        return sites if isinstance(sites, str) else ", ".join(f"`{pattern}`" for pattern in sites)
+    def is_plain(self) -> bool:
+        """Whether the run has one norm with nothing but options and sites, as the norms of published tables."""
+        (*others, rule) = self.rules
+        return not others and self.embedding_scale is None and rule == NormRule(rule.name, rule.options, rule.sites)
 
     def __str__(self) -> str:
         """The norm in words, for messages and for what a checkpoint must agree with."""

@@ -86,8 +86,8 @@ class Table:
         return self.dataset if self.model is None else f"{self.dataset}, {self.model}"
 
     def row(self, norm: str) -> NormRow | None:
-        """The row of a norm by its name, whatever its options; None where the study lacks it."""
-        return next((row for row in self.rows if row.norm.name == norm), None)
+        """The row of a norm by its name, whatever its options; None where the study lacks it alone in a model."""
+        return next((row for row in self.rows if row.norm.is_plain and row.norm.name == norm), None)
 
     @property
     def best(self) -> NormRow | None:

@@ -15,7 +15,7 @@ from app.errors import InputError
 from app.errors.did_you_mean import did_you_mean
 from app.errors.yaml_file import read_settings
 from app.installation import TYPED, config_path
-from app.norms import NormError, NormRule, NormSpec
+from app.norms import NormError, NormSpec
 
 _LARGEST_SEED = 2**32 - 1  # that Lightning accepts
 _SET_BY_THE_STUDY = ("config", "norm", "seed_everything", "run_root", "ckpt_path")
@@ -161,9 +161,9 @@ def _norm(path: Path, entry: Any) -> NormSpec:
 
 def _flags(norm: NormSpec) -> list[str]:
     """The flags of train.py for a norm: short ones where they can say it, else the whole mapping."""
-    (*others, rule) = norm.rules
-    if others or norm.embedding_scale is not None or rule != NormRule(rule.name, rule.options, rule.sites):
+    if not norm.is_plain:
         return ["--norm", _written(norm.to_dict())]
+    (rule,) = norm.rules
     flags = ["--norm", rule.name]
     for option, value in rule.options.items():
         flags += [f"--norm.options.{option}", _written(value)]

@@ -84,7 +84,7 @@ def write_report(study: Study, trials: Sequence[Trial], folder: Path, twin_axes:
 def row_cells(table: Table, row: NormRow) -> list[str]:
     """The cells of a norm's row: the best one is marked, and * marks a difference that is shown."""
     test, difference = row.test, row.difference
-    published = PUBLISHED.get(table.dataset, {})
+    published = PUBLISHED.get(table.dataset, {}) if row.norm.is_plain else {}
     number = published.get(row.norm.name)
     return [
         row.norm.label + (" (best)" if row is table.best else ""),

@@ -24,7 +24,7 @@ from app.backbones import BackboneConfig, LeftNorm, SiteRecord, build_model, nam
 from app.batches import Batch, DataSpec
 from app.errors import InputError
 from app.metrics import MetricInfo, Ratio, baselines_not_beaten, declare_metric
-from app.norms import NormSpec
+from app.norms import NATIVE, NormSpec
 from app.tasks.forward_pass import ForwardPass, loading_lines
 from app.tasks.optimization import OptimizerConfig, build_optimizer
 from app.tasks.prediction import Prediction
@@ -220,6 +220,7 @@ class Task(LightningModule):
         return [
             {
                 "path": site.path,
+                "rule": "" if site.rule is None else str(self.norm.rules.index(site.rule) + 1),
                 "role": site.context.role,
                 "layer": _or_blank(site.context.layer),
                 "layers": _or_blank(site.context.layers),
@@ -250,6 +251,8 @@ class Task(LightningModule):
         report = f"norms replaced: {self.norms_replaced} of {self.norms_total} ({self.norm.sites_label})"
         if self.norm.name == "none":
             report += " by none: the model trains without them"
+        elif self.norm.name == NATIVE:
+            report += ": the model trains with its own"
         if len(self.norm.rules) > 1:
             counts = Counter(site.new_norm for site in self.sites)
             report += f": {', '.join(f'{count} {name}' for name, count in counts.items())}"
@@ -318,7 +321,8 @@ class Task(LightningModule):
         # a fused optimizer unscales gradients too late for clipping; MixedPrecision always refuses it
         precision = self.trainer.precision_plugin
         fused = not isinstance(precision, MixedPrecision) and getattr(precision, "scaler", None) is None
-        optimizer, scheduler = build_optimizer(self, self.optimizer_config, self.total_steps, fused)
+        norms = [(self.model.get_submodule(site.path), site.rule) for site in self.sites if site.rule is not None]
+        optimizer, scheduler = build_optimizer(self, self.optimizer_config, self.total_steps, fused, norms)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from app.backbones import norm_sites
 from app.errors import InputError
+from app.norms import NormRule
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ class OptimizerConfig:
         lr: peak learning rate.
         betas: decay rates of Adam's two averages.
         eps: added to the root in Adam's denominator.
-        weight_decay: applied to matrices only, not to biases and parameters of norms.
+        weight_decay: applied to matrices only, not to biases and parameters of norms; a rule of the run's norm may set
+            another for its norms.
         schedule: constant, linear (to 0), cosine (to 0) or inverse_sqrt, each after the warm-up.
         warmup_steps: number of updates over which the rate rises linearly.
         warmup_from: learning rate of the first update, from which it rises.
@@ -65,23 +67,45 @@ class OptimizerConfig:
         return self.schedule in ("linear", "cosine")
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split the trainable parameters into a group with weight decay and one without.
+def parameter_groups(
+    model: nn.Module, config: OptimizerConfig, norms: Sequence[tuple[nn.Module, NormRule]] = ()
+) -> list[dict[str, Any]]:
+    """Split the trainable parameters into a group with weight decay, one without, and one for each rule with its own.
 
     The parameters of norms have none, and neither have vectors and scalars, such as biases. The module that owns a
-    parameter decides, not its name. A parameter that several modules share is listed once.
+    parameter decides, not its name. A parameter that several modules share is listed once. Where a rule sets a weight
+    decay or a factor of the learning rate, these hold for all parameters of its norms.
+
+    Args:
+        model: has the parameters.
+        config: has the weight decay and the peak learning rate.
+        norms: norms of the model with their rules.
     """
     decayed: dict[int, nn.Parameter] = {}
     plain: dict[int, nn.Parameter] = {}
+    of_rules: dict[NormRule, dict[int, nn.Parameter]] = {rule: {} for _, rule in norms if rule.has_own_group}
+    rules = {id(p): rule for norm, rule in norms if rule.has_own_group for p in norm.parameters()}
     of_norms = {id(p) for site in norm_sites(model) for p in site.module.parameters()}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            group = plain if id(parameter) in of_norms or parameter.ndim < 2 else decayed
-            group[id(parameter)] = parameter
-    log.info("weight decay %g on %s, none on %s", weight_decay, _describe(decayed), _describe(plain))
+            rule = rules.get(id(parameter))
+            others = plain if id(parameter) in of_norms or parameter.ndim < 2 else decayed
+            (others if rule is None else of_rules[rule])[id(parameter)] = parameter
+    log.info(
+        "weight decay %g on %s, none on %s%s",
+        config.weight_decay, _describe(decayed), _describe(plain), "".join(_rules_in_words(norms)),
+    )  # fmt: skip
     return [
-        {"params": list(decayed.values()), "weight_decay": weight_decay},
+        {"params": list(decayed.values()), "weight_decay": config.weight_decay},
         {"params": list(plain.values()), "weight_decay": 0.0},
+        *(
+            {
+                "params": list(group.values()),
+                "weight_decay": rule.weight_decay or 0.0,
+                "lr": config.lr * rule.lr_multiplier,
+            }
+            for rule, group in of_rules.items()
+        ),
     ]
 
 
@@ -99,7 +123,11 @@ def check_schedule(config: OptimizerConfig, total_steps: int | None) -> None:
 
 
 def build_optimizer(
-    model: nn.Module, config: OptimizerConfig, total_steps: int | None, fused: bool = True
+    model: nn.Module,
+    config: OptimizerConfig,
+    total_steps: int | None,
+    fused: bool = True,
+    norms: Sequence[tuple[nn.Module, NormRule]] = (),
 ) -> tuple[Optimizer, LRScheduler]:
     """Build the optimizer and its scheduler, which is stepped once per update.
 
@@ -109,6 +137,7 @@ def build_optimizer(
         total_steps: updates of the whole run; linear and cosine reach 0 there.
         fused: use one kernel for all parameters, several times as fast as torch's default. It unscales the gradients
             of mixed precision itself, which is too late for clipping.
+        norms: norms of the model with their rules, which may set their own weight decay and learning rate.
 
     Raises:
         InputError: as `check_schedule` does.
@@ -124,7 +153,7 @@ def build_optimizer(
         )  # fmt: skip
     classes = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = classes[config.name](
-        parameter_groups(model, config.weight_decay), lr=config.lr, betas=config.betas, eps=config.eps, fused=fused
+        parameter_groups(model, config, norms), lr=config.lr, betas=config.betas, eps=config.eps, fused=fused
     )
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
     scheduler = get_scheduler(name, optimizer, config.warmup_steps, total_steps)
@@ -141,3 +170,24 @@ def build_optimizer(
 
 def _describe(group: dict[int, nn.Parameter]) -> str:
     return f"{len(group)} tensors ({sum(p.numel() for p in group.values()):,} numbers)"
+
+
+def _rules_in_words(norms: Sequence[tuple[nn.Module, NormRule]]) -> Iterator[str]:
+    """What each rule sets for the parameters of its norms, where it sets anything."""
+    modules: dict[NormRule, list[nn.Module]] = {}
+    for norm, rule in norms:
+        if rule.has_own_group or rule.freeze:
+            modules.setdefault(rule, []).append(norm)
+    for rule, of_rule in modules.items():
+        parts = []
+        if rule.has_own_group:
+            named = [entry for norm in of_rule for entry in norm.named_parameters() if entry[1].requires_grad]
+            names = dict.fromkeys({"weight": "gain"}.get(name, name) for name, _ in named)
+            decay = f"weight decay {rule.weight_decay:g}" if rule.weight_decay else "no weight decay"
+            rate = "" if rule.lr_multiplier == 1 else f", learning rate x {rule.lr_multiplier:g}"
+            constant = " (constant)" if rule.lr_multiplier == 0 else ""
+            size = sum(p.numel() for _, p in named)
+            parts.append(f"{decay}{rate}{constant} on {', '.join(names)} ({len(named)} tensors, {size:,} numbers)")
+        if rule.freeze:
+            parts.append(f"{' and '.join(rule.freeze)} frozen")
+        yield f"; {rule.name} at {rule.sites_in_words}: {', '.join(parts)}"

@@ -8,7 +8,7 @@ from torch import nn
 
 from app.backbones import inject_norms
 from app.errors import InputError
-from app.norms import norm_names
+from app.norms import NormRule, NormSpec, norm_names
 from app.tasks.optimization import OptimizerConfig, build_optimizer, parameter_groups
 from tests.exactness.cases import CASES
 
@@ -25,7 +25,7 @@ class Oddly(nn.Module):
 
 
 def decays(model):
-    first, second = parameter_groups(model, 0.1)
+    first, second = parameter_groups(model, OptimizerConfig(weight_decay=0.1))
     assert first["weight_decay"] == 0.1 and second["weight_decay"] == 0.0
     return {id(p) for p in first["params"]}, {id(p) for p in second["params"]}
 
@@ -53,6 +53,49 @@ def test_shared_and_frozen_parameters_are_listed_once_or_not_at_all():
     model.norm_table.weight.requires_grad_(False)
     decayed, plain = decays(model)
     assert decayed == {id(model.LayerNorm_projection.weight)} and len(plain) == 5
+
+
+LABORATORY = (
+    {"name": "layernorm", "sites": ["plain"], "weight_decay": 0.2, "lr_multiplier": 3, "freeze": "bias"},
+    {"name": "dyt", "lr_multiplier": 0},
+)
+
+
+def laboratory():
+    """A model whose two norms have rules, and what the optimizer gets of them."""
+    model = Oddly()
+    records = inject_norms(model, NormSpec.parse(LABORATORY))
+    return model, [(model.get_submodule(record.path), record.rule) for record in records]
+
+
+def test_a_rule_has_a_group_of_its_own_and_the_others_stay():
+    model, norms = laboratory()
+    decayed, plain, first, second = parameter_groups(model, OptimizerConfig(lr=0.5, weight_decay=0.1), norms)
+    assert (first["weight_decay"], first["lr"]) == (0.2, 1.5) and (second["weight_decay"], second["lr"]) == (0.0, 0.0)
+    assert first["params"] == [model.plain.weight]
+    assert {id(p) for p in second["params"]} == {id(p) for p in model.over_map.parameters()}
+    assert {id(p) for p in decayed["params"]} == {id(model.norm_table.weight), id(model.LayerNorm_projection.weight)}
+    assert plain["params"] == [model.LayerNorm_projection.bias] and "lr" not in decayed and "lr" not in plain
+    frozen = [(module, NormRule("layernorm", freeze="gain")) for module, _ in norms]
+    assert len(parameter_groups(model, OptimizerConfig(), frozen)) == 2
+
+
+def test_a_rule_is_told_at_the_start_and_its_rate_follows_the_schedule(monkeypatch):
+    lines = []
+    monkeypatch.setattr("app.tasks.optimization.log.info", lambda text, *values: lines.append(text % values))
+    model, norms = laboratory()
+    config = OptimizerConfig(lr=2.0, schedule="linear", warmup_steps=4, warmup_from=0.5)
+    optimizer, scheduler = build_optimizer(model, config, 10, norms=norms)
+    assert lines[-1] == (
+        "weight decay 0.01 on 2 tensors (36 numbers), none on 1 tensors (4 numbers); layernorm at `plain`: weight "
+        "decay 0.2, learning rate x 3 on gain (1 tensors, 4 numbers), bias frozen; dyt at all: no weight decay, "
+        "learning rate x 0 (constant) on alpha, gain, bias (3 tensors, 17 numbers)"
+    )
+    for _ in range(10):
+        rate, plain, tripled, none = (group["lr"] for group in optimizer.param_groups)
+        assert plain == rate and tripled == pytest.approx(3 * rate, rel=1e-12) and none == 0
+        optimizer.step()
+        scheduler.step()
 
 
 FORMULAS = {
