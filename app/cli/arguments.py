@@ -16,7 +16,7 @@ def add_run_arguments(parser: ArgumentParser) -> None:
     """Add them to a parser, with their defaults and help."""
     parser.add_argument(
         "--norm",
-        type=str | dict,
+        type=str | dict | list,
         default=DEFAULT,
         help="the normalization, also by --norm.name, --norm.options.KEY VALUE, --norm.sites (all, a role such as "
         "final, or a list of roles and regular expressions), --norm.by_role.ROLE.KEY VALUE, --norm.weight_decay, "
