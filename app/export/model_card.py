@@ -111,14 +111,9 @@ def _scores(run: Run) -> list[str]:
 def _norm(run: Run) -> list[str]:
     norm, result = run.task.norm, run.result["norm"]
     paths = ", ".join(f"`{site['path']}`" for site in injected_sites(run.task.model))
-    if len(norm.rules) == 1:
-        what = f"`{norm.signature}` at sites {norm.rules[0].sites_in_words} replaces"
-    else:
-        rules = ", ".join(f"`{rule.label}`" for rule in norm.rules)
-        what = f"Each norm takes the first of these rules that matches it: {rules}. They replace"
     return [
-        f"{what} {result['replaced']} of the model's {result['total']} norms. "
-        f"They are listed in config.json under `norm_workbench`: {paths}."
+        f"{norm.in_words}. {result['replaced']} of the model's {result['total']} norms were replaced; they are listed "
+        f"in config.json under `norm_workbench`: {paths}."
     ]
 
 

@@ -221,6 +221,17 @@ class NormSpec:
         (*others, rule) = self.rules
         return not others and self.embedding_scale is None and rule == NormRule(rule.name, rule.options, rule.sites)
 
+    @property
+    def label_is_short(self) -> bool:
+        """Whether the label has a digest in the place of rules or patterns, so that a reader needs `in_words`."""
+        return not all(isinstance(rule.sites, str) and rule.signature in self.label for rule in self.rules)
+
+    @property
+    def in_words(self) -> str:
+        """All rules in their order, for a reader, e.g. "`layernorm` at final, else `adanorm(k=0.1,scale=1)` at all"."""
+        words = ", else ".join(f"`{rule.signature}` at {rule.sites_in_words}" for rule in self.rules)
+        return words if self.embedding_scale is None else f"{words}; embedding_scale {self.embedding_scale}"
+
     def __str__(self) -> str:
         """The norm in words, for messages and for what a checkpoint must agree with."""
         return f"{self.signature} at sites {self.sites_label}"

@@ -18,6 +18,7 @@ from app.installation import TYPED, config_path
 from app.norms import NormError, NormSpec
 
 _LARGEST_SEED = 2**32 - 1  # that Lightning accepts
+_OF_ONE_NORM = ("by_role", "weight_decay", "lr_multiplier", "freeze")  # keys of a norm that a study sets itself
 _SET_BY_THE_STUDY = ("config", "norm", "seed_everything", "run_root", "ckpt_path")
 
 
@@ -178,7 +179,16 @@ def _check(path: Path, study: Study) -> None:
     for config in study.configs:
         if not isinstance(config, str) or "\0" in config or not config_path(config).is_file():
             raise InputError(f"{path}: config {config!r}: no such file; paths are relative to the current directory")
-        read_settings(config_path(config), config, "expected a config, with keys such as norm, data and model")
+        content = read_settings(
+            config_path(config), config, "expected a config, with keys such as norm, data and model"
+        )
+        of_norm = content.get("norm")
+        kept = [key for key in _OF_ONE_NORM if isinstance(of_norm, dict) and key in of_norm]
+        if kept:
+            raise InputError(
+                f"{path}: config {config} sets norm.{kept[0]}, which would also hold for a norm of the study with its "
+                "name; omit it there, and set it in the norms of the study that it is meant for"
+            )
     for seed in study.seeds:
         if type(seed) is not int or not 0 <= seed <= _LARGEST_SEED:  # a bool is an int too
             raise InputError(f"{path}: seed {seed!r}; must be a whole number from 0 to {_LARGEST_SEED}")

@@ -62,4 +62,4 @@ def test_it_trains_resumes_bit_for_bit_and_comes_back_from_its_folder(settings, 
     with torch.no_grad():
         assert torch.equal(loaded(ids).last_hidden_state, task.model(ids).last_hidden_state)
     card = (tmp_path / "exported/README.md").read_text(encoding="utf-8")
-    assert "`layernorm(weight_decay=0.1,lr_multiplier=3,freeze=bias)@attention`" in card
+    assert "`layernorm(weight_decay=0.1,lr_multiplier=3,freeze=bias)` at attention, else `native(" in card

@@ -151,6 +151,11 @@ def test_a_long_label_is_shortened_without_a_clash() -> None:
     one, other = NormSpec.parse(many), NormSpec.parse(many[::-1])
     assert len(one.label) < 130 and one.label != other.label
     assert one.label.startswith("adanorm-")
+    assert one.label_is_short and one.in_words.startswith("`adanorm(k=0,scale=1)` at `layer.0`, else `adanorm(k=0.01")
+    assert NormSpec.parse({"name": "none", "sites": ["ffn"]}).label_is_short
+    assert not NormSpec.parse(RULES).label_is_short and NormSpec.parse(RULES).in_words == (
+        "`layernorm` at final, else `native` at qk, else `adanorm(k=0.1,scale=1)` at all"
+    )
 
 
 @pytest.mark.parametrize(

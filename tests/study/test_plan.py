@@ -7,6 +7,8 @@ import sys
 import pytest
 import yaml
 
+from app.cli.norm import fold_norm
+from app.norms import NormSpec
 from app.study.__main__ import main
 from app.study.plan import read_study
 from tests.conftest import ROOT
@@ -45,6 +47,22 @@ def test_trials_are_commands_seed_by_seed(write, tmp_path):
     }  # fmt: skip
     assert len({trial.root for trial in trials}) == 4
     assert study.baseline.name == "layernorm" and study.name == "study" and study.retries == 1
+
+
+def test_the_command_of_each_trial_has_its_norm(write, tmp_path):
+    norms = [
+        "layernorm",
+        {"name": "layernorm", "freeze": ["gain", "bias"], "weight_decay": 0.1},
+        [{"name": "native", "sites": "qk"}, {"name": "dyt", "by_role": {"ffn": {"alpha": 0.2}}}],
+        {"rules": ["adanorm", "native"], "embedding_scale": "auto"},
+    ]
+    study = read_study(
+        write(norms=norms, baseline={"name": "layernorm", "weight_decay": 0.1, "freeze": ["bias", "gain"]})
+    )
+    for trial in study.trials(tmp_path):
+        folded = fold_norm(["fit", *trial.arguments], [])
+        assert NormSpec.parse(yaml.safe_load(folded[-1])) == trial.norm
+    assert study.baseline == study.norms[1] and not study.baseline.is_plain and study.norms[0].is_plain
 
 
 def test_what_changes_a_run_changes_its_folder_and_no_other(write, tmp_path):
