@@ -5,6 +5,7 @@ app/norms/__init__.py tells the way of a norm. transformers is imported when it 
 
 from app.backbones.build import BackboneConfig, BuiltModel, build_model
 from app.backbones.context import norm_contexts
+from app.backbones.embedding_scale import EmbeddingScale, embedding_scales
 from app.backbones.inject import SiteRecord, apply_norms, inject_norms
 from app.backbones.one_pass import eval_mode, tensors_in
 from app.backbones.sites import LeftNorm, NormSite, is_norm, left_norms, name_paths, norm_sites
@@ -14,12 +15,14 @@ from app.backbones.storage import check_is_new, load_model, new_folder, save_mod
 __all__ = [
     "BackboneConfig",
     "BuiltModel",
+    "EmbeddingScale",
     "LeftNorm",
     "NormSite",
     "SiteRecord",
     "apply_norms",
     "build_model",
     "check_is_new",
+    "embedding_scales",
     "eval_mode",
     "inject_norms",
     "is_norm",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from app.backbones.embedding_scale import scale_inits
 from app.backbones.inject import SiteRecord, apply_norms
 from app.backbones.options import (
     apply_options,
@@ -185,7 +186,7 @@ def _pretrained_with_norms(
     old, new = (saved, model) if type(saved) is type(model) else (saved.base_model, model.base_model)
     if type(old) is not type(new):
         raise InputError(f"{source} is a {type(old).__name__}, and {auto_class} needs a {type(new).__name__}")
-    restore_norms(new, injected_sites(old), source)
+    restore_norms(new, injected_sites(old), scale_inits(old), source)
     slots = new.state_dict(keep_vars=True)
     for key, value in old.state_dict().items():
         if key in slots:  # one of a bare model and the backbone of a head may lack a pooler

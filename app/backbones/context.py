@@ -19,15 +19,31 @@ from app.norms import NormContext
 from app.norms.context import Role, Stack
 
 
+class FirstBlock(NamedTuple):
+    """The block of a stack that runs first.
+
+    Attributes:
+        path: in the model.
+        width: of the hidden states that it gets, (B, T, H), and gives.
+        runs: how often it runs in a forward pass: several times where layers are shared.
+    """
+
+    path: str
+    width: int
+    runs: int
+
+
 class Contexts(NamedTuple):
     """The result of `norm_contexts`.
 
     Attributes:
         by_path: the context of each site.
-        fault: why the forward pass failed, if it did; roles, widths and stacks are then unknown.
+        first_blocks: of each stack that hands hidden states (B, T, H) from block to block.
+        fault: why the forward pass failed, if it did; roles, widths, stacks and first blocks are then unknown.
     """
 
     by_path: dict[str, NormContext]
+    first_blocks: list[FirstBlock]
     fault: str | None
 
 
@@ -41,16 +57,30 @@ def norm_contexts(model: nn.Module, sites: Sequence[NormSite]) -> Contexts:
         sites: the norms of the model, as `norm_sites` returns them.
     """
     blocks = Blocks(model, sites)
-    fault, found = None, {}
+    fault, found, first_blocks = None, {}, []
     try:
-        found = _read(Trace(model, sites, blocks))
+        trace = Trace(model, sites, blocks)
+        found, first_blocks = _read(trace), _first_blocks(trace)
     except Exception as error:  # of any class, because the model may be of any kind
         fault = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     by_path = {}
     for site in sites:
         layer, layers = blocks.place_of(site)
         by_path[site.path] = found.get(site.path, NormContext(layer=layer, layers=layers))
-    return Contexts(by_path, fault)
+    return Contexts(by_path, first_blocks, fault)
+
+
+def _first_blocks(trace: Trace) -> list[FirstBlock]:
+    first: dict[str, Frame] = {}
+    for path, frame in trace.frames.items():
+        first.setdefault(trace.blocks.stack_of[path], frame)
+    found = []
+    for frame in first.values():
+        stream = frame.sources[0].leaf.shape if frame.sources else ()
+        output = next((target.tensor.shape for target in frame.targets if target.site is None), ())
+        if len(stream) == 3 and stream == output:
+            found.append(FirstBlock(frame.block, stream[-1], trace.runs[frame.block]))
+    return found
 
 
 def _read(trace: Trace) -> dict[str, NormContext]:

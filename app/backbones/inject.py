@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from app.backbones.context import norm_contexts
+from app.backbones.embedding_scale import chosen_scales, set_embedding_scales
 from app.backbones.rules import assign_rules, wish_for_roles
 from app.backbones.sites import Kind, NormSite, left_norms, name_paths, norm_sites
 from app.errors import InputError
@@ -73,9 +74,9 @@ def inject_norms(
 
     Shape, eps, dtype, device, train or eval mode and requires_grad are those of the old norm; gain and bias are copied
     where the new norm has parameters of that name and shape. No random number is drawn, no class is changed, and an
-    instance that is shared by several paths is replaced by one instance. An injected model can be injected again. The
-    spec is written to `model.config.norm`, if the model has a config; `save_model` keeps the norms, and Hugging Face's
-    `save_pretrained` does not.
+    instance that is shared by several paths is replaced by one instance. An injected model can be injected again; its
+    embedding scale is then that of the new spec, or none. The spec is written to `model.config.norm`, if the model has
+    a config; `save_model` keeps the norms, and Hugging Face's `save_pretrained` does not.
 
     Args:
         model: any module; roles, and options that depend on them, need a Hugging Face one.
@@ -132,7 +133,9 @@ def apply_norms(model: nn.Module, spec: NormSpec) -> list[SiteRecord]:
             new_by_old[site.module], record = _replacement(model, site, context, rule)
             records.append(record)
     _check_settings(spec, records, {site.path: new_by_old.get(site.module, site.module) for site in found})
+    scales = chosen_scales(model, spec, contexts)
     swap_modules(model, new_by_old)  # all have been built before the first is replaced
+    set_embedding_scales(model, scales)
     for record in records:
         _freeze(model.get_submodule(record.path), record.rule)
     config: Any = getattr(model, "config", None)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from app.backbones.embedding_scale import embedding_scales
 from app.backbones.sites import NormSite, norm_sites
 from app.norms import Norm
 
@@ -33,11 +34,12 @@ def to_stock_model(model: PreTrainedModel) -> PreTrainedModel | None:
 
     Returns:
         The copy, in eval mode on the CPU. None if an injected norm computes something else than the norm of the model's
-        class, or has a parameter that this one lacks, or if transformers has no such class (a custom model).
+        class, or has a parameter that this one lacks, if the model has an embedding scale, or if transformers has no
+        such class (a custom model).
     """
     import transformers
 
-    if getattr(transformers, type(model).__name__, None) is not type(model):
+    if getattr(transformers, type(model).__name__, None) is not type(model) or embedding_scales(model):
         return None
     config = copy.deepcopy(model.config)
     if isinstance(getattr(config, "norm", None), dict):

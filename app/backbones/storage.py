@@ -8,8 +8,8 @@ transformers refuses it instead of silently building a LayerNorm:
   wrong `model_type`, finds no weights and stops.
 
 config.json has the real `base_model_type`, the spec as `norm`, and as `norm_sites` each norm of the model: path, name,
-options, shape, eps, and axis in a channels-first map. Loading follows `norm_sites`, so a model that was injected twice
-or changed by hand is restored.
+options, shape, eps, and axis in a channels-first map; `embedding_scales` has start values by block. Loading follows
+these, so a model that was injected twice or changed by hand is restored.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from app.backbones.embedding_scale import scale_inits, set_embedding_scales
 from app.backbones.inject import registered_norm, swap_modules
 from app.backbones.options import refused_by_transformers
 from app.backbones.sites import name_paths
@@ -56,10 +57,10 @@ def save_model(model: PreTrainedModel, folder: str | Path) -> Path:
     Raises:
         InputError: if the folder is not empty, or a norm of the model is not registered.
     """
-    sites = injected_sites(model)
+    sites, scales = injected_sites(model), scale_inits(model)
     with new_folder(Path(folder)) as partial:
-        if sites:
-            _write_with_norms(model, sites, partial)
+        if sites or scales:
+            _write_with_norms(model, sites, scales, partial)
         else:
             with without_progress_bars():
                 model.save_pretrained(partial)
@@ -129,8 +130,8 @@ def injected_sites(model: nn.Module) -> list[dict[str, Any]]:
     return sites
 
 
-def restore_norms(model: nn.Module, sites: list[dict[str, Any]], source: str) -> None:
-    """Rebuild each norm that `injected_sites` described, and put it at its path.
+def restore_norms(model: nn.Module, sites: list[dict[str, Any]], scales: dict[str, float], source: str) -> None:
+    """Rebuild each norm that `injected_sites` described, and put it at its path; do the same with embedding scales.
 
     Raises:
         InputError: if the model has no such path, or the registry no such norm.
@@ -145,6 +146,10 @@ def restore_norms(model: nn.Module, sites: list[dict[str, Any]], source: str) ->
             raise InputError(f"{source}, norm_sites, {site}: {error}") from error
         new_by_old[old] = new
     swap_modules(model, new_by_old)
+    try:
+        set_embedding_scales(model, scales)
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"{source}, embedding_scales, {scales}: {error}") from error
 
 
 def saved_with_norms(folder: Path, config: dict[str, Any]) -> bool:
@@ -192,7 +197,9 @@ def without_progress_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _write_with_norms(model: PreTrainedModel, sites: list[dict[str, Any]], folder: Path) -> None:
+def _write_with_norms(
+    model: PreTrainedModel, sites: list[dict[str, Any]], scales: dict[str, float], folder: Path
+) -> None:
     from safetensors.torch import save_file
 
     config = copy.deepcopy(model.config)
@@ -201,10 +208,12 @@ def _write_with_norms(model: PreTrainedModel, sites: list[dict[str, Any]], folde
     config.save_pretrained(folder)
 
     def mark(written: dict[str, Any]) -> None:
-        names = ", ".join(sorted({site["name"] for site in sites}))
+        names = ", ".join([*sorted({site["name"] for site in sites}), *(["embedding_scale"] if scales else [])])
         written["base_model_type"] = written["model_type"]
         written["model_type"] = f"{written['model_type']} with {names}: load it with app.backbones.load_model"
         written["norm_sites"] = sites
+        if scales:
+            written["embedding_scales"] = scales
         _name_class(model, written)
 
     _edit_config(folder, mark)
@@ -250,7 +259,7 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
     from transformers import GenerationConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    sites = config.pop("norm_sites")
+    sites, scales = config.pop("norm_sites"), config.pop("embedding_scales", {})
     config["model_type"] = config.pop("base_model_type", config.get("model_type"))
     cls = _model_class(folder, config)
     config.pop("architecture_module", None)
@@ -258,7 +267,7 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
         raise InputError(f"{folder}: model_type {config['model_type']!r} is unknown to this version of transformers")
     with refused_by_transformers(f"{folder}/config.json", {}):
         model = cls(CONFIG_MAPPING[config["model_type"]].from_dict(config))
-    restore_norms(model, sites, f"{folder}/config.json")
+    restore_norms(model, sites, scales, f"{folder}/config.json")
     _load_weights(model, folder)
     for norm in model.modules():
         if isinstance(norm, Norm) and "weight" in dict(norm.named_buffers()):  # what models read: not saved

@@ -15,6 +15,7 @@ No name of a module or class is read.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -157,6 +158,7 @@ class Trace:
     ) -> None:
         self.blocks = blocks
         self.frames: dict[str, Frame] = {}  # by the path of the block, in the order of their calls
+        self.runs: Counter[str] = Counter()  # how often each block was called
         self.outside: list[OutsideCall] = []
         self._open: list[Frame] = []
         self._stack_outputs: dict[str, Source] = {}
@@ -199,6 +201,7 @@ class Trace:
         frame = Frame(path)
         self._open.append(frame)
         self.frames.setdefault(path, frame)
+        self.runs[path] += 1
         stack = self.blocks.stack_of[path]
         if stack not in self._entered:
             for call in self.outside:
@@ -206,7 +209,7 @@ class Trace:
         self._entered.append(stack)
 
         def replaced(value: Any) -> Any:
-            if not isinstance(value, Tensor) or not value.is_floating_point() or value.dim() < 2:
+            if not is_hidden(value):
                 return value
             is_stream = not frame.sources
             if not is_stream and not (value.requires_grad and value.dim() == frame.sources[0].leaf.dim()):
@@ -250,6 +253,11 @@ class Trace:
             return output
         self._seen.add(site)
         return _cut(output, self._open[-1].sources if self._open else [], site)
+
+
+def is_hidden(value: Any) -> bool:
+    """Return whether an argument of a block can be hidden states; the first such argument is the stream."""
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2
 
 
 def _cut(value: Tensor, sources: list[Source], site: NormSite | None = None, is_foreign: bool = False) -> Tensor:

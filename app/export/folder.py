@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.backbones import new_folder, save_model, to_stock_model
+from app.backbones.embedding_scale import scale_inits
 from app.backbones.storage import injected_sites
 from app.export.model_card import model_card
 from app.export.run import Run
@@ -56,6 +57,7 @@ def _describe(model: PreTrainedModel, run: Run) -> None:
         "signature": run.result["signature"],
         "norm": run.task.norm.to_dict(),
         "norm_sites": injected_sites(run.task.model),
+        "embedding_scales": scale_inits(run.task.model),
     }
     run.task.describe(model, run.data)
 

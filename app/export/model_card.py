@@ -71,9 +71,10 @@ def _how_to_load(run: Run, is_stock: bool) -> list[str]:
             f"what `{run.task.norm.name}` computed in the run (gain 1 and bias 0 where it has none). Outputs are equal "
             "up to rounding."
         ]
+    own = "norms" if run.task.norm.embedding_scale is None else "norms or a learned factor"
     return [
         f"`{run.task.loader}` of Norm workbench loads it (run the lines where `app` can be imported). Its model is a "
-        f"`{name}` with norms that transformers does not have, so `from_pretrained` refuses it instead of loading a "
+        f"`{name}` with {own} that transformers does not have, so `from_pretrained` refuses it instead of loading a "
         "different model."
     ]
 

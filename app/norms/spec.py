@@ -134,8 +134,9 @@ class NormSpec:
 
     Args:
         rules: one for a run with one norm; the order decides where several match.
-        embedding_scale: start value of a learned factor on the input of the first block, or auto for the root of its
-            width; None for no factor. Zhu et al. 2025 and Chen et al. 2025 need it in language models with dyt, derf.
+        embedding_scale: start value of a learned factor on the input of the first block of each stack, or auto for the
+            root of its width; None for no factor. Zhu et al. 2025 and Chen et al. 2025 need it in language models with
+            dyt and derf.
 
     Raises:
         NormError: for a wrong value.
@@ -148,6 +149,8 @@ class NormSpec:
         scale = self.embedding_scale
         if scale is not None and scale != "auto":
             object.__setattr__(self, "embedding_scale", _number("embedding_scale", scale, least=None))
+            if self.embedding_scale == 0:
+                raise NormError("embedding_scale is 0, with which no block sees its input; use another number or auto")
 
     @classmethod
     def parse(cls, value: Any) -> NormSpec:

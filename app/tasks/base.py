@@ -20,11 +20,19 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 
-from app.backbones import BackboneConfig, LeftNorm, SiteRecord, build_model, name_paths, norm_sites
+from app.backbones import (
+    BackboneConfig,
+    LeftNorm,
+    SiteRecord,
+    build_model,
+    embedding_scales,
+    name_paths,
+    norm_sites,
+)
 from app.batches import Batch, DataSpec
 from app.errors import InputError
 from app.metrics import MetricInfo, Ratio, baselines_not_beaten, declare_metric
-from app.norms import NATIVE, NormSpec
+from app.norms import NATIVE, NormSpec, norm_signature
 from app.tasks.forward_pass import ForwardPass, loading_lines
 from app.tasks.optimization import OptimizerConfig, build_optimizer
 from app.tasks.prediction import Prediction
@@ -217,7 +225,7 @@ class Task(LightningModule):
     @property
     def site_rows(self) -> list[dict[str, str]]:
         """The rows of norm_sites.csv."""
-        return [
+        rows = [
             {
                 "path": site.path,
                 "rule": "" if site.rule is None else str(self.norm.rules.index(site.rule) + 1),
@@ -235,7 +243,16 @@ class Task(LightningModule):
                 "note": site.note,
             }
             for site in self.sites
-        ] + [
+        ]
+        rows += [
+            {
+                "path": f"{path}.embedding_scale",
+                "new_norm": norm_signature("embedding_scale", {"init": scale.init}),
+                "note": f"multiplies the input of {path}",
+            }
+            for path, scale in embedding_scales(self.model).items()
+        ]
+        return rows + [
             {"path": norm.path, "old_class": norm.class_name, "note": f"left: {norm.reason}"}
             for norm in self.left_norms
         ]
@@ -259,6 +276,10 @@ class Task(LightningModule):
         paths: dict[str, list[str]] = {}
         for norm in self.left_norms:
             paths.setdefault(f"{norm.class_name} {norm.reason}", []).append(norm.path)
+        report += "".join(
+            f"; a learned factor, from {scale.init:.4g}, on the input of {path}"
+            for path, scale in embedding_scales(self.model).items()
+        )
         return report + "".join(
             f"; {len(of_kind)} left as they are, because {kind}: {name_paths(of_kind)}"
             for kind, of_kind in paths.items()
@@ -371,8 +392,9 @@ class Task(LightningModule):
                 parameter.requires_grad_(False)
 
     def _digest_outside_norms(self) -> str:
-        """Hash all parameters except those of norms: equal for runs with the same seed, whatever their norm."""
-        of_norms = {id(p) for site in norm_sites(self) for p in site.module.parameters()}
+        """Hash all parameters that no norm spec brings: equal for runs with the same seed, whatever their norm."""
+        scales = embedding_scales(self).values()
+        of_norms = {id(p) for m in (*(site.module for site in norm_sites(self)), *scales) for p in m.parameters()}
         digest = hashlib.sha256()
         for name, parameter in self.named_parameters():
             if id(parameter) not in of_norms:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 
 from app.backbones import inject_norms, norm_sites
+from app.backbones.inject import registered_norm
 from app.errors import InputError
 from app.norms import Norm, NormSpec, build_norm, norm_class, norm_names
 from tests.backbones.families import FAMILIES, NEVER_USED, NORMS, backward, outputs, tiny, values
@@ -197,7 +198,7 @@ def test_injecting_the_same_norm_again_keeps_all_its_values(name):
     model = nn.Sequential(build_norm(name, 4))
     _randomize_norms(model)
     before = values(model)
-    (record,) = inject_norms(model, name)
+    (record,) = inject_norms(model, name, **registered_norm(model[0])[1])
     assert record.copied == tuple(key.removeprefix("0.") for key in before) and record.dropped == ()
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 

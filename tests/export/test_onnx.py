@@ -22,10 +22,11 @@ class EveryNorm(nn.Module):
     def __init__(self):
         super().__init__()
         self.norms = nn.ModuleList(build_norm(name, 8) for name in norm_names())
-        generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.add_(torch.randn(parameter.shape, generator=generator))
+            for norm in self.norms:
+                generator = torch.Generator().manual_seed(0)  # another norm in the registry changes nothing here
+                for parameter in norm.parameters():
+                    parameter.add_(torch.randn(parameter.shape, generator=generator))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return tuple(norm(x) for norm in self.norms)

@@ -176,6 +176,7 @@ def test_a_long_label_is_shortened_without_a_clash() -> None:
         ({"name": "none", "weight_decay": -1}, "weight_decay is -1; must be a number >= 0"),
         ({"name": "none", "lr_multiplier": "much"}, "lr_multiplier is 'much'; must be a number >= 0"),
         ({"name": "none", "freeze": "weight"}, "freeze is 'weight'; must be gain, bias, or a list of both"),
+        ({"name": "none", "embedding_scale": 0}, "embedding_scale is 0, with which no block sees its input"),
         ({"name": "none", "embedding_scale": True}, "embedding_scale is True; must be a number or auto"),
         ({"name": "none", "scale": 1}, "norm has no key 'scale'; allowed: name, options, sites"),
         (3, "norm is 3; must be a name, a mapping of name, options"),

@@ -13,7 +13,7 @@ from app.callbacks.reseed import reseed
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks import Classification
-from app.tasks.optimization import OptimizerConfig
+from app.tasks.optimization import OptimizerConfig, parameter_groups
 
 OPTIONS = {
     "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32,
@@ -68,6 +68,18 @@ def test_norms_that_cannot_be_replaced_are_counted_and_named():
 
 def test_training_without_norms_is_said():
     assert task("none").norm_report == "norms replaced: 5 of 5 (all) by none: the model trains without them"
+
+
+def test_the_embedding_scale_is_said_has_no_decay_and_leaves_runs_paired():
+    model = task({"name": "dyt", "embedding_scale": "auto"})
+    assert model.norm_report == (
+        "norms replaced: 5 of 5 (all); a learned factor, from 4, on the input of encoder.layer.0"
+    )
+    assert model.site_rows[-1]["new_norm"] == "embedding_scale(init=4)"
+    decayed, plain = parameter_groups(model, OptimizerConfig())
+    factor = model.model.encoder.layer[0].embedding_scale.weight
+    assert [any(p is factor for p in group["params"]) for group in (decayed, plain)] == [False, True]
+    assert model.initial_weights == task("dyt").initial_weights
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from app.backbones import inject_norms
+from app.backbones.inject import registered_norm
 from app.errors import InputError
-from app.norms import NormRule, NormSpec, norm_names
+from app.norms import NormRule, NormSpec, build_norm, norm_names
 from app.tasks.optimization import OptimizerConfig, build_optimizer, parameter_groups
 from tests.exactness.cases import CASES
 
@@ -42,7 +43,7 @@ def test_matrices_decay_and_norms_and_biases_do_not():
 @pytest.mark.parametrize("norm", norm_names())
 def test_no_injected_norm_decays(norm):
     model = Oddly()
-    inject_norms(model, norm)
+    inject_norms(model, norm, **registered_norm(build_norm(norm, 4))[1])
     decayed, _ = decays(model)
     assert decayed == {id(model.norm_table.weight), id(model.LayerNorm_projection.weight)}
 
