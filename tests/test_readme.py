@@ -291,6 +291,7 @@ def test_the_yaml_that_the_pages_show_is_read(here):
     assert (
         NormSpec.parse(yaml.safe_load(block("yaml", "adanorm", "norms"))["norm"]).signature == "adanorm(k=0.1,scale=2)"
     )
+    assert NormSpec.parse(yaml.safe_load(block("yaml", "derf", "norms"))["norm"]).embedding_scale == "auto"
     backbone = yaml.safe_load(block("yaml", "backbone", "models"))["model"]["init_args"]["backbone"]
     assert build_model(BackboneConfig(**backbone)).norms_total == 9
     (here / "study.yaml").write_text("name: shown\n" + block("yaml", "baseline", "studies"))
