@@ -86,11 +86,7 @@ def _first_blocks(trace: Trace) -> list[FirstBlock]:
 def _read(trace: Trace) -> dict[str, NormContext]:
     """The context of each norm that was called."""
     contexts: dict[str, NormContext] = {}
-    kinds: dict[str, Stack] = {}
-    for block, frame in trace.frames.items():
-        stack = trace.blocks.stack_of[block]
-        if stack not in kinds and (kind := _stack_kind(frame)):
-            kinds[stack] = kind
+    kinds = stack_kinds(trace)
     for block, frame in trace.frames.items():
         stream = frame.sources[0].leaf if frame.sources else None  # (B, T, H), or (B, C, H, W)
         for site, role in roles_in(frame).items():
@@ -108,12 +104,32 @@ def _read(trace: Trace) -> dict[str, NormContext]:
     return contexts
 
 
+def stack_kinds(trace: Trace) -> dict[str, Stack]:
+    """Return whether each stack is an encoder or a decoder, where it can be told."""
+    kinds: dict[str, Stack] = {}
+    for block, frame in trace.frames.items():
+        stack = trace.blocks.stack_of[block]
+        if stack not in kinds and (kind := _stack_kind(frame)):
+            kinds[stack] = kind
+    return kinds
+
+
+def final_sites(trace: Trace) -> dict[str, NormSite]:
+    """Return the norm after the last block of each stack, where there is one."""
+    return {
+        stack: call.site
+        for call in trace.outside
+        for stack, output in call.outputs.items()
+        if _is_final(call.target, output)
+    }
+
+
 def roles_in(frame: Frame) -> dict[NormSite, Role]:
     """Return the role of each norm that was called in a block."""
     into = {target.site: target for target in frame.targets if target.site is not None}
     outputs = {source.site: source for source in frame.sources if source.site is not None}
     first_foreign = next((t for t in frame.targets if any(source.is_foreign for source in t.edges)), None)
-    qk = {site for site in into if site in outputs and _is_qk(outputs[site], into[site], frame.targets)}
+    qk = qk_sites(frame)
 
     def branch(target: Target, source: Source) -> Role | None:
         """What lies between a source and a target; None for the stream."""
@@ -131,7 +147,7 @@ def roles_in(frame: Frame) -> dict[NormSite, Role]:
         reached = [other for other in frame.targets if output in other.edges]
         if site in qk:
             roles[site] = "qk"
-        elif output is not None and _reads_stream(target, output, reached):
+        elif output is not None and reads_stream(target, output, reached):
             following = [branch(other, output) for other in reached]
             roles[site] = next((role for role in following if role), "other")
         else:
@@ -141,8 +157,18 @@ def roles_in(frame: Frame) -> dict[NormSite, Role]:
     return roles
 
 
-def _reads_stream(target: Target, output: Source, reached: Sequence[Target]) -> bool:
-    """Whether what a norm gets goes on around it, and what it gives goes into a branch alone."""
+def qk_sites(frame: Frame) -> set[NormSite]:
+    """Return the norms of queries, keys and values in a block."""
+    outputs = {source.site: source for source in frame.sources if source.site is not None}
+    return {
+        target.site
+        for target in frame.targets
+        if target.site in outputs and _is_qk(outputs[target.site], target, frame.targets)
+    }
+
+
+def reads_stream(target: Target, output: Source, reached: Sequence[Target]) -> bool:
+    """Return whether what a norm gets goes on around it, and what it gives goes into a branch alone."""
     if "identity" in target.edges.values():
         return True
     goes_around = any(source in other.edges for other in reached for source in target.edges)

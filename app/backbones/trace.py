@@ -261,7 +261,7 @@ def is_hidden(value: Any) -> bool:
 
 
 def _cut(value: Tensor, sources: list[Source], site: NormSite | None = None, is_foreign: bool = False) -> Tensor:
-    source = Source(fresh(value), site, is_foreign)
+    source = Source(fresh(value, len(sources)), site, is_foreign)
     sources.append(source)
     return source.leaf.clone()  # a leaf cannot be changed in place, which some models do
 
@@ -298,15 +298,18 @@ def gradients_of(tensor: Tensor, sources: Sequence[Source], row: int) -> Sequenc
     return torch.autograd.grad(value, [source.leaf for source in sources], retain_graph=True, allow_unused=True)
 
 
-def fresh(value: Tensor) -> Tensor:
-    """Return a leaf of the shape of a tensor, with irregular values, so that no position equals another."""
-    return made_up(value.shape, value).requires_grad_()
+def fresh(value: Tensor, number: int = 0) -> Tensor:
+    """Return a leaf of the shape of a tensor, with irregular values, so that no position equals another.
+
+    Leaves of different numbers have different values.
+    """
+    return made_up(value.shape, value, number).requires_grad_()
 
 
-def made_up(shape: Sequence[int], like: Tensor) -> Tensor:
+def made_up(shape: Sequence[int], like: Tensor, number: int = 0) -> Tensor:
     """Return irregular values of a shape, in dtype and on the device of another tensor."""
     count = torch.arange(torch.Size(shape).numel(), dtype=torch.float32, device=like.device)
-    return (torch.sin(count * 1.7) + torch.sin(count * 0.31 + 1)).reshape(tuple(shape)).to(like.dtype)
+    return (torch.sin(count * 1.7 + number) + torch.sin(count * 0.31 + 1)).reshape(tuple(shape)).to(like.dtype)
 
 
 def rows_of(tensor: Tensor) -> Tensor:

@@ -1,0 +1,109 @@
+"""Layout: where the norms of a branch stand, and the registry from the names of placements to layouts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from app.backbones.placement.parts import Block, Branch
+from app.norms import NormError
+from app.norms.options import bind
+
+NATIVE = "native"
+QK = ("none", "head", "width")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a branch F of a block computes from the stream x, N being a norm of its own each time.
+
+    y = post(residual_factor x + scale out(F(norm_factor pre(x))) + b),  pre, out, post = N or the identity
+
+    Attributes:
+        pre: norm before the branch.
+        out: norm on its output.
+        post: norm on the sum.
+        queries_and_keys: norms of both, in attention: none, over each head, or over the whole width.
+        values: also one of the values.
+        residual_factor: of x in the sum that a post norm gets.
+        norm_factor: of what the norm before the branch gives.
+        branch_scale: start value of a learned factor of the branch; None for none.
+        scale_is_vector: one factor for each feature.
+        from_block_input: b is the input of the block; else 0.
+        init_factor: of the initial weights of the values, the output and the feed-forward network.
+        end: whether a norm follows the last block of the stack.
+    """
+
+    pre: bool = False
+    out: bool = False
+    post: bool = False
+    queries_and_keys: Literal["none", "head", "width"] = "none"
+    values: bool = False
+    residual_factor: float = 1.0
+    norm_factor: float = 1.0
+    branch_scale: float | None = None
+    scale_is_vector: bool = False
+    from_block_input: bool = False
+    init_factor: float = 1.0
+    end: bool = True
+
+
+@dataclass(frozen=True)
+class BranchInfo:
+    """What a placement may ask about a branch.
+
+    Attributes:
+        kind: attention, cross_attention or ffn.
+        layer: number of the block from 1.
+        layers: blocks in the stack.
+        stack: encoder, decoder, or None where it is unknown.
+        is_last: whether it is the last branch of its block.
+        native: where the model's own norms stand.
+        other_layers: blocks in the other stack of an encoder-decoder model; None in any other.
+    """
+
+    kind: str
+    layer: int
+    layers: int
+    stack: str | None
+    is_last: bool
+    native: Layout
+    other_layers: int | None
+
+
+class LayoutRule(Protocol):
+    """A placement: the layout of each branch. Its keyword-only arguments are its options."""
+
+    def __call__(self, branch: BranchInfo, **options: Any) -> Layout:
+        """Return where the norms of the branch stand.
+
+        Raises:
+            ValueError: for an option that it cannot take.
+        """
+
+
+_PLACEMENTS: dict[str, LayoutRule] = {}
+
+
+def register_placement(name: str) -> Callable[[LayoutRule], LayoutRule]:
+    """Register a placement under a name; a decorator of a function from a branch to a `Layout`."""
+
+    def register(rule: LayoutRule) -> LayoutRule:
+        if name in _PLACEMENTS or name == NATIVE:
+            raise ValueError(f"placement {name!r} is taken; choose another name")
+        _PLACEMENTS[name] = rule
+        return rule
+
+    return register
+
+
+def placement_names() -> list[str]:
+    """Return all names, `native` first."""
+    return [NATIVE, *sorted(_PLACEMENTS)]
+
+
+def layout_rule(name: str) -> LayoutRule:
+    """Return the placement registered under a name."""
+    return _PLACEMENTS[name]

@@ -1,0 +1,323 @@
+"""The parts of a model's blocks: its branches, the norms around each, and the modules where others can be put.
+
+Found on the built model by one watched forward pass (see `app.backbones.trace`): a branch is what lies between two
+states of the residual stream; its end is the module that gives exactly what is added to the stream.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from app.backbones.context import final_sites, qk_sites, reads_stream, roles_in, stack_kinds
+from app.backbones.sites import NormSite, norm_sites
+from app.backbones.trace import Blocks, Frame, ModuleCall, Target, Trace, gradients_of, rows_of
+from app.errors import InputError
+from app.norms.context import Role, Stack
+
+Position = Literal["pre", "out", "post", "q", "k", "v"]
+
+
+@dataclass(eq=False)
+class Branch:
+    """A branch of a block: F in x + F(x).
+
+    Attributes:
+        kind: attention, cross_attention or ffn.
+        norms: the model's own norms: before it, on its output (before or after the sum), and on queries and keys.
+        entries: modules that take its input and nothing else of the stream, called in this order; empty where they
+            cannot be told, and where a norm stands before it.
+        last: the module that gives what is added to the stream, dropout not counted; None where there is none.
+        end: the same after dropout.
+        is_exact_in_training: whether what `end` gives is added to the stream in training too, so that no dropout
+            follows outside of modules.
+        projections: of attention, the modules that give queries, keys and values, where they are three.
+        linears: modules with a matrix, in the order of their calls.
+    """
+
+    kind: Role
+    norms: dict[Position, NormSite] = field(default_factory=dict)
+    entries: list[str] = field(default_factory=list)
+    last: str | None = None
+    end: str | None = None
+    is_exact_in_training: bool = False
+    projections: dict[Position, str] = field(default_factory=dict)
+    linears: list[str] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Block:
+    """A block of a model.
+
+    Attributes:
+        path: module path.
+        layer: its number from 1.
+        layers: number of blocks in its stack.
+        stack: path of the stack.
+        kind: encoder or decoder.
+        branches: in the order of the forward pass.
+    """
+
+    path: str
+    layer: int
+    layers: int
+    stack: str
+    kind: Stack | None
+    branches: list[Branch]
+
+
+@dataclass(eq=False)
+class Parts:
+    """The parts of a model.
+
+    Attributes:
+        blocks: in the order of the forward pass.
+        finals: the norm after the last block of each stack, where there is one.
+        ends: the last block of each stack.
+    """
+
+    blocks: list[Block]
+    finals: dict[str, NormSite]
+    ends: dict[str, str]
+
+
+def parts_of(model: nn.Module) -> Parts:
+    """Find the parts of a model.
+
+    Raises:
+        InputError: if the model refuses the made-up input, or a block is not a sum of branches.
+    """
+    sites = norm_sites(model)
+    blocks = Blocks(model, sites)
+    name = type(model).__name__
+    try:
+        trace = Trace(model, sites, blocks, with_calls=True)
+        training = Trace(model, sites, blocks, with_calls=True, training=True)
+    except Exception as error:  # of any class, because the model may be of any kind
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"the blocks of {name} cannot be watched ({said}); use --placement native") from error
+    kinds = stack_kinds(trace)
+    found = []
+    for path, frame in trace.frames.items():
+        positions = positions_in(frame)
+        walks = _walk(frame, positions, model)
+        if path in training.frames:
+            for walked, again in zip(walks, _walk(training.frames[path], positions, model), strict=False):
+                walked.branch.is_exact_in_training = walked.branch.end is not None and again.gives(walked.branch.end)
+        stack = blocks.stack_of[path]
+        members = blocks.members(stack)
+        found.append(
+            Block(
+                path,
+                members.index(path) + 1,
+                len(members),
+                stack,
+                kinds.get(stack),
+                [walked.branch for walked in walks],
+            )
+        )
+    if not found:
+        raise InputError(f"{name} has no list of blocks with norms; use --placement native")
+    ends = {block.stack: blocks.members(block.stack)[-1] for block in found}
+    return Parts(found, final_sites(trace), ends)
+
+
+def positions_in(frame: Frame) -> dict[NormSite, Position | Literal["qk", "inner"]]:
+    """Return where each norm of a block stands.
+
+    pre: it reads the stream, and a branch gets what it gives. post: the stream goes on from it alone. out: what it
+    gives is added to the stream. qk: on queries or keys. inner: anywhere else in a branch.
+    """
+    qk = qk_sites(frame)
+    outputs = {source.site: source for source in frame.sources if source.site is not None}
+    positions: dict[NormSite, Position | Literal["qk", "inner"]] = {}
+    for number, target in enumerate(frame.targets):
+        site = target.site
+        if site is None or site not in outputs:
+            continue
+        later = frame.targets[number + 1 :]
+        reached = [other for other in later if outputs[site] in other.edges]
+        older = [source for source in target.sources if not source.is_foreign and source.site not in qk]
+        goes_around = any(source in other.edges for other in later for source in older)
+        if site in qk:
+            positions[site] = "qk"
+        elif reads_stream(target, outputs[site], reached):
+            positions[site] = "pre"
+        elif not goes_around:
+            positions[site] = "post"
+        else:
+            is_added = any(other.edges[outputs[site]] == "identity" for other in reached)
+            positions[site] = "out" if is_added else "inner"
+    return positions
+
+
+@dataclass(eq=False)
+class _Walked:
+    """A branch, with the tensors of the pass: the stream before it, and after it or what is added."""
+
+    branch: Branch
+    before: Tensor
+    frame: Frame
+    after: Tensor | None = None
+    added: Tensor | None = None
+
+    def gives(self, path: str) -> bool:
+        """Whether the stream after the branch is that before it plus the output of a module."""
+        return any(call.path == path and self.is_added(call.output) for call in self.frame.calls)
+
+    def is_added(self, value: Tensor) -> bool:
+        """Whether a tensor is what the branch adds."""
+        if self.added is not None:
+            return _same(value, self.added)
+        assert self.after is not None
+        if value.numel() != self.before.numel() or value.shape[-1:] != self.before.shape[-1:]:
+            return False
+        return _same(rows_of(value) + rows_of(self.before), self.after)
+
+
+def _walk(
+    frame: Frame, positions: dict[NormSite, Position | Literal["qk", "inner"]], model: nn.Module
+) -> list[_Walked]:
+    """Follow the stream through a block."""
+    outputs = {source.site: source.leaf for source in frame.sources if source.site is not None}
+    roles = roles_in(frame)
+    value: Tensor = frame.sources[0].leaf
+    walks: list[_Walked] = []
+    current: _Walked | None = None
+
+    def opened() -> _Walked:
+        walks.append(_Walked(Branch("other"), value, frame))
+        return walks[-1]
+
+    for target in frame.targets:
+        position = positions.get(target.site) if target.site is not None else "end"
+        if position == "pre":
+            if current is None and not _same(target.tensor, value):
+                current = opened()  # a branch without a norm before it
+            if current is not None:
+                current.after = target.tensor
+            value = target.tensor
+            current = opened()
+            current.branch.norms["pre"] = target.site
+        elif position == "out":
+            current = current or opened()
+            current.branch.norms["out"], current.added = target.site, target.tensor
+            value = rows_of(value) + rows_of(outputs[target.site])
+            value, current = value.reshape(current.before.shape), None
+        elif position == "post":
+            current = current or opened()
+            current.branch.norms["post"], current.after = target.site, target.tensor
+            value, current = outputs[target.site], None
+        elif position == "end":
+            if current is None and not _same(target.tensor, value):
+                current = opened()
+            if current is not None:
+                current.after = target.tensor
+    for number, walked in enumerate(walks):
+        _complete(walked, frame, positions, roles, model, is_first=number == 0)
+    return walks
+
+
+def _complete(
+    walked: _Walked,
+    frame: Frame,
+    positions: dict[NormSite, Position | Literal["qk", "inner"]],
+    roles: dict[NormSite, Role],
+    model: nn.Module,
+    is_first: bool,
+) -> None:
+    """Find the modules of a branch."""
+    branch = walked.branch
+    of_norms = [roles[site] for site in branch.norms.values()]
+    counts = Counter(call.path for call in frame.calls)
+    once = [call for call in frame.calls if counts[call.path] == 1]
+    giving = [call for call in once if walked.is_added(call.output)]
+    if giving:
+        branch.last, branch.end = giving[0].path, giving[-1].path
+    before_norm = branch.norms.get("pre")
+    reads = walked.before if before_norm is None else _output_of(frame, before_norm)
+    norm_paths = [path for site in positions for path in site.paths]
+    taking = [
+        call
+        for call in once
+        if any(_same(value, reads) for value in call.inputs)
+        and not _same(call.output, reads)
+        and not any(path.startswith(f"{call.path}.") for path in norm_paths)
+    ]
+    entries = [call for call in taking if not any(call.path.startswith(f"{other.path}.") for other in taking)]
+    end = frame.calls.index(giving[-1]) if giving else len(frame.calls)
+    inside = [call for call in once if frame.calls.index(call) <= end and _weight(model, call) is not None]
+    first = min((frame.calls.index(call) for call in taking), default=end)
+    branch.linears = [call.path for call in inside if frame.calls.index(call) >= min(first, end)]
+    if before_norm is None:
+        branch.entries = [call.path for call in entries]
+    target = next(
+        (t for t in frame.targets if t.tensor is (walked.added if walked.added is not None else walked.after)), None
+    )
+    branch.kind = of_norms[0] if of_norms else "attention" if is_first else "ffn"
+    if branch.kind == "attention" and target is not None:
+        heads = [call for call in taking if _weight(model, call) is not None]
+        branch.projections = _projections(heads, target)
+        for site, position in positions.items():
+            if position == "qk":
+                for name, path in branch.projections.items():
+                    if any(call.path == path and _same(call.output, _input_of(frame, site)) for call in once):
+                        branch.norms[name] = site
+
+
+def _projections(calls: Sequence[ModuleCall], target: Target) -> dict[Position, str]:
+    """Tell queries, keys and values apart by how one position of the branch's output depends on each.
+
+    It reads the query of its own position alone. It is a weighted mean of the values, so that the derivative has one
+    sign for all positions; of the keys it has both.
+    """
+    found: dict[Position, list[str]] = {"q": [], "k": [], "v": []}
+    positions = rows_of(target.tensor).shape[0]
+    sources = [_AsSource(call.output) for call in calls]
+    gradients = gradients_of(target.tensor, sources, positions * 5 // 8)  # type: ignore[arg-type]
+    for call, gradient in zip(calls, gradients, strict=True):
+        if gradient is None:
+            continue
+        rows = rows_of(gradient)
+        if int(rows.count_nonzero(dim=1).count_nonzero()) <= 1:
+            found["q"].append(call.path)
+        elif bool(((rows >= 0).all(0) | (rows <= 0).all(0)).all()):
+            found["v"].append(call.path)
+        else:
+            found["k"].append(call.path)
+    return {name: paths[0] for name, paths in found.items()} if all(len(p) == 1 for p in found.values()) else {}
+
+
+@dataclass(eq=False)
+class _AsSource:
+    """A tensor inside the graph, in the form in which derivatives are asked for."""
+
+    leaf: Tensor
+
+
+def _output_of(frame: Frame, site: NormSite) -> Tensor:
+    return next(source.leaf for source in frame.sources if source.site is site)
+
+
+def _input_of(frame: Frame, site: NormSite) -> Tensor:
+    return next(target.tensor for target in frame.targets if target.site is site)
+
+
+def _weight(model: nn.Module, call: ModuleCall) -> Tensor | None:
+    """The matrix of a module without children, such as nn.Linear; None for other modules."""
+    module = model.get_submodule(call.path)
+    weight = getattr(module, "weight", None)
+    is_linear = isinstance(weight, nn.Parameter) and weight.dim() == 2 and not isinstance(module, nn.Embedding)
+    return weight if is_linear else None
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same positions, in whatever shape."""
+    if one.numel() != other.numel() or not one.dim() or not other.dim():
+        return False
+    return torch.allclose(one.reshape(-1), other.reshape(-1), rtol=1e-4, atol=1e-5)
