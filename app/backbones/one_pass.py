@@ -31,3 +31,16 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, dict):
         for item in output.values():
             yield from tensors_in(item)
+
+
+def with_tensor(output: Any, old: Tensor, new: Tensor) -> Any:
+    """Return a model's output with one tensor in the place of another, however they are nested."""
+    if output is old:
+        return new
+    if isinstance(output, dict):  # and ModelOutput
+        for key, value in output.items():
+            output[key] = with_tensor(value, old, new)
+        return output
+    if isinstance(output, (tuple, list)):
+        return type(output)(with_tensor(value, old, new) for value in output)
+    return output

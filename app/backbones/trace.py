@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from app.backbones.example_input import example_calls
-from app.backbones.one_pass import eval_mode, tensors_in
+from app.backbones.one_pass import eval_mode, tensors_in, with_tensor
 from app.backbones.sites import NormSite
 
 Edge = Literal["identity", "mixing", "map"]
@@ -228,7 +228,7 @@ class Trace:
         if path == self.blocks.members(stack)[-1] and not self._open:
             source = Source(fresh(tensor))
             self._stack_outputs[stack] = source
-            return _with(output, tensor, source.leaf.clone())
+            return with_tensor(output, tensor, source.leaf.clone())
         return output
 
     def _leave_module(self, path: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -315,19 +315,6 @@ def made_up(shape: Sequence[int], like: Tensor, number: int = 0) -> Tensor:
 def rows_of(tensor: Tensor) -> Tensor:
     """Return a tensor (..., H) as (rows, H)."""
     return tensor.reshape(-1, tensor.shape[-1])
-
-
-def _with(output: Any, old: Tensor, new: Tensor) -> Any:
-    """The output of a module with one tensor in the place of another."""
-    if output is old:
-        return new
-    if isinstance(output, dict):  # and ModelOutput
-        for key, value in output.items():
-            output[key] = _with(value, old, new)
-        return output
-    if isinstance(output, (tuple, list)):
-        return type(output)(_with(value, old, new) for value in output)
-    return output
 
 
 @contextmanager

@@ -16,9 +16,10 @@ One file per norm. Every module of this folder is imported here, so a new file n
 import importlib
 import pkgutil
 
-from app.norms.base import AUTO, Auto, Norm
+from app.norms.base import Norm
 from app.norms.context import ROLES, NormContext
-from app.norms.registry import NormError, bind_options, build_norm, norm_class, norm_names, register_norm
+from app.norms.options import AUTO, Auto, NormError
+from app.norms.registry import bind_options, build_norm, norm_class, norm_names, register_norm
 from app.norms.spec import FROZEN_WORDS, NATIVE, NormRule, NormSpec, norm_signature
 
 for _module in pkgutil.iter_modules(__path__):

@@ -18,7 +18,7 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,7 @@ from torch import Tensor, nn
 from app.norms.context import NormContext
 
 Shape = int | Iterable[int]
-Auto = Literal["auto"]  # an option of type `float | Auto` or `int | Auto` may be left to `Norm.resolve_options`
-AUTO: Auto = "auto"
+
 
 # The kinds of device on which autocast computes layer_norm in float32; on CPU it does not.
 _FLOAT32_UNDER_AUTOCAST = ("cuda", "xpu", "mps")

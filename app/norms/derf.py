@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from app.norms.base import AUTO, Auto, Norm, Shape
+from app.norms.base import Norm, Shape
 from app.norms.context import NormContext
 from app.norms.dyt import alpha_of_language_models
 from app.norms.functional import pointwise
+from app.norms.options import AUTO, Auto
 from app.norms.registry import register_norm
 
 

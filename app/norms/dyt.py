@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from app.norms.base import AUTO, Auto, Norm, Shape
+from app.norms.base import Norm, Shape
 from app.norms.context import NormContext
 from app.norms.functional import pointwise
+from app.norms.options import AUTO, Auto
 from app.norms.registry import register_norm
 
 _ALPHA_BY_WIDTH = {1024: (1.0, 1.0), 2048: (1.0, 0.5), 4096: (0.8, 0.2), 8192: (0.2, 0.05)}  # attention, all others

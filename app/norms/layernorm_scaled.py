@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from app.norms.base import AUTO, Auto, Norm, Shape
+from app.norms.base import Norm, Shape
 from app.norms.context import NormContext
 from app.norms.functional import layer_norm, rms_norm
+from app.norms.options import AUTO, Auto
 from app.norms.registry import register_norm
 
 _BASES = ("layernorm", "rmsnorm")

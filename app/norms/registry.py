@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from app.norms.base import AUTO, Auto, Norm, Shape, option_signature
+from app.norms.base import Norm, Shape, option_signature
 from app.norms.context import NormContext
+from app.norms.options import NormError, bind, did_you_mean, is_option
 
 _REGISTRY: dict[str, type[Norm]] = {}
-_KINDS: dict[Any, type] = {key: kind for kind in (float, int, bool, str) for key in (kind, kind.__name__)}
-_AUTO_KINDS: dict[Any, type] = {key: kind for kind in (float, int) for key in (kind | Auto, f"{kind.__name__} | Auto")}
-_KINDS |= _AUTO_KINDS
 _RESERVED = ("native", "rules")  # words of a config in the place of a norm's name
 NormClass = TypeVar("NormClass", bound=type[Norm])
-
-
-class NormError(ValueError):
-    """An unknown norm, an option that it does not have, or a value that it cannot take; the message is for the user."""
 
 
 def register_norm(name: str) -> Callable[[NormClass], NormClass]:
@@ -75,23 +68,7 @@ def bind_options(name: str, options: Mapping[str, Any], complete: bool = True) -
         NormError: for an unknown norm or option, a value that is not of the option's type, or one the norm refuses.
     """
     cls = norm_class(name)
-    if not isinstance(options, Mapping):
-        raise NormError(f"norm {name!r}: options must be names and values, such as {{k: 0.1}}; got {options!r}")
-    signature = option_signature(cls)
-    given: dict[str, Any] = {}
-    for key, value in options.items():
-        option = cls.short_options.get(key, key)
-        if option not in signature:
-            allowed = f"allowed: {', '.join(signature)}" if signature else f"{name} has no options"
-            raise NormError(f"norm {name!r} has no option {key!r}{did_you_mean(str(key), signature)} {allowed}")
-        if option in given:
-            raise NormError(f"norm {name!r}: {key!r} and {option!r} are the same option; use one of them")
-        given[option] = value
-    bound = {
-        option: _convert(name, option, given.get(option, parameter.default), parameter.annotation)
-        for option, parameter in signature.items()
-        if complete or option in given
-    }
+    bound = bind(f"norm {name!r}", option_signature(cls), options, cls.short_options, complete)
     if not complete:
         return bound
     try:
@@ -136,42 +113,12 @@ def _check_class(name: str, cls: Any) -> None:
             "a parameter before the *, other than these two, would not be an option"
         )
     for option, parameter in options.items():
-        kind = _KINDS.get(parameter.annotation)
-        is_auto = parameter.annotation in _AUTO_KINDS and parameter.default == AUTO
-        if kind is None or not (is_auto or _is_of(parameter.default, kind)):
+        if not is_option(parameter):
             raise TypeError(
                 f"norm {name!r}: option {option!r} needs a type (float, int, bool, str) and a default of that type"
             )
         if option in ("weight_decay", "lr_multiplier", "freeze"):
             raise TypeError(f"norm {name!r}: {option!r} is a setting of every norm; use another name for the option")
-
-
-def _convert(norm: str, option: str, value: Any, annotation: Any) -> Any:
-    kind = _KINDS[annotation]
-    try:
-        if annotation in _AUTO_KINDS and value == AUTO:
-            return AUTO
-        if isinstance(value, str):
-            return {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
-        if _is_of(value, kind):
-            return kind(value)
-    except (ValueError, KeyError, OverflowError):
-        pass
-    also = " or auto" if annotation in _AUTO_KINDS else ""
-    raise NormError(f"norm {norm!r}: option {option} is {value!r}; must be of type {kind.__name__}{also}")
-
-
-def _is_of(value: Any, kind: type) -> bool:
-    """Return whether a value that is not text is of this type; an int is a float too, and a bool is nothing else."""
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return the known word that is nearest to a given one, as part of a message; `;` if none is near."""
-    near = difflib.get_close_matches(given.lower(), list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ";"
 
 
 def _where(cls: type) -> str:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from app.norms.context import ROLES
-from app.norms.registry import NormError, bind_options, did_you_mean, norm_names
+from app.norms.options import NormError, did_you_mean
+from app.norms.registry import bind_options, norm_names
 
 NATIVE = "native"  # the word for a rule that leaves the model's own norms
 SITE_WORDS = ("all", *ROLES)

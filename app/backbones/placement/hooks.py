@@ -100,9 +100,10 @@ def norm_inputs(entries: Sequence[nn.Module], norm: nn.Module) -> None:
         module.register_forward_pre_hook(_normalize_input, with_kwargs=True)
 
 
-def norm_output(module: nn.Module, norm: nn.Module) -> None:
-    """Normalize what a module gives, over as many of its last features as the norm takes, such as those of a head."""
+def norm_output(module: nn.Module, norm: nn.Module, width: int | None = None) -> None:
+    """Normalize what a module gives, all features together or in groups of a width, such as those of a head."""
     module.add_module(OUTPUT, norm)
+    module.output_width = width  # type: ignore[assignment]
     module.register_forward_hook(_normalize_output)
 
 
@@ -112,10 +113,15 @@ def scale_output(module: nn.Module, scale: Tensor) -> None:
     module.register_forward_hook(_scale_output)
 
 
-def norm_sum(module: nn.Module, norm: nn.Module, stream: Stream, residual_factor: float) -> None:
-    """Have a block that adds the output z of a module to its stream x compute N(residual_factor x + z) instead."""
+def norm_sum(
+    module: nn.Module, norm: nn.Module, stream: Stream, residual_factor: float, shortcut: Stream | None
+) -> None:
+    """Have a block that adds the output z of a module to its stream x compute N(residual_factor x + z + b) instead.
+
+    The module gives N(residual_factor x + z + b) - x, to which the block adds x.
+    """
     module.add_module(POST, norm)
-    module.stream, module.residual_factor = stream, residual_factor  # type: ignore[assignment]
+    module.stream, module.residual_factor, module.shortcut = stream, residual_factor, shortcut  # type: ignore[assignment]
     module.register_forward_hook(_normalize_sum)
 
 
@@ -141,16 +147,18 @@ def _normalize_input(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     if INPUT in module._modules:
         shared.x, shared.y = x, module.input_norm(x)
     elif shared.x is not x:
-        raise RuntimeError(f"{type(module).__name__} reads another input than the norm before it; use another placement")
+        raise RuntimeError(
+            f"{type(module).__name__} reads another input than the norm before it; use another placement"
+        )
     y = shared.y
     return tuple(y if value is x else value for value in args), {k: y if v is x else v for k, v in kwargs.items()}
 
 
 def _normalize_output(module: Any, args: Any, output: Any) -> Any:
     z = first_float(output)
-    width = module.output_norm.normalized_shape[-1]
-    y = module.output_norm(z.unflatten(-1, (-1, width))).flatten(-2) if width < z.shape[-1] else module.output_norm(z)
-    return with_tensor(output, z, y)
+    if module.output_width is None:
+        return with_tensor(output, z, module.output_norm(z))
+    return with_tensor(output, z, module.output_norm(z.unflatten(-1, (-1, module.output_width))).flatten(-2))
 
 
 def _scale_output(module: Any, args: Any, output: Any) -> Any:
@@ -166,6 +174,8 @@ def _normalize_sum(module: Any, args: Any, output: Any) -> Any:
             "trainer.precision bf16-mixed, or use a model whose own norms stand after the sum"
         )
     summed = (x if module.residual_factor == 1 else module.residual_factor * x) + z
+    if module.shortcut is not None:
+        summed = summed + module.shortcut.get()
     return with_tensor(output, z, module.post_norm(summed) - x)
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
-
-from app.backbones.placement.parts import Block, Branch
-from app.norms import NormError
-from app.norms.options import bind
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 NATIVE = "native"
 QK = ("none", "head", "width")
@@ -73,24 +68,24 @@ class BranchInfo:
     other_layers: int | None
 
 
-class LayoutRule(Protocol):
-    """A placement: the layout of each branch. Its keyword-only arguments are its options."""
-
-    def __call__(self, branch: BranchInfo, **options: Any) -> Layout:
-        """Return where the norms of the branch stand.
-
-        Raises:
-            ValueError: for an option that it cannot take.
-        """
+_PLACEMENTS: dict[str, Callable[..., Layout]] = {}
 
 
-_PLACEMENTS: dict[str, LayoutRule] = {}
+def checked_qk(value: str) -> Literal["none", "head", "width"]:
+    """Return the value of an option about norms of queries and keys.
+
+    Raises:
+        ValueError: for anything else than none, head or width.
+    """
+    if value not in QK:
+        raise ValueError(f"queries_and_keys is {value!r}; allowed: {', '.join(QK)}")
+    return value  # type: ignore[return-value]
 
 
-def register_placement(name: str) -> Callable[[LayoutRule], LayoutRule]:
+def register_placement(name: str) -> Callable[[Callable[..., Layout]], Callable[..., Layout]]:
     """Register a placement under a name; a decorator of a function from a branch to a `Layout`."""
 
-    def register(rule: LayoutRule) -> LayoutRule:
+    def register(rule: Callable[..., Layout]) -> Callable[..., Layout]:
         if name in _PLACEMENTS or name == NATIVE:
             raise ValueError(f"placement {name!r} is taken; choose another name")
         _PLACEMENTS[name] = rule
@@ -104,6 +99,6 @@ def placement_names() -> list[str]:
     return [NATIVE, *sorted(_PLACEMENTS)]
 
 
-def layout_rule(name: str) -> LayoutRule:
+def layout_rule(name: str) -> Callable[..., Layout]:
     """Return the placement registered under a name."""
     return _PLACEMENTS[name]

@@ -195,24 +195,25 @@ def _walk(
         return walks[-1]
 
     for target in frame.targets:
-        position = positions.get(target.site) if target.site is not None else "end"
-        if position == "pre":
+        site = target.site
+        position = "end" if site is None else positions.get(site)
+        if site is not None and position == "pre":
             if current is None and not _same(target.tensor, value):
                 current = opened()  # a branch without a norm before it
             if current is not None:
                 current.after = target.tensor
             value = target.tensor
             current = opened()
-            current.branch.norms["pre"] = target.site
-        elif position == "out":
+            current.branch.norms["pre"] = site
+        elif site is not None and position == "out":
             current = current or opened()
-            current.branch.norms["out"], current.added = target.site, target.tensor
-            value = rows_of(value) + rows_of(outputs[target.site])
+            current.branch.norms["out"], current.added = site, target.tensor
+            value = rows_of(value) + rows_of(outputs[site])
             value, current = value.reshape(current.before.shape), None
-        elif position == "post":
+        elif site is not None and position == "post":
             current = current or opened()
-            current.branch.norms["post"], current.after = target.site, target.tensor
-            value, current = outputs[target.site], None
+            current.branch.norms["post"], current.after = site, target.tensor
+            value, current = outputs[site], None
         elif position == "end":
             if current is None and not _same(target.tensor, value):
                 current = opened()

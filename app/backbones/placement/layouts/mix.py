@@ -1,0 +1,15 @@
+"""Mix-LN: post-norm in the first blocks, pre-norm in the others."""
+
+from app.backbones.placement.layout import BranchInfo, Layout, register_placement
+
+
+@register_placement("mix")
+def mix(branch: BranchInfo, *, post_layers: int = 1) -> Layout:
+    """Return y = N(x + F(x)) in the first `post_layers` blocks, x + F(N(x)) in the others, and a norm after the last.
+
+    Li et al. 2025, "Mix-LN" (arXiv 2412.13795).
+    """
+    if post_layers < 0:
+        raise ValueError(f"post_layers is {post_layers}; must be >= 0")
+    is_post = branch.layer <= post_layers
+    return Layout(post=is_post, pre=not is_post, end=post_layers < branch.layers)

@@ -1,0 +1,247 @@
+"""Put the norms of a built model where a placement says, before `inject_norms` decides which norms they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from app.backbones.placement.hooks import (
+    Slot,
+    Stream,
+    keep_input,
+    norm_end,
+    norm_inputs,
+    norm_output,
+    norm_sum,
+    scale_output,
+)
+from app.backbones.placement.layout import BranchInfo, Layout, layout_rule
+from app.backbones.placement.parts import Block, Branch, Parts, parts_of
+from app.backbones.placement.spec import PlacementSpec
+from app.backbones.sites import NormSite
+from app.errors import InputError
+from app.norms import Norm, NormError, build_norm
+
+_POSITIONS = ("pre", "post", "out")
+
+
+def place_norms(
+    model: nn.Module, placement: PlacementSpec | str, initialize: bool = True, **options: Any
+) -> PlacementSpec:
+    """Put the norms of `model` where the placement says, in place, before `inject_norms`.
+
+    The model's own norms are used where they can be, in their place or moved with their weights; the others are of the
+    model's own kind, with a gain of 1. Weights outside norms and the random state do not change, except that deepnorm
+    scales initial weights. The spec is written to `model.config.placement`.
+
+    Args:
+        model: a Hugging Face model with its own norms.
+        placement: a registered name, or a complete spec.
+        initialize: scale initial weights where the placement does; False for weights that have been trained.
+        options: the placement's own options.
+
+    Returns:
+        The spec.
+
+    Raises:
+        InputError: for an unknown placement or option, and for a model in which the parts that the placement needs
+            cannot be found, or in which it would not be exact. The model is then unchanged.
+    """
+    try:
+        spec = PlacementSpec(placement, options) if isinstance(placement, str) else placement
+    except NormError as error:
+        raise InputError(str(error)) from error
+    if spec.is_native:
+        return spec
+    config: Any = getattr(model, "config", None)
+    if getattr(config, "placement", None) is not None:
+        raise InputError(f"{type(model).__name__} has placement {config.placement['name']} already; build it anew")
+    parts = parts_of(model)
+    layouts = [layouts_of(block, parts, spec) for block in parts.blocks]
+    for block, of_block in zip(parts.blocks, layouts, strict=True):
+        for branch, layout in zip(block.branches, of_block, strict=True):
+            _check(block, branch, layout, spec)
+    for block, of_block in zip(parts.blocks, layouts, strict=True):
+        _BlockPlacing(model, parts, block).place(of_block, initialize)
+    if config is not None:
+        config.placement = spec.to_dict()
+    return spec
+
+
+def layouts_of(block: Block, parts: Parts, spec: PlacementSpec) -> list[Layout]:
+    """Return the layout of each branch of a block.
+
+    Raises:
+        InputError: for an option that the placement cannot take.
+    """
+    layers = {other.stack: other.layers for other in parts.blocks}
+    kinds = {other.stack: other.kind for other in parts.blocks}
+    is_pair = len(layers) == 2 and set(kinds.values()) == {"encoder", "decoder"}
+    other_layers = next((n for stack, n in layers.items() if stack != block.stack), None) if is_pair else None
+    layouts = []
+    for branch in block.branches:
+        native = Layout(
+            pre="pre" in branch.norms, out="out" in branch.norms, post="post" in branch.norms,
+            end=block.stack in parts.finals,
+        )  # fmt: skip
+        is_last = branch is block.branches[-1]
+        info = BranchInfo(branch.kind, block.layer, block.layers, block.kind, is_last, native, other_layers)
+        try:
+            layouts.append(layout_rule(spec.name)(info, **spec.options))
+        except ValueError as error:
+            raise InputError(f"--placement {spec.name}: {error}") from error
+    return layouts
+
+
+def _check(block: Block, branch: Branch, layout: Layout, spec: PlacementSpec) -> None:
+    """Refuse what a branch cannot have."""
+    where, own = f"--placement {spec.name}: the {branch.kind} branch of {block.path}", branch.norms
+    remedy = "use --placement native, or another model type"
+    if any(site.kind == "app.norms" or site.aliases for site in own.values()):
+        raise InputError(f"{where} has a norm that is shared or not the model's own; {remedy}")
+    if layout.pre and "pre" not in own and not branch.entries:
+        raise InputError(f"{where} reads the stream in no module of its own, where a norm could stand; {remedy}")
+    if (layout.out and "out" not in own or layout.branch_scale is not None) and branch.last is None:
+        raise InputError(f"{where} is not added to the stream by itself, as in parallel branches; {remedy}")
+    if layout.post and "post" not in own:
+        if branch.end is None:
+            raise InputError(f"{where} is not added to the stream by itself, as in parallel branches; {remedy}")
+        if not branch.is_exact_in_training:
+            raise InputError(
+                f"{where} is followed by dropout outside of any module, so that N(x + dropout(F(x))) is out of reach; "
+                "set dropout to 0, or use a model type whose own norms stand after the sum, such as bart for mbart"
+            )
+    if branch.kind == "attention":
+        wants = "norms of queries and keys" if layout.queries_and_keys != "none" else "scaled initial weights"
+        if (layout.queries_and_keys != "none" or layout.init_factor != 1) and not branch.projections:
+            raise InputError(
+                f"{where} cannot have {wants}: it has no projections of its own for queries, keys and values, or norms "
+                f"on them already; {remedy}"
+            )
+
+
+class _BlockPlacing:
+    """Puts the norms of one block where its layouts say."""
+
+    def __init__(self, model: nn.Module, parts: Parts, block: Block) -> None:
+        self.model, self.parts, self.block = model, parts, block
+        self.streams: dict[int, Stream] = {}
+        self.slots: dict[str, Slot] = {}
+        norms = [site for branch in block.branches for site in branch.norms.values()]
+        self.template = max(norms, key=lambda site: torch.Size(site.shape).numel())
+
+    def place(self, layouts: list[Layout], initialize: bool) -> None:
+        """Place all norms of the block, and those at the end of its stack."""
+        for number, (branch, layout) in enumerate(zip(self.block.branches, layouts, strict=True)):
+            self._place(number, branch, layout)
+            if initialize and layout.init_factor != 1:
+                self._scale_weights(branch, layout.init_factor)
+        if self.block.path == self.parts.ends[self.block.stack]:
+            final = self.parts.finals.get(self.block.stack)
+            if final is not None and not layouts[-1].end:
+                _set(self.model, final.path, nn.Identity())
+            elif final is None and layouts[-1].end:
+                norm_end(self.model.get_submodule(self.block.path), self._fresh(self.template.shape))
+
+    def _place(self, number: int, branch: Branch, layout: Layout) -> None:
+        wanted = {"pre": layout.pre, "post": layout.post, "out": layout.out}
+        spare: list[nn.Module] = []
+        for position in _POSITIONS:
+            site = branch.norms.get(position)  # type: ignore[call-overload]
+            if site is not None and not wanted[position]:
+                spare.append(site.module)
+                _set(self.model, site.path, nn.Identity())
+
+        def norm() -> nn.Module:
+            return spare.pop(0) if spare else self._fresh(self.template.shape)
+
+        if layout.pre:
+            if "pre" not in branch.norms:
+                moved = norm()
+                factor = layout.norm_factor
+                entries = [self.model.get_submodule(path) for path in branch.entries]
+                norm_inputs(entries, moved if factor == 1 else Slot(moved, norm_factor=factor))
+            elif layout.norm_factor != 1:
+                self._slot(branch.norms["pre"]).norm_factor = layout.norm_factor
+        if layout.post:
+            shortcut = self._stream(0) if layout.from_block_input else None
+            if "post" not in branch.norms:
+                assert branch.end is not None, "checked"
+                end = self.model.get_submodule(branch.end)
+                norm_sum(end, norm(), self._stream(number), layout.residual_factor, shortcut)
+            elif layout.residual_factor != 1 or shortcut is not None:
+                slot = self._slot(branch.norms["post"])
+                slot.residual, slot.residual_factor = self._stream(number), layout.residual_factor
+                slot.shortcut = shortcut
+        if branch.last is not None:
+            last = self.model.get_submodule(branch.last)
+            if layout.out and "out" not in branch.norms:
+                norm_output(last, norm())
+            if layout.branch_scale is not None:
+                shape = self.template.shape if layout.scale_is_vector else (1,)
+                like = next(last.parameters())
+                scale_output(last, torch.full(shape, layout.branch_scale, dtype=like.dtype, device=like.device))
+        if branch.kind == "attention" and layout.queries_and_keys != "none":
+            for name in ("q", "k", "v") if layout.values else ("q", "k"):
+                projection = self.model.get_submodule(branch.projections[name])
+                width = self._width(projection, layout.queries_and_keys)
+                norm_output(projection, self._fresh((width,)), width if layout.queries_and_keys == "head" else None)
+
+    def _stream(self, number: int) -> Stream:
+        """Have the stream before a branch kept, and return where."""
+        if number not in self.streams:
+            stream = self.streams[number] = Stream()
+            own, before = self.block.branches[number], self.block.branches[number - 1]
+            if number == 0:
+                keep_input(self.model.get_submodule(self.block.path), stream)
+            elif "pre" in own.norms:
+                self._slot(own.norms["pre"]).keeps = stream
+            elif "post" in before.norms:
+                self._slot(before.norms["post"]).gives = stream
+            else:
+                keep_input(self.model.get_submodule(own.entries[0]), stream)
+        return self.streams[number]
+
+    def _slot(self, site: NormSite) -> Slot:
+        """The slot in the place of a norm of the model, which it holds unless that has been moved."""
+        if site.path not in self.slots:
+            held = self.model.get_submodule(site.path)
+            slot = self.slots[site.path] = Slot(None if isinstance(held, nn.Identity) else held)
+            _set(self.model, site.path, slot)
+        return self.slots[site.path]
+
+    def _fresh(self, shape: tuple[int, ...]) -> Norm:
+        """A norm of the model's own kind, with a gain of 1, on its device and in its dtype."""
+        own = dict(self.template.module.named_parameters(recurse=False))
+        name: str = self.template.kind
+        if "weight" not in own:
+            name = {"layernorm": "layernorm_simple", "rmsnorm": "simple_rmsnorm"}[name]
+        elif name == "layernorm" and "bias" not in own:
+            name = "layernorm_gain"
+        norm = build_norm(name, shape, self.template.eps)
+        like = next(self.model.get_submodule(self.block.path).parameters())
+        return norm.to(like.device, like.dtype).train(self.template.module.training)
+
+    def _width(self, projection: nn.Module, over: str) -> int:
+        """The width of a query's or key's norm: all that the projection gives, or one head's share."""
+        weight = projection.weight
+        assert isinstance(weight, nn.Parameter)
+        width = weight.shape[0] if isinstance(projection, nn.Linear) else weight.shape[1]  # Conv1D is transposed
+        if over == "width":
+            return width
+        config: Any = self.model.config
+        heads = getattr(config, "num_attention_heads", None) or config.encoder_attention_heads
+        return getattr(config, "head_dim", None) or getattr(config, "d_kv", None) or self.template.shape[-1] // heads
+
+    def _scale_weights(self, branch: Branch, factor: float) -> None:
+        paths = branch.linears if branch.kind == "ffn" else [branch.projections.get("v"), branch.last]
+        with torch.no_grad():
+            for path in filter(None, paths):
+                self.model.get_submodule(path).get_parameter("weight").mul_(factor)
+
+
+def _set(model: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, module)
