@@ -8,6 +8,7 @@ from app.backbones.context import norm_contexts
 from app.backbones.embedding_scale import EmbeddingScale, embedding_scales
 from app.backbones.inject import SiteRecord, apply_norms, inject_norms
 from app.backbones.one_pass import eval_mode, tensors_in
+from app.backbones.placement import PlacementSpec, place_norms, placement_names
 from app.backbones.sites import LeftNorm, NormSite, is_norm, left_norms, name_paths, norm_sites
 from app.backbones.stock_model import to_stock_model
 from app.backbones.storage import check_is_new, load_model, new_folder, save_model
@@ -18,6 +19,7 @@ __all__ = [
     "EmbeddingScale",
     "LeftNorm",
     "NormSite",
+    "PlacementSpec",
     "SiteRecord",
     "apply_norms",
     "build_model",
@@ -32,6 +34,8 @@ __all__ = [
     "new_folder",
     "norm_contexts",
     "norm_sites",
+    "place_norms",
+    "placement_names",
     "save_model",
     "tensors_in",
     "to_stock_model",

@@ -91,6 +91,8 @@ def _read(trace: Trace) -> dict[str, NormContext]:
         stream = frame.sources[0].leaf if frame.sources else None  # (B, T, H), or (B, C, H, W)
         for site, role in roles_in(frame).items():
             layer, layers = trace.blocks.place_of(site)
+            if layer == layers and _is_end(site, frame):
+                role, layer = "final", None
             width = _size(site) if stream is None or stream.dim() > 3 else stream.shape[-1]
             contexts[site.path] = NormContext(role, layer, layers, width, kinds.get(trace.blocks.stack_of[block]))
     for call in trace.outside:
@@ -147,13 +149,15 @@ def roles_in(frame: Frame) -> dict[NormSite, Role]:
         reached = [other for other in frame.targets if output in other.edges]
         if site in qk:
             roles[site] = "qk"
-        elif output is not None and reads_stream(target, output, reached):
-            following = [branch(other, output) for other in reached]
-            roles[site] = next((role for role in following if role), "other")
+            continue
+        following = [] if output is None else [role for other in reached if (role := branch(other, output))]
+        ranked: tuple[Role, ...] = ("attention", "cross_attention", "ffn")
+        before = {branch(target, source) for source in target.edges}
+        preceding = [role for role in ranked if role in before]
+        if reads_stream(target, frame.targets[frame.targets.index(target) + 1 :]):
+            roles[site] = following[0] if following else "other"
         else:
-            before = {branch(target, source) for source in target.edges}
-            ranked: tuple[Role, ...] = ("attention", "cross_attention", "ffn")
-            roles[site] = next((role for role in ranked if role in before), "other")
+            roles[site] = [*preceding, *following, "other"][0]
     return roles
 
 
@@ -167,13 +171,15 @@ def qk_sites(frame: Frame) -> set[NormSite]:
     }
 
 
-def reads_stream(target: Target, output: Source, reached: Sequence[Target]) -> bool:
-    """Return whether what a norm gets goes on around it, and what it gives goes into a branch alone."""
-    if "identity" in target.edges.values():
-        return True
-    goes_around = any(source in other.edges for other in reached for source in target.edges)
-    is_added = any(other.edges[output] == "identity" for other in reached)
-    return goes_around and not is_added  # as where no norm stands before the first branch of a block
+def reads_stream(target: Target, later: Sequence[Target]) -> bool:
+    """Return whether what a norm gets is the stream, which goes on around it.
+
+    Args:
+        target: the norm's input.
+        later: the targets after it.
+    """
+    stream = [source for source, edge in target.edges.items() if edge == "identity"]
+    return target.goes_on or any(source in other.edges for other in later for source in stream)
 
 
 def _is_qk(output: Source, target: Target, targets: Sequence[Target]) -> bool:
@@ -191,6 +197,17 @@ def _is_qk(output: Source, target: Target, targets: Sequence[Target]) -> bool:
             if "mixing" in ways:
                 return True
     return False
+
+
+def _is_end(site: NormSite, frame: Frame) -> bool:
+    """Whether a norm gets the block's input plus all its branches, and what it gives is the output of the block."""
+    target = next(target for target in frame.targets if target.site is site)
+    output = next((source for source in frame.sources if source.site is site), None)
+    end = frame.targets[-1]
+    branches = [edge for source, edge in target.edges.items() if source is not frame.sources[0]]
+    gets_all = len(branches) > 1 and ("mixing" in branches or set(branches) == {"identity"})
+    is_output = list(end.edges) == [output] and set(end.edges.values()) == {"identity"}
+    return is_output and gets_all and target.edges.get(frame.sources[0]) == "identity"
 
 
 def _stack_kind(frame: Frame) -> Stack | None:

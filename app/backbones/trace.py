@@ -101,6 +101,7 @@ class Target:
     sources: list[Source]  # what it may depend on
     site: NormSite | None = None  # None for the output of a block
     edges: dict[Source, Edge] = field(default_factory=dict)
+    goes_on: bool = False  # whether a later target is this tensor plus something
 
 
 @dataclass(eq=False)
@@ -174,8 +175,14 @@ class Trace:
             for module, inputs in calls:
                 module(**inputs)
         for frame in self.frames.values():
-            for target in frame.targets:
+            for number, target in enumerate(frame.targets):
                 target.edges = edges_of(target)
+                itself = Source(target.tensor)
+                target.goes_on = any(
+                    edges_of(Target(later.tensor, [itself])).get(itself) == "identity"
+                    for later in frame.targets[number + 1 :]
+                    if later.tensor is not target.tensor
+                )
 
     @contextmanager
     def _watching(self, model: nn.Module, sites: Sequence[NormSite], with_calls: bool) -> Iterator[None]:
@@ -189,7 +196,9 @@ class Trace:
                         handle = module.register_forward_hook(partial(self._leave_module, path), with_kwargs=True)
                         hooks.callback(handle.remove)
             for path, block in self.blocks.modules.items():
-                enter = block.register_forward_pre_hook(partial(self._enter_block, path), with_kwargs=True)
+                enter = block.register_forward_pre_hook(
+                    partial(self._enter_block, path), with_kwargs=True, prepend=True
+                )  # before hooks of the model, which may keep what enters
                 hooks.callback(enter.remove)
                 hooks.callback(block.register_forward_hook(partial(self._leave_block, path)).remove)
             for site in sites:
@@ -274,8 +283,14 @@ def edges_of(target: Target) -> dict[Source, Edge]:
     if not positions:  # of a modality that the input does not have
         return edges
     row = positions * 5 // 8  # neither the first, which may see itself alone, nor the last, alone in a shifted window
-    for source, gradient in zip(target.sources, gradients_of(target.tensor, target.sources, row), strict=True):
-        if gradient is None or not bool(gradient.count_nonzero()):
+    gradients = gradients_of(target.tensor, target.sources, row)
+    largest = max((float(gradient.abs().max()) for gradient in gradients if gradient is not None), default=0.0)
+    for source, gradient in zip(target.sources, gradients, strict=True):
+        if gradient is None:
+            continue
+        # what two ways cancel, as x + (N(x) - x) does, leaves rounding
+        gradient = torch.where(gradient.abs() > 20 * torch.finfo(weights.dtype).eps * largest, gradient, 0)
+        if not bool(gradient.count_nonzero()):
             continue
         rows = rows_of(gradient)
         of_one_position = max(1, rows.shape[0] // positions)  # a row, or one for each head

@@ -134,7 +134,7 @@ def norm_end(block: nn.Module, norm: nn.Module) -> None:
 def keep_input(module: nn.Module, stream: Stream) -> None:
     """Keep the first tensor that a module gets."""
     module.kept_input = stream  # type: ignore[assignment]
-    module.register_forward_pre_hook(_keep_input, with_kwargs=True)
+    module.register_forward_pre_hook(_keep_input, with_kwargs=True, prepend=True)  # before a norm of its input
 
 
 def first_float(values: Any) -> Tensor:

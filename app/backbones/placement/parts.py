@@ -146,7 +146,7 @@ def positions_in(frame: Frame) -> dict[NormSite, Position | Literal["qk", "inner
         goes_around = any(source in other.edges for other in later for source in older)
         if site in qk:
             positions[site] = "qk"
-        elif reads_stream(target, outputs[site], reached):
+        elif reads_stream(target, later):
             positions[site] = "pre"
         elif not goes_around:
             positions[site] = "post"

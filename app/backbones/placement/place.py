@@ -181,7 +181,7 @@ class _BlockPlacing:
                 norm_output(last, norm())
             if layout.branch_scale is not None:
                 shape = self.template.shape if layout.scale_is_vector else (1,)
-                like = next(last.parameters())
+                like = next(self.model.get_submodule(self.block.path).parameters())
                 scale_output(last, torch.full(shape, layout.branch_scale, dtype=like.dtype, device=like.device))
         if branch.kind == "attention" and layout.queries_and_keys != "none":
             for name in ("q", "k", "v") if layout.values else ("q", "k"):

@@ -23,9 +23,9 @@ def heads_norm(module, args, z):
 
 
 class Bert:
-    """The parts of a post-norm model: attention and feed-forward network, each as its last linear map and its dropout."""
+    """The parts of a post-norm model: each branch as its last linear map and its dropout."""
 
-    family, native = "bert", "post"
+    family = "bert"
     values, outputs = ["attention.self.value"], ["attention.output.dense", "intermediate.dense", "output.dense"]
     projections = ("attention.self.query", "attention.self.key", "attention.self.value")
 
@@ -49,7 +49,7 @@ class Bert:
 class Vit(Bert):
     """The parts of a pre-norm model whose branches end in modules of their own."""
 
-    family, native = "vit", "pre"
+    family = "vit"
     values, outputs = ["attention.v_proj"], ["attention.o_proj", "mlp.fc1", "mlp.fc2"]
     projections = ("attention.q_proj", "attention.k_proj", "attention.v_proj")
 

@@ -1,0 +1,107 @@
+"""Where a placement puts norms is found again, by another look, on every family; what cannot be exact is refused."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+
+from app.backbones import inject_norms, norm_contexts, norm_sites
+from app.backbones.placement import PlacementSpec, place_norms, placement_names
+from app.backbones.placement.parts import positions_in
+from app.backbones.trace import Blocks, Trace
+from app.errors import InputError
+from app.norms import NormError
+from tests.backbones.families import OPTIONS, OTHER_OPTIONS, backward, outputs, tiny
+
+PLACED = {
+    "pre": {"pre"}, "post": {"post"}, "output": {"out"}, "peri": {"pre", "out"}, "scaled": {"pre"}, "keel": {"pre", "post"},
+    "deepnorm": {"post"}, "layerscale": {"pre"},
+}  # fmt: skip
+FUSED = {"deepnorm"}  # needs projections of queries, keys and values that are three modules
+AFTER_SUM = {"post", "keel", "deepnorm"}  # out of reach where dropout follows the branch outside of modules
+REFUSED = {
+    "deberta": FUSED, "modernbert": FUSED, "gpt2": FUSED, "qwen3": FUSED, "gemma3_text": FUSED, "olmo2": FUSED,
+    "swin": FUSED, "bitnet": FUSED,
+    "opt": AFTER_SUM, "mbart": AFTER_SUM,
+    "xlnet": PLACED.keys() - {"post"},  # its attention is no module of its own
+    "phi": PLACED.keys() - {"pre", "scaled"}, "gpt_neox": PLACED.keys() - {"pre", "scaled"},  # parallel branches
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", [*OPTIONS, *OTHER_OPTIONS])
+def test_norms_stand_where_the_placement_says_or_it_is_refused(family):
+    for placement, expected in PLACED.items():
+        model = tiny(family)
+        before = [type(module) for module in model.modules()]
+        if placement in REFUSED.get(family, set()):
+            with pytest.raises(InputError, match=f"--placement {placement}: the .* branch of .*(use|set)"):
+                place_norms(model, placement)
+            assert [type(module) for module in model.modules()] == before, "unchanged"
+            continue
+        place_norms(model, placement)
+        sites = norm_sites(model)
+        trace = Trace(model, sites, Blocks(model, sites))
+        contexts = norm_contexts(model, sites).by_path
+        for frame in trace.frames.values():
+            found = positions_in(frame)
+            ends = {site for site in found if contexts[site.path].role == "final"}
+            kinds = {position for site, position in found.items() if site not in ends} - {"qk", "inner"}
+            assert kinds == expected, (placement, frame.block, {s.path: p for s, p in found.items()})
+        finals = [path for path, context in contexts.items() if context.role == "final"]
+        assert bool(finals) == (expected & {"post"} == set()), (placement, finals)
+
+
+@pytest.mark.parametrize(("family", "placement"), [("bert", "peri"), ("llama", "qk"), ("t5", "post"), ("bert", "keel")])
+def test_new_norms_are_ordinary_sites_of_a_model_that_can_be_copied(family, placement):
+    model = tiny(family).eval()
+    state = torch.get_rng_state()
+    place_norms(model, placement)
+    assert torch.equal(torch.get_rng_state(), state)
+    records = inject_norms(model, "adanorm")
+    assert len(records) == len(norm_sites(model))
+    expected = outputs(model, family)[0]
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(outputs(other, family)[0], expected)
+        with torch.no_grad():
+            next(other.parameters()).mul_(1.5)
+        assert not torch.equal(outputs(other, family)[0], expected)
+        assert torch.equal(outputs(model, family)[0], expected), "the copy's hooks do not reach the model"
+    stream = io.BytesIO()
+    torch.save(model.state_dict(), stream)
+    compiled = torch.compile(copy.deepcopy(model), backend="eager")
+    assert torch.allclose(outputs(compiled, family)[0], expected, atol=1e-6)
+    backward(model, family)
+    dead = [name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.count_nonzero())]
+    assert not [name for name in dead if "norm" in name], dead
+
+
+def test_half_precision_streams_are_refused_where_rounding_would_change_the_sum():
+    model = tiny("gpt2").to(torch.bfloat16)
+    place_norms(model, "post")
+    with pytest.raises(InputError, match="the residual stream is torch.bfloat16"):
+        outputs(model, "gpt2")
+
+
+def test_a_spec_is_checked_and_makes_the_round_trip():
+    spec = PlacementSpec.parse({"name": "mix", "options": {"post_layers": "2"}})
+    assert spec.signature == "mix(post_layers=2)" and PlacementSpec.parse(spec.to_dict()) == spec
+    assert PlacementSpec.parse("native").is_native and placement_names()[0] == "native"
+    for value, message in (
+        ("perri", "unknown placement 'perri'; did you mean 'peri'\\? allowed: native, b2t"),
+        ({"name": "mix", "options": {"layers": 1}}, "placement 'mix' has no option 'layers'"),
+        ({"name": "keel", "options": {"alpha": "much"}}, "alpha is 'much'; must be of type float or auto"),
+        (3, "placement is 3; must be a name, or a mapping of name and options"),
+    ):
+        with pytest.raises(NormError, match=message):
+            PlacementSpec.parse(value)
+    with pytest.raises(InputError, match="queries_and_keys is 'heads'; allowed: none, head, width"):
+        place_norms(tiny("llama"), "peri", queries_and_keys="heads")
+
+
+def test_a_placed_model_is_not_placed_again():
+    model = tiny("bert")
+    place_norms(model, "pre")
+    with pytest.raises(InputError, match="BertModel has placement pre already"):
+        place_norms(model, "peri")
