@@ -16,8 +16,8 @@ from app.norms import NormError
 from tests.backbones.families import OPTIONS, OTHER_OPTIONS, backward, outputs, tiny
 
 PLACED = {
-    "pre": {"pre"}, "post": {"post"}, "output": {"out"}, "peri": {"pre", "out"}, "scaled": {"pre"}, "keel": {"pre", "post"},
-    "deepnorm": {"post"}, "layerscale": {"pre"},
+    "pre": {"pre"}, "post": {"post"}, "output": {"out"}, "peri": {"pre", "out"}, "scaled": {"pre"},
+    "keel": {"pre", "post"}, "deepnorm": {"post"}, "layerscale": {"pre"},
 }  # fmt: skip
 FUSED = {"deepnorm"}  # needs projections of queries, keys and values that are three modules
 AFTER_SUM = {"post", "keel", "deepnorm"}  # out of reach where dropout follows the branch outside of modules
