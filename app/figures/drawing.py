@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,24 +21,24 @@ GAP = "gap/loss"  # of an event
 # Okabe and Ito's palette without its yellow, which is too pale for a line
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_TITLE_PER_INCH = 11  # characters
 _MOST_NAMES = 26  # of sites next to an axis; with more, the figure would be too high
 
 
 def new_figure(panels: int, title: str, width: float = 4.2, height: float = 3.5) -> tuple[Figure, list[Axes]]:
-    """Make a row of panels under a title."""
+    """Make a row of panels under a title, which is as many lines as it needs: signatures of several rules are long."""
     from matplotlib.figure import Figure  # here and below, because the import is slow
 
     figure = Figure(figsize=(width * panels, height), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    lines = textwrap.wrap(title, int(_TITLE_PER_INCH * width * panels), break_on_hyphens=False)
+    figure.suptitle("\n".join(lines), fontsize=11)
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
 
 def new_depth_figure(panels: int, sites: Sequence[str], title: str) -> tuple[Figure, list[Axes]]:
     """Make a row of panels high enough for a line per site, with room for their names on the left."""
     rows = min(len(sites), _MOST_NAMES)
-    figure, axes = new_figure(panels, title, width=2.9, height=2.0 + 0.22 * rows)
-    figure.set_figwidth(figure.get_figwidth() + 2.7)
-    return figure, axes
+    return new_figure(panels, title, width=2.9 + 2.7 / panels, height=2.0 + 0.22 * rows)
 
 
 def save(figure: Figure, path: Path) -> None:

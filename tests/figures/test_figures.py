@@ -3,7 +3,7 @@
 import pytest
 
 from app.figures import curve_bands, draw_curves, draw_norm_gradients, draw_norm_parameters, save
-from app.figures.drawing import by_site, short_names, some_steps
+from app.figures.drawing import by_site, new_figure, short_names, some_steps
 from app.metrics import LOSS
 
 SITES = ["layer.0.norm", "layer.1.norm"]
@@ -72,6 +72,13 @@ def test_train_and_validation_have_one_scale_and_the_gap_a_panel():
 def test_a_run_without_validations_has_empty_curves(tmp_path):
     draw_curves([], [LOSS], "t", tmp_path / "curves.svg")
     assert "<!-- train -->" not in words(tmp_path / "curves.svg")
+
+
+def test_the_signature_of_several_rules_is_a_title_of_several_lines():
+    signature = "layernorm(weight_decay=0.1)@final+" * 6
+    figure, _ = new_figure(2, signature)
+    lines = figure.get_suptitle().splitlines()
+    assert "".join(lines) == signature and 1 < len(lines) and max(map(len, lines)) < 100
 
 
 def test_norm_gradients_by_depth_and_step(tmp_path):
