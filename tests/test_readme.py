@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ import yaml
 
 from app.backbones import BackboneConfig, build_model
 from app.cli.main import main
+from app.cli.norm import fold_norm
 from app.norms import NormSpec, norm_names
 from app.study.plan import read_study
 from tests.conftest import ROOT, only_run, read_result
@@ -30,7 +32,7 @@ BLOCKS = {
         "app.study run", "pip install",  # the last: .ci/run
     ),
     "tutorial": ("inspect", "--norm layernorm", "app.study", "pip install"),
-    "norms": ("--norm.options.scale",),
+    "norms": ("--norm.options.scale", "--norm.by_role", "gettext_en_de", "--norm.freeze",),
     "models": ("--compile true",),  # tests/benchmark
     "tasks_and_data": (
         "reviews.csv", "digits", "--data.source corpus", "book.txt", "--data.source treebank", "mine.yaml",
@@ -113,6 +115,29 @@ def test_the_python_example_runs(here, capsys):
     exec(compile(block("python", "save_model"), "README.md", "exec"), {})
     assert "-> adanorm(k=0.1,scale=2)" in capsys.readouterr().out
     assert (here / "vit-adanorm/config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("containing", "signature"),
+    [
+        ("--norm.options.scale", "adanorm(k=0.1,scale=2)"),
+        ("--norm.by_role", "dyt(alpha_init=0.8,ffn.alpha_init=0.2)"),
+        ("gettext_en_de", "layernorm@final+native@cross_attention+adanorm(k=0.1,scale=1)"),
+        ("--norm.freeze", "layernorm(weight_decay=0.1,lr_multiplier=3,freeze=bias)"),
+    ],
+)
+def test_the_commands_of_norms_mean_what_the_page_says(here, containing, signature):
+    (command,) = commands(containing, page="norms")
+    spec = NormSpec.parse(yaml.safe_load(fold_norm(command[2:], [])[-1]))
+    assert spec.signature == signature
+    if containing == "gettext_en_de":
+        assert (
+            signature in PAGES["norms"]
+            and NormSpec.parse(yaml.safe_load(block("yaml", "cross_attention", "norms"))["norm"]) == spec
+        )
+        backbone = yaml.safe_load((ROOT / command[4]).read_text())["model"]["init_args"]["backbone"]
+        counts = Counter(site.new_norm for site in build_model(BackboneConfig(**backbone), spec).sites)
+        assert ", ".join(f"{count} {norm}" for norm, count in counts.items()) in block("", "14 adanorm", "norms")
 
 
 def test_the_python_example_of_norms_runs(capsys):
