@@ -116,7 +116,8 @@ def _add(block: nn.Module, init: float) -> None:
         scale.requires_grad_(any(parameter.requires_grad for parameter in parameters))
     scale._is_hf_initialized = True  # type: ignore[assignment]  # or init_weights() would see it as new
     block.add_module(_NAME, scale)
-    scale.hook = block.register_forward_pre_hook(_scale_input, with_kwargs=True)
+    # before hooks of a placement, which may keep what enters the block
+    scale.hook = block.register_forward_pre_hook(_scale_input, with_kwargs=True, prepend=True)
 
 
 def _scale_input(
