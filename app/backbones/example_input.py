@@ -12,13 +12,13 @@ import inspect
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from app.backbones.one_pass import eval_mode
+from app.backbones.one_pass import attributes_kept, eval_mode
 
 _LENGTH = 8  # tokens: what pools them three times keeps one
 _SAMPLES = 4000  # of a waveform: a quarter of a second
@@ -96,7 +96,10 @@ def run_calls(calls: Sequence[ExampleCall]) -> None:
 
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
-    with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with ExitStack() as stack:
+        for context in (eval_mode(model), attributes_kept(model), torch.no_grad(), warnings.catch_warnings()):
+            stack.enter_context(context)
+        stack.enter_context(torch.random.fork_rng(devices=[]))
         warnings.simplefilter("ignore")
         yield
 

@@ -21,6 +21,22 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+@contextmanager
+def attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Give every module back the attributes that it has now, such as a recurrent state that a forward pass keeps.
+
+    Parameters, buffers and submodules that are added or removed in the block are not undone.
+    """
+    before = {module: dict(vars(module)) for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, attributes in before.items():
+            for name in vars(module).keys() - attributes.keys():
+                del vars(module)[name]
+            vars(module).update(attributes)
+
+
 def tensors_in(output: Any) -> Iterator[Tensor]:
     """Yield the tensors of a model's output, in order, however they are nested."""
     if isinstance(output, Tensor):

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from app.backbones.example_input import example_calls
-from app.backbones.one_pass import eval_mode, tensors_in, with_tensor
+from app.backbones.one_pass import attributes_kept, eval_mode, tensors_in, with_tensor
 from app.backbones.sites import NormSite
 
 Edge = Literal["identity", "mixing", "map"]
@@ -168,6 +168,7 @@ class Trace:
         calls = example_calls(model)
         with ExitStack() as stack:
             stack.enter_context(_modes(model, training))
+            stack.enter_context(attributes_kept(model))
             stack.enter_context(_frozen(model))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(torch.random.fork_rng(devices=[]))
