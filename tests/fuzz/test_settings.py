@@ -37,6 +37,12 @@ OPTIONS = [
     "--norm.options.k",
     "--norm.options.scale",
     "--norm.sites",
+    "--norm.by_role",
+    "--norm.by_role.ffn.alpha",
+    "--norm.weight_decay",
+    "--norm.freeze",
+    "--norm.rules",
+    "--norm.embedding_scale",
     "--norm.x",
 ]
 
@@ -74,11 +80,30 @@ def test_a_study(content, tmp_path, monkeypatch):
 
 values = (
     st.sampled_from(
-        [*norm_names(), "final", "all", "0.5", "-1", "1e400", "[layer.0]", "{name: dyt}", "{k: 2}", "~", "0x", "1_0"]
+        [
+            *norm_names(),
+            "final",
+            "all",
+            "0.5",
+            "-1",
+            "1e400",
+            "[layer.0]",
+            "{name: dyt}",
+            "{k: 2}",
+            "~",
+            "0x",
+            "1_0",
+            "gain",
+            "auto",
+            "{ffn: {k: 0.2}}",
+            "[{name: dyt, sites: qk}, native]",
+            "{rules: [none], embedding_scale: 2}",
+        ]
     )
-    | damaged(b"{name: adanorm, options: {k: 0.1, scale: 2}, sites: [layer.0, 'a|b']}").map(
-        lambda d: d.decode("latin-1")
-    )
+    | st.one_of(
+        damaged(b"{name: adanorm, options: {k: 0.1, scale: 2}, sites: [layer.0, 'a|b']}"),
+        damaged(b"[{name: dyt, by_role: {ffn: {alpha: auto}}, sites: final, freeze: [gain]}, {name: native}]"),
+    ).map(lambda d: d.decode("latin-1"))
     | st.text(max_size=30)
 )
 
