@@ -342,7 +342,12 @@ class Task(LightningModule):
         # a fused optimizer unscales gradients too late for clipping; MixedPrecision always refuses it
         precision = self.trainer.precision_plugin
         fused = not isinstance(precision, MixedPrecision) and getattr(precision, "scaler", None) is None
-        norms = [(self.model.get_submodule(site.path), site.rule) for site in self.sites if site.rule is not None]
+        norms = [
+            (self.model.get_submodule(site.path), rule)
+            for rule in self.norm.rules
+            for site in self.sites
+            if site.rule is rule
+        ]
         optimizer, scheduler = build_optimizer(self, self.optimizer_config, self.total_steps, fused, norms)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
