@@ -3,7 +3,7 @@
 It can be set by `--norm NAME`, `--norm.KEY VALUE` for each key of `NormRule` (`--norm.options.k 0.2`,
 `--norm.by_role.ffn.alpha 0.2`, `--norm.sites WORD-OR-LIST`), and in YAML by `norm: NAME`, a mapping of these keys, or a
 list of such rules. Later settings replace earlier ones key by key; another name drops the options set before it, and
-a list everything.
+a list everything. Flags may stand in any order: those before the first name are of the norm that it names.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[st
         InputError: for a flag without a value, an invalid YAML file, or a `norm` that is not a name or a mapping.
         NormError: for an unknown norm, option or value.
     """
-    norm: dict[str, Any] = {"name": DEFAULT}
-    for path in base_configs:
-        norm = _merged(norm, _norm_of(path), str(path))
+    read = [(_norm_of(path), str(path)) for path in base_configs]  # what sets the norm, and where, in order
+    first_flag: int | None = None
+    named: str | None = None
     rest: list[str] = []
     queue = list(arguments)
     while queue:
@@ -59,15 +59,28 @@ def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[st
                 raise InputError(f"{flag} expects a value; add one after it")
             value = queue.pop(0)
         if is_norm:
-            norm = _merged(norm, _from_flag(flag, value), flag)
+            update = _from_flag(flag, value)
+            first_flag = len(read) if first_flag is None else first_flag
+            if named is None and (named := _name_in(update)) is not None:
+                read.insert(first_flag, ({"name": named}, flag))  # flags before the name are of this norm, too
+            read.append((update, flag))
         else:
             path = config_path(value)
             rest += [flag, str(path)]
-            norm = _merged(norm, _norm_of(path), value)
+            read.append((_norm_of(path), value))
+    norm: dict[str, Any] = {"name": DEFAULT}
+    for update, where in read:
+        norm = _merged(norm, update, where)
     if not {"fit", "validate", "test", "predict"} & set(rest) or any(map(_asks_for_help, rest)):
         return rest
     spec = NormSpec.parse(norm).to_dict()
     return [*rest, "--norm", yaml.safe_dump(spec, default_flow_style=True, width=2**20).strip()]
+
+
+def _name_in(update: Any) -> str | None:
+    """The norm that a flag names, if it names one."""
+    name = update.get("name") if isinstance(update, dict) else update
+    return name if isinstance(name, str) else None
 
 
 def _asks_for_help(argument: str) -> bool:

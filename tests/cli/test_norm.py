@@ -44,6 +44,11 @@ def written(tmp_path, norm, name="mine.yaml"):
         ("--norm dyt --norm.freeze gain", {**DYT, "freeze": ["gain"]}),
         ("--norm dyt --norm.freeze [bias,gain]", {**DYT, "freeze": ["gain", "bias"]}),
         ("--norm dyt --norm.freeze gain --norm adanorm", ADANORM),
+        (
+            "--norm.freeze gain --norm.options.alpha 1 --norm dyt",
+            {**DYT, "options": {"alpha_init": 1}, "freeze": ["gain"]},
+        ),
+        ("--norm.options.k 2 --norm '{name: adanorm, options: {k: 3}}'", {**ADANORM, "options": {"k": 3, "scale": 1}}),
         ("--norm dyt --norm.weight_decay 1 --norm.weight_decay null", DYT),
         ("--norm derf --norm.embedding_scale auto --norm dyt", {**DYT, "embedding_scale": "auto"}),
         ("--norm [adanorm]", ADANORM),
@@ -64,7 +69,8 @@ def test_a_list_in_a_yaml_is_replaced_by_a_name_and_a_mapping_is_extended_by_fla
     assert folded("--config", str(rules)) == {
         "rules": [{"name": "layernorm", "options": {}, "sites": "final"}, ADANORM]
     }
-    assert folded("--config", str(rules), "--norm", "dyt", "--norm.freeze", "bias") == {**DYT, "freeze": ["bias"]}
+    for flags in (["--norm", "dyt", "--norm.freeze", "bias"], ["--norm.freeze", "bias", "--norm", "dyt"]):
+        assert folded("--config", str(rules), *flags) == {**DYT, "freeze": ["bias"]}
     base = written(tmp_path, {"name": "dyt", "by_role": {"ffn": {"alpha": 0.2}}, "sites": ["qk"]}, "base.yaml")
     assert folded("--norm.by_role.qk.alpha", "1", files=[base]) == {
         **DYT, "sites": ["qk"], "by_role": {"ffn": {"alpha_init": 0.2}, "qk": {"alpha_init": 1.0}},
