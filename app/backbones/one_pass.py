@@ -58,5 +58,6 @@ def with_tensor(output: Any, old: Tensor, new: Tensor) -> Any:
             output[key] = with_tensor(value, old, new)
         return output
     if isinstance(output, (tuple, list)):
-        return type(output)(with_tensor(value, old, new) for value in output)
+        values = [with_tensor(value, old, new) for value in output]
+        return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)  # a named tuple, or not
     return output
