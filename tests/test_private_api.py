@@ -35,6 +35,7 @@ def trainer():
 NAMES = [
     # Python
     ("_replace", lambda: collections.namedtuple("Pair", "a b"), "another value in a named tuple; documented"),
+    ("_fields", lambda: collections.namedtuple("Pair", "a b"), "tells named tuples, which are built from arguments"),
     # torch
     ("_modules", torch.nn.Module, "a norm that two modules share is replaced in both: named_children gives it once"),
     ("nn.modules.batchnorm._NormBase", lambda: torch, "batch norms of every kind, which are sites of their own"),
