@@ -13,6 +13,7 @@ from app.study.__main__ import main
 from app.study.claims import answers
 from app.study.comparison import tables
 from app.study.plan import read_study
+from app.study.report import row_cells
 from app.study.sentence_bootstrap import sentence_tests
 
 FINGERPRINTS = {"data_fingerprint": "d", "plan_fingerprint": "p", "weights_fingerprint": "w"}
@@ -126,8 +127,18 @@ def test_claims_without_their_norms_are_skipped(made):
     assert [a.claim[0] for a in answers(tables(*made({"layernorm": seeds(75), "adanorm": seeds(77)})))] == ["3", "4"]
 
 
+def test_a_norm_with_more_than_options_is_not_the_published_one(made):
+    norms = ["layernorm", {"name": "layernorm", "freeze": "gain"}, {"name": "adanorm", "by_role": {"ffn": {"k": 0}}}]
+    (table,) = tables(*made({"layernorm": seeds(75), "adanorm": seeds(77)}, norms=norms))
+    assert [row_cells(table, row)[-1] for row in table.rows] == ["77.21", "", ""]
+    assert table.row("adanorm") is None and answers([table]) == []
+
+
 def test_the_report_is_one_file_with_tables_next_to_it(made, tmp_path, capsys):
-    made({"layernorm": seeds(75), "adanorm": seeds(77, 0.1), "none": {1: result(1, 70)}}, baseline="layernorm")
+    norms = ["layernorm", "adanorm", {"name": "none", "sites": ["layer.0"]}]
+    results = {"layernorm": seeds(75), "adanorm": seeds(77, 0.1), "none": {1: result(1, 70)}}
+    study, _ = made(results, norms=norms, baseline="layernorm")
+    at_first = study.norms[-1].label
     arguments = [str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]
     assert main(["report", *arguments]) == 0
     folder = tmp_path / "studies/study/report"
@@ -151,11 +162,13 @@ def test_the_report_is_one_file_with_tables_next_to_it(made, tmp_path, capsys):
         assert word in html
     assert not [word for word in ("src=", "@import", "<script", "url(http") if word in html]  # needs no network
     rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
-    assert [row["norm"] for row in rows] == ["layernorm", "adanorm(k=0.1,scale=1) (best)", "none"]
+    assert [row["norm"] for row in rows] == ["layernorm", "adanorm(k=0.1,scale=1) (best)", at_first]
     assert {(row["dataset"], row["model"]) for row in rows} == {("rt", "bert-4x128")} and "rt, bert-4x128" in html
     assert rows[1]["mean"] == "77.30" and rows[1]["difference"] == "+2.00*" and rows[1]["paper"] == "77.5"
     assert r"\textbf{77.30}" in (folder / "table.tex").read_text()
-    assert "| adanorm(k=0.1,scale=1) (best) | 77.30 |" in (folder / "report.md").read_text()
+    markdown = (folder / "report.md").read_text()
+    assert "| adanorm(k=0.1,scale=1) (best) | 77.30 |" in markdown
+    assert f"\n- {at_first} is `none` at `layer.0`\n" in markdown and f"{at_first} is `none` at `layer.0`." in html
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
