@@ -112,6 +112,7 @@ class ModuleCall:
     inputs: list[Tensor]
     output: Tensor
     number: int  # of targets of the frame before the call ended
+    given: Tensor  # the output as it was then: something may be added to it in place
 
 
 @dataclass(eq=False)
@@ -246,7 +247,7 @@ class Trace:
         if self._open and tensor is not None:
             inputs = [t for t in tensors_in([args, kwargs]) if t.is_floating_point()]
             frame = self._open[-1]
-            frame.calls.append(ModuleCall(path, inputs, tensor, len(frame.targets)))
+            frame.calls.append(ModuleCall(path, inputs, tensor, len(frame.targets), tensor.detach().clone()))
 
     def _enter_norm(self, site: NormSite, norm: nn.Module, args: tuple[Any, ...]) -> None:
         x = next((x for x in args if isinstance(x, Tensor)), None)

@@ -61,6 +61,8 @@ class Block:
         stack: path of the stack.
         kind: encoder or decoder.
         branches: in the order of the forward pass.
+        others: modules whose weights are in no branch's `linears`: stacked matrices, and what the pass did not call,
+            such as experts.
     """
 
     path: str
@@ -69,6 +71,7 @@ class Block:
     stack: str
     kind: Stack | None
     branches: list[Branch]
+    others: list[str]
 
 
 @dataclass(eq=False)
@@ -119,6 +122,7 @@ def parts_of(model: nn.Module) -> Parts:
                 stack,
                 kinds.get(stack),
                 [walked.branch for walked in walks],
+                _others(model, frame),
             )
         )
     if not found:
@@ -168,7 +172,7 @@ class _Walked:
 
     def gives(self, path: str) -> bool:
         """Whether the stream after the branch is that before it plus the output of a module."""
-        return any(call.path == path and self.is_added(call.output) for call in self.frame.calls)
+        return any(call.path == path and self.is_added(call.given) for call in self.frame.calls)
 
     def is_added(self, value: Tensor) -> bool:
         """Whether a tensor is what the branch adds."""
@@ -237,7 +241,7 @@ def _complete(
     of_norms = [roles[site] for site in branch.norms.values()]
     counts = Counter(call.path for call in frame.calls)
     once = [call for call in frame.calls if counts[call.path] == 1]
-    giving = [call for call in once if walked.is_added(call.output)]
+    giving = [call for call in once if walked.is_added(call.given)]
     if giving:
         branch.last, branch.end = giving[0].path, giving[-1].path
     before_norm = branch.norms.get("pre")
@@ -261,9 +265,12 @@ def _complete(
         (t for t in frame.targets if t.tensor is (walked.added if walked.added is not None else walked.after)), None
     )
     branch.kind = of_norms[0] if of_norms else "attention" if is_first else "ffn"
-    if branch.kind == "attention" and target is not None:
-        heads = [call for call in taking if _weight(model, call) is not None]
-        branch.projections = _projections(heads, target)
+    if branch.kind in ("attention", "cross_attention") and target is not None:
+        read = [reads, *(source.leaf for source in frame.sources if source.is_foreign)]
+        heads = [call for call in inside if any(_same(value, x) for value in call.inputs for x in read)]
+        later = inside[inside.index(heads[-1]) + 1 :] if heads else []
+        found = (_projections(heads, call.inputs[0], target) for call in later if call.inputs[0].requires_grad)
+        branch.projections = next(filter(None, found), {})
         for site, position in positions.items():
             if position == "qk":
                 for name, path in branch.projections.items():
@@ -271,23 +278,34 @@ def _complete(
                         branch.norms[name] = site
 
 
-def _projections(calls: Sequence[ModuleCall], target: Target) -> dict[Position, str]:
+def _projections(heads: Sequence[ModuleCall], mixed: Tensor, target: Target) -> dict[Position, str]:
     """Tell queries, keys and values apart by how one position of the branch's output depends on each.
 
-    It reads the query of its own position alone. It is a weighted mean of the values, so that the derivative has one
-    sign for all positions; of the keys it has both.
+    It depends on the query of its own position alone. The values mixed, which a later matrix reads, are linear in the
+    values, so that derivative times value, summed, is the same for both; keys are within the softmax.
+
+    Args:
+        heads: calls of matrices that read the input of the branch.
+        mixed: what a later matrix reads.
+        target: what the branch gives.
+
+    Returns:
+        The three paths, or nothing where they are not three or `mixed` is something else.
     """
     found: dict[Position, list[str]] = {"q": [], "k": [], "v": []}
-    positions = rows_of(target.tensor).shape[0]
-    sources = [_AsSource(call.output) for call in calls]
-    gradients = gradients_of(target.tensor, sources, positions * 5 // 8)  # type: ignore[arg-type]
-    for call, gradient in zip(calls, gradients, strict=True):
-        if gradient is None:
+    tensors = [mixed, *(call.output for call in heads)]
+    row = rows_of(target.tensor).shape[0] * 5 // 8
+    gradients = gradients_of(target.tensor, [_AsSource(t) for t in tensors], row)  # type: ignore[misc]
+    products = [None if g is None else g.double() * t.detach() for g, t in zip(gradients, tensors, strict=True)]
+    of_mixed = products[0]
+    if of_mixed is None:
+        return {}
+    for call, gradient, product in zip(heads, gradients[1:], products[1:], strict=True):
+        if gradient is None or product is None:
             continue
-        rows = rows_of(gradient)
-        if int(rows.count_nonzero(dim=1).count_nonzero()) <= 1:
+        if int(rows_of(gradient).count_nonzero(dim=1).count_nonzero()) <= 1:
             found["q"].append(call.path)
-        elif bool(((rows >= 0).all(0) | (rows <= 0).all(0)).all()):
+        elif abs(float(product.sum() - of_mixed.sum())) <= 1e-4 * float(of_mixed.abs().sum()):
             found["v"].append(call.path)
         else:
             found["k"].append(call.path)
@@ -315,6 +333,17 @@ def _weight(model: nn.Module, call: ModuleCall) -> Tensor | None:
     weight = getattr(module, "weight", None)
     is_linear = isinstance(weight, nn.Parameter) and weight.dim() == 2 and not isinstance(module, nn.Embedding)
     return weight if is_linear else None
+
+
+def _others(model: nn.Module, frame: Frame) -> list[str]:
+    """The modules of a block with weights that are no matrix, or that were not called."""
+    called = {call.path for call in frame.calls}
+    return [
+        path
+        for name, module in model.get_submodule(frame.block).named_modules()
+        for path in [f"{frame.block}.{name}".removesuffix(".")]
+        if any(w.dim() > 2 or (w.dim() == 2 and path not in called) for w in module.parameters(recurse=False))
+    ]
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

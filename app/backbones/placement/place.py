@@ -63,6 +63,12 @@ def place_norms(
     for block, of_block in zip(parts.blocks, layouts, strict=True):
         for branch, layout in zip(block.branches, of_block, strict=True):
             _check(block, branch, layout, spec)
+    wants = any(layout.queries_and_keys != "none" for of_block in layouts for layout in of_block)
+    if wants and not any(branch.kind == "attention" for block in parts.blocks for branch in block.branches):
+        raise InputError(
+            f"--placement {spec.name}: {type(model).__name__} has no self-attention of its own, whose queries and keys "
+            "could have norms; use --placement native, or another model type"
+        )
     for block, of_block in zip(parts.blocks, layouts, strict=True):
         _BlockPlacing(model, parts, block).place(of_block, initialize)
     if config is not None:
@@ -103,23 +109,38 @@ def _check(block: Block, branch: Branch, layout: Layout, spec: PlacementSpec) ->
         raise InputError(f"{where} has a norm that is shared or not the model's own; {remedy}")
     if layout.pre and "pre" not in own and not branch.entries:
         raise InputError(f"{where} reads the stream in no module of its own, where a norm could stand; {remedy}")
+    alone = f"{where} is not added to the stream by itself, as where branches are parallel or scaled by the block"
     if (layout.out and "out" not in own or layout.branch_scale is not None) and branch.last is None:
-        raise InputError(f"{where} is not added to the stream by itself, as in parallel branches; {remedy}")
+        raise InputError(f"{alone}; {remedy}")
     if layout.post and "post" not in own:
         if branch.end is None:
-            raise InputError(f"{where} is not added to the stream by itself, as in parallel branches; {remedy}")
+            raise InputError(f"{alone}; {remedy}")
         if not branch.is_exact_in_training:
             raise InputError(
                 f"{where} is followed by dropout outside of any module, so that N(x + dropout(F(x))) is out of reach; "
                 "set dropout to 0, or use a model type whose own norms stand after the sum, such as bart for mbart"
             )
-    if branch.kind == "attention":
-        wants = "norms of queries and keys" if layout.queries_and_keys != "none" else "scaled initial weights"
-        if (layout.queries_and_keys != "none" or layout.init_factor != 1) and not branch.projections:
-            raise InputError(
-                f"{where} cannot have {wants}: it has no projections of its own for queries, keys and values, or norms "
-                f"on them already; {remedy}"
-            )
+    if layout.queries_and_keys != "none" and branch.kind == "attention" and not branch.projections:
+        raise InputError(
+            f"{where} cannot have norms of queries and keys: it has no projections of its own for queries, keys and "
+            f"values, or norms on them already; {remedy}"
+        )
+    if layout.init_factor != 1 and (block.others or not scaled_matrices(branch)):
+        raise InputError(
+            f"{where} cannot have scaled initial weights: its matrices are not all modules of their own, as where "
+            f"queries, keys and values are one, or experts are; {remedy}"
+        )
+
+
+def scaled_matrices(branch: Branch) -> list[str]:
+    """Return the modules whose initial weights a placement scales: values, output and feed-forward layers.
+
+    Empty where they cannot be told.
+    """
+    if branch.kind == "ffn":
+        return branch.linears
+    found = [path for path in (branch.projections.get("v"), branch.last) if path in branch.linears]
+    return found if len(found) == 2 else []
 
 
 class _BlockPlacing:
@@ -236,9 +257,8 @@ class _BlockPlacing:
         return getattr(config, "head_dim", None) or getattr(config, "d_kv", None) or self.template.shape[-1] // heads
 
     def _scale_weights(self, branch: Branch, factor: float) -> None:
-        paths = branch.linears if branch.kind == "ffn" else [branch.projections.get("v"), branch.last]
         with torch.no_grad():
-            for path in filter(None, paths):
+            for path in scaled_matrices(branch):
                 self.model.get_submodule(path).get_parameter("weight").mul_(factor)
 
 

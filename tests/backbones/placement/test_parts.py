@@ -7,13 +7,14 @@ import pickle
 import pytest
 import torch
 
-from app.backbones import inject_norms, norm_contexts, norm_sites
+from app.backbones import BackboneConfig, build_model, inject_norms, norm_contexts, norm_sites
 from app.backbones.placement import PlacementSpec, place_norms, placement_names
 from app.backbones.placement.parts import positions_in
 from app.backbones.trace import Blocks, Trace
 from app.errors import InputError
 from app.norms import NormError
-from tests.backbones.families import OPTIONS, OTHER_OPTIONS, backward, outputs, tiny
+from tests.backbones.families import DATA_OPTIONS, OPTIONS, OTHER_OPTIONS, backward, outputs, tiny
+from tests.tiny_models import tiny_model
 
 PLACED = {
     "pre": {"pre"}, "post": {"post"}, "output": {"out"}, "peri": {"pre", "out"}, "scaled": {"pre"},
@@ -105,3 +106,42 @@ def test_a_placed_model_is_not_placed_again():
     place_norms(model, "pre")
     with pytest.raises(InputError, match="BertModel has placement pre already"):
         place_norms(model, "peri")
+
+
+@pytest.mark.parametrize("scale", [1, 20])
+def test_queries_and_keys_are_told_from_values_where_heads_share_them(scale):
+    options = {**OPTIONS["llama"], "num_attention_heads": 8, "num_key_value_heads": 2}
+    model = build_model(BackboneConfig("mistral", options), data_options=DATA_OPTIONS).model
+    for name, parameter in model.named_parameters():
+        if "proj" in name:
+            parameter.data *= scale
+    place_norms(model, "qk")
+    placed = {path.removesuffix(".output_norm") for path, _ in model.named_modules() if path.endswith("output_norm")}
+    assert placed == {f"layers.{i}.self_attn.{name}_proj" for i in range(2) for name in "qk"}
+
+
+def test_the_values_of_cross_attention_are_scaled_by_deepnorm():
+    model, plain = tiny("t5"), tiny("t5")
+    place_norms(model, "deepnorm")
+    for stack, beta, branches in (
+        ("encoder", 0.87 * (2**4 * 2) ** (-1 / 16), ["0.SelfAttention.{}"]),
+        ("decoder", (12 * 2) ** -0.25, ["0.SelfAttention.{}", "1.EncDecAttention.{}"]),
+    ):
+        for branch in branches:
+            for name, factor in (("q", 1), ("k", 1), ("v", beta), ("o", beta)):
+                path = f"{stack}.block.1.layer.{branch.format(name)}"
+                new, old = model.get_submodule(path).weight, plain.get_submodule(path).weight
+                assert torch.allclose(new, old * factor), path
+
+
+@pytest.mark.parametrize(
+    ("model_type", "placement", "message"),
+    [
+        ("falcon", "peri", "not added to the stream by itself, as where branches are parallel"),  # added in place
+        ("mixtral", "deepnorm", "cannot have scaled initial weights"),
+        ("funnel", "qk", "FunnelModel has no self-attention of its own"),
+    ],
+)
+def test_what_is_not_as_a_placement_needs_it_is_refused(model_type, placement, message):
+    with pytest.raises(InputError, match=f"--placement {placement}: .*{message}.*; use --placement native"):
+        place_norms(tiny_model(model_type, lambda model: True), placement)
