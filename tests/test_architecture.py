@@ -16,9 +16,10 @@ MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
     "installation": set(),
-    "runs": {"errors", "norms", "metrics"},
+    "runs": {"backbones/placement", "errors", "norms", "metrics"},
     "figures": {"runs", "metrics"},
     "backbones": {"norms", "errors", "progress"},
+    "backbones/placement": {"norms", "errors", "backbones"},
     "datamodules": {"batches", "errors", "languages", "progress", "runs"},
     "datamodules/io": {"errors", "progress", "runs"},
     "datamodules/batching": {"batches", "errors"},
@@ -28,7 +29,7 @@ MAY_IMPORT = {
     "tasks/generation": {"batches", "errors"},
     "callbacks": {"norms", "metrics", "errors", "progress", "runs", "figures"},
     "callbacks/diagnostics": {"norms", "metrics", "runs", "figures", "callbacks"},
-    "study": {"errors", "installation", "norms", "metrics", "figures", "runs"},
+    "study": {"backbones/placement", "errors", "installation", "norms", "metrics", "figures", "runs"},
     "benchmark": {"callbacks", "errors", "figures", "installation", "norms", "runs"},
 }
 COMMAND_LINE = {"cli", "export"}  # may import everything

@@ -8,7 +8,7 @@ from app.backbones.context import norm_contexts
 from app.backbones.embedding_scale import EmbeddingScale, embedding_scales
 from app.backbones.inject import SiteRecord, apply_norms, inject_norms
 from app.backbones.one_pass import eval_mode, tensors_in
-from app.backbones.placement import PlacementSpec, place_norms, placement_names
+from app.backbones.placement import PlacementSpec, branch_scales, place_norms, placement_names, placement_of
 from app.backbones.sites import LeftNorm, NormSite, is_norm, left_norms, name_paths, norm_sites
 from app.backbones.stock_model import to_stock_model
 from app.backbones.storage import check_is_new, load_model, new_folder, save_model
@@ -22,6 +22,7 @@ __all__ = [
     "PlacementSpec",
     "SiteRecord",
     "apply_norms",
+    "branch_scales",
     "build_model",
     "check_is_new",
     "embedding_scales",
@@ -36,6 +37,7 @@ __all__ = [
     "norm_sites",
     "place_norms",
     "placement_names",
+    "placement_of",
     "save_model",
     "tensors_in",
     "to_stock_model",

@@ -1,4 +1,4 @@
-"""From the YAML's `backbone` to a model with its norm: weights first, then norms, so that variants are paired."""
+"""From the YAML's `backbone` to a model with its norm: weights, placement, norms, so that variants are paired."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from app.backbones.options import (
     with_data_options,
     without_foreign_tokens,
 )
+from app.backbones.placement import PlacementSpec, place_norms, placement_of
 from app.backbones.sites import LeftNorm, left_norms, name_paths, norm_sites
 from app.backbones.storage import (
     injected_sites,
@@ -99,11 +100,13 @@ def build_model(
     *,
     auto_class: str = "AutoModel",
     data_options: Mapping[str, Any] | None = None,
+    placement: PlacementSpec | None = None,
 ) -> BuiltModel:
-    """Build a model and replace its norms.
+    """Build a model, put its norms where the placement says, and replace them.
 
-    Fresh weights are drawn from torch's random state before the norms are replaced, which draws nothing: with the same
-    seed, models of all norms are equal outside their norms. Weights are float32; mixed precision is up to the trainer.
+    Fresh weights are drawn from torch's random state before the norms are placed and replaced, which draws nothing:
+    with the same seed, models of all norms and placements are equal outside their norms, except that deepnorm scales
+    some weights. Weights are float32; mixed precision is up to the trainer.
 
     Args:
         backbone: what to build.
@@ -112,11 +115,13 @@ def build_model(
             AutoModelForSeq2SeqLM, ...
         data_options: what the data dictates, such as vocab_size, pad_token_id, image_size, num_channels or
             num_labels; those that the model's config does not have are skipped.
+        placement: None and native keep the norms where the model has them, which for a pretrained model that was saved
+            with a placement is that one.
 
     Raises:
         InputError: for an unknown model type or option, options that the model refuses or that contradict the data, a
-            model type without such a head, a pretrained model that is missing or does not fit, or a norm that cannot be
-            injected.
+            model type without such a head, a pretrained model that is missing or does not fit, a norm that cannot be
+            injected, or a placement that the model cannot have or that is not the pretrained model's.
     """
     data_options = data_options or {}
     if backbone.model_type is not None:
@@ -124,6 +129,13 @@ def build_model(
     else:
         assert backbone.pretrained is not None
         model = _pretrained(backbone.pretrained, backbone.options, data_options, auto_class)
+    if placement is not None and not placement.is_native and placement != placement_of(model):
+        if not placement_of(model).is_native:
+            raise InputError(
+                f"pretrained {backbone.pretrained!r} has placement {placement_of(model)}, and --placement is "
+                f"{placement}; omit --placement, which keeps that of the model"
+            )
+        place_norms(model, placement, initialize=backbone.model_type is not None)
     return BuiltModel(model.train(), apply_norms(model, norm) if norm is not None else [], left_norms(model))
 
 
@@ -178,7 +190,8 @@ def _pretrained_with_norms(
     """Load what `save_model` wrote with its norms: the whole model, or its backbone under a fresh head."""
     source = f"pretrained {str(folder)!r}"
     saved = load_model(folder)
-    config = copy.deepcopy(saved.config)
+    config, placement = copy.deepcopy(saved.config), placement_of(saved)
+    vars(config).pop("placement", None)  # place_norms writes it
     config.dtype = "float32"
     with refused_by_transformers(source, options):
         _change(config, options, data_options, source)
@@ -186,6 +199,7 @@ def _pretrained_with_norms(
     old, new = (saved, model) if type(saved) is type(model) else (saved.base_model, model.base_model)
     if type(old) is not type(new):
         raise InputError(f"{source} is a {type(old).__name__}, and {auto_class} needs a {type(new).__name__}")
+    place_norms(new, placement, initialize=False)
     restore_norms(new, injected_sites(old), scale_inits(old), source)
     slots = new.state_dict(keep_vars=True)
     for key, value in old.state_dict().items():

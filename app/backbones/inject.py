@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from app.backbones.context import norm_contexts
 from app.backbones.embedding_scale import chosen_scales, set_embedding_scales
+from app.backbones.placement import placement_of
 from app.backbones.rules import assign_rules, wish_for_roles
 from app.backbones.sites import Kind, NormSite, left_norms, name_paths, norm_sites
 from app.errors import InputError
@@ -112,7 +113,7 @@ def apply_norms(model: nn.Module, spec: NormSpec) -> list[SiteRecord]:
         InputError: as `inject_norms` does.
     """
     found = norm_sites(model)
-    if not found:
+    if not found and placement_of(model).name != "rezero":  # which may leave a model without any
         left = [f"{norm.class_name} {norm.reason}" for norm in left_norms(model)]
         seen = f" (of those that it has, {'; '.join(dict.fromkeys(left))})" if left else ""
         raise InputError(f"{type(model).__name__} has no norm to replace by {spec.name}{seen}; use another model")
@@ -122,7 +123,8 @@ def apply_norms(model: nn.Module, spec: NormSpec) -> list[SiteRecord]:
             f"{wish} needs one forward pass, which {type(model).__name__} refused ({contexts.fault}); use regular "
             f"expressions and numbers instead; its norms: {name_paths(site.path for site in found)}"
         )
-    rules = assign_rules(spec, {site.paths: contexts.by_path[site.path].role for site in found}, type(model).__name__)
+    roles = {site.paths: contexts.by_path[site.path].role for site in found}
+    rules = assign_rules(spec, roles, type(model).__name__) if found else []
     new_by_old: dict[nn.Module, Norm] = {}
     records = []
     for site, rule in zip(found, rules, strict=True):

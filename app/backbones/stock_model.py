@@ -1,5 +1,7 @@
 """A model with injected norms as a stock transformers model, where both are the same.
 
+One with placed norms is another model than its family's; where it is that of another family, `equal_family` knows.
+
 LayerNorm-simple is nn.LayerNorm with a gain of 1 and a bias of 0, so a BERT with it is a stock BERT. Whether two norms
 are interchangeable is decided by what they compute, forward and backward: DetachNorm has LayerNorm's outputs but other
 gradients, so fine-tuning would differ.
@@ -16,12 +18,21 @@ import torch
 from torch import Tensor, nn
 
 from app.backbones.embedding_scale import embedding_scales
+from app.backbones.placement import placement_of
 from app.backbones.sites import NormSite, norm_sites
 from app.norms import Norm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# by model type and placement: the family of transformers that has these norms, with the model's own kind of norm
+_EQUAL_FAMILIES = {
+    ("llama", "output(queries_and_keys=width)"): "olmo2",
+    ("llama", "qk(over=head)"): "qwen3",
+    ("llama", "peri(queries_and_keys=none)"): "gemma2 without soft-caps",
+    ("bart", "pre(queries_and_keys=none)"): "mbart",
+    ("mbart", "post"): "bart",
+}
 _TOLERANCE = 1e-4  # relative to the largest value; two float32 kernels of one formula differ by less than 1e-5
 _SCALES = (0.05, 1.0, 40.0)  # of made-up inputs, for norms that differ only for small or large values
 
@@ -34,12 +45,14 @@ def to_stock_model(model: PreTrainedModel) -> PreTrainedModel | None:
 
     Returns:
         The copy, in eval mode on the CPU. None if an injected norm computes something else than the norm of the model's
-        class, or has a parameter that this one lacks, if the model has an embedding scale, or if transformers has no
-        such class (a custom model).
+        class, or has a parameter that this one lacks, if the model has an embedding scale or a placement, or if
+        transformers has no such class (a custom model).
     """
     import transformers
 
     if getattr(transformers, type(model).__name__, None) is not type(model) or embedding_scales(model):
+        return None
+    if not placement_of(model).is_native:
         return None
     config = copy.deepcopy(model.config)
     if isinstance(getattr(config, "norm", None), dict):
@@ -60,6 +73,11 @@ def to_stock_model(model: PreTrainedModel) -> PreTrainedModel | None:
     if model.can_generate():
         own.generation_config = copy.deepcopy(model.generation_config)
     return own.eval()
+
+
+def equal_family(model: PreTrainedModel) -> str | None:
+    """Return the family of transformers whose own norms stand where the placement of a model puts them, or None."""
+    return _EQUAL_FAMILIES.get((model.config.model_type, placement_of(model).signature))
 
 
 def _fill(place: NormSite, norm: Norm, dtype: torch.dtype) -> None:

@@ -1,15 +1,15 @@
 """Save and load models with their norms, so that nothing loads them as something else.
 
-A model without injected norms is saved as Hugging Face saves it. One with injected norms is saved so that stock
-transformers refuses it instead of silently building a LayerNorm:
+A model with its own norms in their own places is saved as Hugging Face saves it. One with injected or placed norms is
+saved so that stock transformers refuses it instead of silently building a LayerNorm:
 
 - `model_type` in config.json is unknown to the Auto classes, and says what to use instead;
 - the weights are in `norm_model.safetensors`, so a concrete class (`BertModel.from_pretrained`), which only warns of a
   wrong `model_type`, finds no weights and stops.
 
 config.json has the real `base_model_type`, the spec as `norm`, and as `norm_sites` each norm of the model: path, name,
-options, shape, eps, and axis in a channels-first map; `embedding_scales` has start values by block. Loading follows
-these, so a model that was injected twice or changed by hand is restored.
+options, shape, eps, and axis in a channels-first map; `embedding_scales` has start values by block, and `placement` is
+there where it is not native. Loading follows these, so a model that was injected twice or changed by hand is restored.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from torch import nn
 from app.backbones.embedding_scale import scale_inits, set_embedding_scales
 from app.backbones.inject import registered_norm, swap_modules
 from app.backbones.options import refused_by_transformers
+from app.backbones.placement import PlacementSpec, place_norms, placement_of
 from app.backbones.sites import name_paths
 from app.errors import InputError
 from app.norms import Norm, NormError, build_norm
@@ -59,7 +60,7 @@ def save_model(model: PreTrainedModel, folder: str | Path) -> Path:
     """
     sites, scales = injected_sites(model), scale_inits(model)
     with new_folder(Path(folder)) as partial:
-        if sites or scales:
+        if sites or scales or not placement_of(model).is_native:
             _write_with_norms(model, sites, scales, partial)
         else:
             with without_progress_bars():
@@ -153,14 +154,14 @@ def restore_norms(model: nn.Module, sites: list[dict[str, Any]], scales: dict[st
 
 
 def saved_with_norms(folder: Path, config: dict[str, Any]) -> bool:
-    """Return whether `save_model` wrote the folder's config.json for a model with injected norms.
+    """Return whether `save_model` wrote the folder's config.json for a model with injected or placed norms.
 
     Raises:
         InputError: if Hugging Face's save_pretrained wrote it for one, without the norms' paths.
     """
-    if "norm_sites" not in config and isinstance(config.get("norm"), dict):
+    if "norm_sites" not in config and any(isinstance(config.get(key), dict) for key in ("norm", "placement")):
         raise InputError(
-            f"{folder} was written by save_pretrained, which does not keep injected norms; "
+            f"{folder} was written by save_pretrained, which does not keep injected or placed norms; "
             "save the model again with app.backbones.save_model"
         )
     return "norm_sites" in config
@@ -208,7 +209,13 @@ def _write_with_norms(
     config.save_pretrained(folder)
 
     def mark(written: dict[str, Any]) -> None:
-        names = ", ".join([*sorted({site["name"] for site in sites}), *(["embedding_scale"] if scales else [])])
+        names = ", ".join(
+            [
+                *sorted({site["name"] for site in sites}),
+                *(["embedding_scale"] if scales else []),
+                *(["placement"] if "placement" in written else []),
+            ]
+        )
         written["base_model_type"] = written["model_type"]
         written["model_type"] = f"{written['model_type']} with {names}: load it with app.backbones.load_model"
         written["norm_sites"] = sites
@@ -260,6 +267,7 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     sites, scales = config.pop("norm_sites"), config.pop("embedding_scales", {})
+    placement = _placement(folder, config.pop("placement", None))
     config["model_type"] = config.pop("base_model_type", config.get("model_type"))
     cls = _model_class(folder, config)
     config.pop("architecture_module", None)
@@ -267,6 +275,7 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
         raise InputError(f"{folder}: model_type {config['model_type']!r} is unknown to this version of transformers")
     with refused_by_transformers(f"{folder}/config.json", {}):
         model = cls(CONFIG_MAPPING[config["model_type"]].from_dict(config))
+    place_norms(model, placement, initialize=False)
     restore_norms(model, sites, scales, f"{folder}/config.json")
     _load_weights(model, folder)
     for norm in model.modules():
@@ -275,6 +284,13 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
     if (folder / "generation_config.json").exists():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return model
+
+
+def _placement(folder: Path, written: Any) -> PlacementSpec:
+    try:
+        return PlacementSpec() if written is None else PlacementSpec.parse(written)
+    except NormError as error:
+        raise InputError(f"{folder}/config.json: {error}") from error
 
 
 def _load_plain(folder: Path, config: dict[str, Any]) -> PreTrainedModel:

@@ -12,6 +12,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from app.errors import InputError
+from app.norms import NATIVE
 from app.runs.checkpoint_file import RUN_RECORD
 from app.runs.identity import RunIdentity
 
@@ -68,7 +69,8 @@ class ResumeCheck(Callback):
             return
         if RUN_RECORD not in checkpoint:
             raise InputError("the checkpoint is not of a run of train.py; start a new run without --ckpt_path")
-        then, now = checkpoint[RUN_RECORD]["agrees"], self._resume_identity(trainer)
+        then = {"placement": NATIVE, **checkpoint[RUN_RECORD]["agrees"]}  # early checkpoints know no other
+        now = self._resume_identity(trainer)
         changed = {what: (then.get(what), value) for what, value in now.items() if then.get(what) != value}
         settings = self._changed_settings(trainer, checkpoint)
         of_data = {name: values for name, values in settings.items() if name.startswith("data.")}
@@ -105,6 +107,7 @@ class ResumeCheck(Callback):
         identity = self.identity
         return {
             "norm": str(identity.norm),
+            "placement": str(identity.placement),
             "seed": identity.seed,
             "data": f"{identity.dataset} {self.fingerprints['data']}",
             "batch plan": f"{self.fingerprints['plan']}, {trainer.accumulate_grad_batches} batches an update",

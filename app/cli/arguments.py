@@ -7,9 +7,10 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
+from app.backbones import placement_names
 from app.cli.norm import DEFAULT
 from app.errors import DEBUG
-from app.norms import norm_names
+from app.norms import NATIVE, norm_names
 
 
 def add_run_arguments(parser: ArgumentParser) -> None:
@@ -22,6 +23,13 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         "final, or a list of roles and regular expressions), --norm.by_role.ROLE.KEY VALUE, --norm.weight_decay, "
         "--norm.lr_multiplier, --norm.freeze (gain, bias) and --norm.embedding_scale; or a list of rules, each a "
         f"mapping of these, of which the first that matches counts; names: native, {', '.join(norm_names())}",
+    )
+    parser.add_argument(
+        "--placement",
+        type=str | dict,
+        default=NATIVE,
+        help="where the norms stand, also by --placement.name and --placement.options.KEY VALUE; native leaves them "
+        f"where the model has them; names: {', '.join(placement_names())}",
     )
     parser.add_argument("--run_root", type=str, default="runs", help="folder in which run folders are created")
     parser.add_argument("--test_after_fit", type=bool, default=True, help="test the best checkpoint at the end of fit")

@@ -115,6 +115,7 @@ class CLI(LightningCLI):
         """The same arguments for every command, so that a run's config.yaml serves them all."""
         add_run_arguments(parser)
         parser.link_arguments("norm", "model.init_args.norm")
+        parser.link_arguments("placement", "model.init_args.placement")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data", "model.init_args.data_spec", compute_fn=self._data_spec, apply_on="instantiate")
@@ -277,9 +278,9 @@ class CLI(LightningCLI):
 
     @property
     def identity(self) -> RunIdentity:
-        """The run's identity: task, dataset, model, norm and seed."""
-        model, data = self.model, self.datamodule
-        return RunIdentity(model.name, data.name, model.model_name, model.norm, self.settings.seed_everything)
+        """The run's identity: task, dataset, model, norm, seed and placement."""
+        model, data, seed = self.model, self.datamodule, self.settings.seed_everything
+        return RunIdentity(model.name, data.name, model.model_name, model.norm, seed, model.placement)
 
     def _config_text(self) -> str:
         """The text of config.yaml: the merged settings without what belongs to this call alone."""

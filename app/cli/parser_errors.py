@@ -21,7 +21,7 @@ from app.errors.system_errors import describe_system_error, original_message
 from app.norms import NormError
 
 _HELP = "see python train.py fit --help"
-_LINKED = {"norm", "data_spec", "seed"}  # arguments of classes that the command line fills in itself
+_LINKED = {"norm", "placement", "data_spec", "seed"}  # arguments of classes that the command line fills in itself
 _CLASSES = {"model": "app.tasks", "data": "app.datamodules", "trainer.callbacks": "app.callbacks"}
 BASES = ("app.tasks.Task", "app.datamodules.DataModule")  # abstract
 

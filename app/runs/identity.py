@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from app.backbones.placement import PlacementSpec
 from app.norms import NormSpec
 
 
@@ -20,6 +21,7 @@ class RunIdentity:
         model: short name of the model, such as bert-4x128.
         norm: the norm, its options and its sites.
         seed: of --seed_everything.
+        placement: where the norms stand.
     """
 
     task: str
@@ -27,14 +29,20 @@ class RunIdentity:
     model: str
     norm: NormSpec
     seed: int
+    placement: PlacementSpec = PlacementSpec()
+
+    @property
+    def variant(self) -> str:
+        """Norm and placement in a path: that of the norm alone where the placement is native."""
+        return f"{self.norm.label}{self.placement.suffix}"
 
     def folder(self, root: Path) -> Path:
-        """The run folder: ROOT/<task>/<dataset>/<model>/<norm>/seed<seed>."""
-        return root / self.task / self.dataset / self.model / self.norm.label / f"seed{self.seed}"
+        """The run folder: ROOT/<task>/<dataset>/<model>/<norm>[~<placement>]/seed<seed>."""
+        return root / self.task / self.dataset / self.model / self.variant / f"seed{self.seed}"
 
     def earlier_folder(self, root: Path) -> Path:
         """Where earlier versions put the run: their folders do not name the model."""
-        return root / self.task / self.dataset / self.norm.label / f"seed{self.seed}"
+        return root / self.task / self.dataset / self.variant / f"seed{self.seed}"
 
     @staticmethod
     def folders_in(root: Path, seed: int) -> Iterator[Path]:
@@ -53,4 +61,6 @@ class RunIdentity:
             made_by: what the score is of, such as `steps:805` or a checkpoint.
         """
         norm = f"{self.norm.signature}|sites:{self.norm.sites_label} {replaced}/{total}"
+        if not self.placement.is_native:
+            norm += f"|placement:{self.placement}"
         return f"{self.task}|{self.dataset}|{self.model}|{norm}|seed:{self.seed}|{made_by}"

@@ -40,7 +40,7 @@ def build_result(
     """Everything of result.json but what callbacks add and the test scores, which come after the test.
 
     Args:
-        identity: task, dataset, model, norm and seed.
+        identity: task, dataset, model, norm, placement and seed.
         norm: the norm, its options and its sites.
         replaced: norms of the model that were replaced.
         total: norms of the model.
@@ -69,6 +69,7 @@ def build_result(
             "total": total,
             "left": list(left),
         },
+        "placement": identity.placement.to_dict(),
         "seed": identity.seed,
         "status": status,
         "primary_metric": primary.to_dict(),

@@ -18,7 +18,7 @@ def write_run_info(folder: Path, identity: RunIdentity, primary: MetricInfo) -> 
 
     Args:
         folder: the run folder.
-        identity: task, dataset, model, norm and seed of the run.
+        identity: task, dataset, model, norm, placement and seed of the run.
         primary: the metric that chooses the best checkpoint.
 
     Raises:
@@ -29,6 +29,7 @@ def write_run_info(folder: Path, identity: RunIdentity, primary: MetricInfo) -> 
         "dataset": identity.dataset,
         "model": identity.model,
         "norm": {"name": identity.norm.name, **identity.norm.to_dict(), "label": identity.norm.label},
+        "placement": identity.placement.to_dict(),
         "seed": identity.seed,
         "primary_metric": primary.to_dict(),
     }

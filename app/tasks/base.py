@@ -23,11 +23,14 @@ from torch import Tensor, nn
 from app.backbones import (
     BackboneConfig,
     LeftNorm,
+    PlacementSpec,
     SiteRecord,
+    branch_scales,
     build_model,
     embedding_scales,
     name_paths,
     norm_sites,
+    placement_of,
 )
 from app.batches import Batch, DataSpec
 from app.errors import InputError
@@ -76,6 +79,7 @@ class Task(LightningModule):
         norm: the norms of the run, or what `NormSpec.parse` reads; train.py sets it to --norm.
         data_spec: what the data dictates; train.py takes it from the datamodule.
         seed: seed of the initial weights; train.py sets it to --seed_everything.
+        placement: where the norms stand, or what `PlacementSpec.parse` reads; train.py sets it to --placement.
     """
 
     name: ClassVar[str]  # first part of the run folder
@@ -97,6 +101,7 @@ class Task(LightningModule):
         norm: NormSpec | dict[str, Any],
         data_spec: DataSpec | None = None,
         seed: int = 0,
+        placement: PlacementSpec | dict[str, Any] | str = NATIVE,
     ) -> None:
         super().__init__()
         if not 0 <= self.label_smoothing < 1:
@@ -123,10 +128,17 @@ class Task(LightningModule):
         self.model: PreTrainedModel
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # weights depend on the seed alone: no other code may draw before them
-            built = build_model(backbone, self.norm, data_options=data_spec.model_options, auto_class=self.auto_class)
+            built = build_model(
+                backbone,
+                self.norm,
+                data_options=data_spec.model_options,
+                auto_class=self.auto_class,
+                placement=PlacementSpec.parse(placement),
+            )
             self.model, self.sites, self.left_norms, self.norms_total = *built, built.norms_total
             self.build_head()
             self._freeze_unread()
+        self.placement = placement_of(self.model)  # of a pretrained model its own
         self.model_name = backbone.label(self.model.config)  # part of the run folder
         self._check_length()
         self.initial_weights = self._digest_outside_norms()
@@ -260,13 +272,16 @@ class Task(LightningModule):
     @property
     def model_label(self) -> str:
         """The model in a message, such as `model_type 'bert' with norm adanorm(k=0.1,scale=1)`."""
-        return f"model_type {self.model.config.model_type!r} with norm {self.norm.signature}"
+        placement = "" if self.placement.is_native else f" and placement {self.placement}"
+        return f"model_type {self.model.config.model_type!r} with norm {self.norm.signature}{placement}"
 
     @property
     def norm_report(self) -> str:
         """How many norms were replaced, e.g. `norms replaced: 9 of 9 (all)`, and which could not be."""
         report = f"norms replaced: {self.norms_replaced} of {self.norms_total} ({self.norm.sites_label})"
-        if self.norm.name == "none":
+        if not self.norms_total:
+            report += f": placement {self.placement} leaves no norm in the model, which trains without"
+        elif self.norm.name == "none":
             report += " by none: the model trains without them"
         elif self.norm.name == NATIVE:
             report += ": the model trains with its own"
@@ -276,6 +291,8 @@ class Task(LightningModule):
         paths: dict[str, list[str]] = {}
         for norm in self.left_norms:
             paths.setdefault(f"{norm.class_name} {norm.reason}", []).append(norm.path)
+        if not self.placement.is_native:
+            report += f"; placed by {self.placement}"
         report += "".join(
             f"; a learned factor, from {scale.init:.4g}, on the input of {path}"
             for path, scale in embedding_scales(self.model).items()
@@ -358,13 +375,14 @@ class Task(LightningModule):
             checkpoint[_TRAIN_TOTALS] = {metric: counter.total() for metric, counter in self.train_counters.items()}  # type: ignore[operator]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights of another task, norm, vocabulary or set of classes; restore the counts of the train scores.
+        """Refuse weights of another task, norm, placement, vocabulary or classes; restore the counts of train scores.
 
         Raises:
             InputError: naming what differs.
         """
+        earlier_identity = {"placement": NATIVE, **checkpoint.get("task", {})}  # early checkpoints know no other
         for what, now in self._identity().items():
-            then = checkpoint.get("task", {}).get(what)
+            then = earlier_identity.get(what)
             # early checkpoints of classification do not have their vocabulary
             is_unknown = what == "vocabulary" and not then
             if then != now and not is_unknown:
@@ -385,6 +403,7 @@ class Task(LightningModule):
         return {
             "task": self.name,
             "norm": str(self.norm),
+            "placement": str(self.placement),
             "classes": ", ".join(self.data_spec.labels),
             "vocabulary": self.data_spec.vocabulary,
             "model": ", ".join(f"{key}={value}" for key, value in sorted(self.model_options.items())),
@@ -397,9 +416,13 @@ class Task(LightningModule):
                 parameter.requires_grad_(False)
 
     def _digest_outside_norms(self) -> str:
-        """Hash all parameters that no norm spec brings: equal for runs with the same seed, whatever their norm."""
+        """Hash all parameters that no norm spec or placement brings: equal for runs with the same seed, whatever these.
+
+        Only deepnorm differs, because it scales initial weights.
+        """
         scales = embedding_scales(self).values()
         of_norms = {id(p) for m in (*(site.module for site in norm_sites(self)), *scales) for p in m.parameters()}
+        of_norms |= {id(p) for p in branch_scales(self)}
         digest = hashlib.sha256()
         for name, parameter in self.named_parameters():
             if id(parameter) not in of_norms:

@@ -7,8 +7,18 @@
 """
 
 import app.backbones.placement.layouts  # noqa: F401  # registers them
+from app.backbones.placement.hooks import branch_scales
 from app.backbones.placement.layout import BranchInfo, Layout, placement_names, register_placement
-from app.backbones.placement.place import place_norms
+from app.backbones.placement.place import place_norms, placement_of
 from app.backbones.placement.spec import PlacementSpec
 
-__all__ = ["BranchInfo", "Layout", "PlacementSpec", "place_norms", "placement_names", "register_placement"]
+__all__ = [
+    "BranchInfo",
+    "Layout",
+    "PlacementSpec",
+    "branch_scales",
+    "place_norms",
+    "placement_names",
+    "placement_of",
+    "register_placement",
+]

@@ -113,6 +113,11 @@ def scale_output(module: nn.Module, scale: Tensor) -> None:
     module.register_forward_hook(_scale_output)
 
 
+def branch_scales(model: nn.Module) -> list[nn.Parameter]:
+    """Return the learned factors of branches that `scale_output` has put into a model."""
+    return [parameter for name, parameter in model.named_parameters() if name.rpartition(".")[2] == SCALE]
+
+
 def norm_sum(
     module: nn.Module, norm: nn.Module, stream: Stream, residual_factor: float, shortcut: Stream | None
 ) -> None:

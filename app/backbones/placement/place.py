@@ -56,8 +56,8 @@ def place_norms(
     if spec.is_native:
         return spec
     config: Any = getattr(model, "config", None)
-    if getattr(config, "placement", None) is not None:
-        raise InputError(f"{type(model).__name__} has placement {config.placement['name']} already; build it anew")
+    if not (present := placement_of(model)).is_native:
+        raise InputError(f"{type(model).__name__} has placement {present} already; build it anew")
     parts = parts_of(model)
     layouts = [layouts_of(block, parts, spec) for block in parts.blocks]
     for block, of_block in zip(parts.blocks, layouts, strict=True):
@@ -74,6 +74,12 @@ def place_norms(
     if config is not None:
         config.placement = spec.to_dict()
     return spec
+
+
+def placement_of(model: nn.Module) -> PlacementSpec:
+    """Return the placement that `place_norms` has given to a model; native where it has not."""
+    written = getattr(getattr(model, "config", None), "placement", None)
+    return PlacementSpec.parse(written) if isinstance(written, dict) else PlacementSpec()
 
 
 def layouts_of(block: Block, parts: Parts, spec: PlacementSpec) -> list[Layout]:

@@ -57,6 +57,15 @@ class PlacementSpec:
         return norm_signature(self.name, self.options)
 
     @property
+    def suffix(self) -> str:
+        """What follows the name of a norm in paths and tables: nothing for native, else `~` and the signature."""
+        return "" if self.is_native else f"~{self.signature}"
+
+    def __str__(self) -> str:
+        """The signature, for messages and for what a checkpoint must agree with."""
+        return self.signature
+
+    @property
     def is_native(self) -> bool:
         """Whether the norms stand where the model has them."""
         return self.name == NATIVE
