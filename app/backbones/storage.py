@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "norm_model.safetensors"
 _MODELING = "transformers.models."
+_NORMS_OF = {"norm": "injected", "placement": "placed"}  # keys of config.json
 
 
 def save_model(model: PreTrainedModel, folder: str | Path) -> Path:
@@ -159,9 +160,10 @@ def saved_with_norms(folder: Path, config: dict[str, Any]) -> bool:
     Raises:
         InputError: if Hugging Face's save_pretrained wrote it for one, without the norms' paths.
     """
-    if "norm_sites" not in config and any(isinstance(config.get(key), dict) for key in ("norm", "placement")):
+    lost = [what for key, what in _NORMS_OF.items() if isinstance(config.get(key), dict)]
+    if "norm_sites" not in config and lost:
         raise InputError(
-            f"{folder} was written by save_pretrained, which does not keep injected or placed norms; "
+            f"{folder} was written by save_pretrained, which does not keep {lost[0]} norms; "
             "save the model again with app.backbones.save_model"
         )
     return "norm_sites" in config

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.backbones import new_folder, save_model, to_stock_model
 from app.backbones.embedding_scale import scale_inits
 from app.backbones.storage import injected_sites
-from app.export.model_card import model_card
+from app.export.model_card import model_card, placement_in_words
 from app.export.run import Run
 
 if TYPE_CHECKING:
@@ -43,11 +43,13 @@ def write_folder(run: Run, folder: Path) -> list[str]:
         shutil.copyfile(run.folder / "result.json", partial / RESULT)
         card = model_card(run, folder, is_stock=stock is not None)
         (partial / CARD).write_text(card, encoding="utf-8")
+    placement = [] if task.placement.is_native else [f"placement   {placement_in_words(run)}"]
     how = f"{task.loader} only" if stock is None else f"stock transformers, and {task.loader}"
     return [
         f"exported    {run.result['signature']}, {run.weights}",
         f"to          {folder}/: {', '.join(sorted(path.name for path in folder.iterdir()))}",
         f"loaded by   {how}; {CARD} has the lines",
+        *placement,
     ]
 
 
@@ -56,6 +58,7 @@ def _describe(model: PreTrainedModel, run: Run) -> None:
     model.config.norm_workbench = {
         "signature": run.result["signature"],
         "norm": run.task.norm.to_dict(),
+        "placement": run.task.placement.to_dict(),
         "norm_sites": injected_sites(run.task.model),
         "embedding_scales": scale_inits(run.task.model),
     }

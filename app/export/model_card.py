@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from app.backbones.stock_model import equal_family
 from app.backbones.storage import injected_sites
 from app.export.run import Run
 
@@ -37,6 +38,14 @@ def model_card(run: Run, folder: Path, is_stock: bool) -> str:
         *_origin(run),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def placement_in_words(run: Run) -> str:
+    """Say why stock transformers does not load a placed model, and which of its families has these norms."""
+    task = run.task
+    family = equal_family(task.model)
+    own = "" if family is None else f"; with the model's own kind of norm it is a {family}"
+    return f"stock transformers cannot express placement {task.placement} of a {task.model.config.model_type}{own}"
 
 
 def _what(run: Run) -> str:
@@ -72,6 +81,7 @@ def _how_to_load(run: Run, is_stock: bool) -> list[str]:
             "up to rounding."
         ]
     own = "norms" if run.task.norm.embedding_scale is None else "norms or a learned factor"
+    own += "" if run.task.placement.is_native else ", in places,"
     return [
         f"`{run.task.loader}` of Norm workbench loads it (run the lines where `app` can be imported). Its model is a "
         f"`{name}` with {own} that transformers does not have, so `from_pretrained` refuses it instead of loading a "
@@ -112,9 +122,11 @@ def _scores(run: Run) -> list[str]:
 def _norm(run: Run) -> list[str]:
     norm, result = run.task.norm, run.result["norm"]
     paths = ", ".join(f"`{site['path']}`" for site in injected_sites(run.task.model))
+    placed = [] if run.task.placement.is_native else [f"Placement: {placement_in_words(run)}."]
     return [
         f"{norm.in_words}. {result['replaced']} of the model's {result['total']} norms were replaced; they are listed "
-        f"in config.json under `norm_workbench`: {paths}."
+        f"in config.json under `norm_workbench`: {paths}.",
+        *placed,
     ]
 
 

@@ -1,4 +1,4 @@
-"""The scores of a study by config and norm, each compared with the baseline's in paired runs."""
+"""The scores of a study by config, norm and placement, each compared with the baseline's in paired runs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.metrics import MetricInfo
-from app.norms import NormSpec
-from app.study.plan import Study, Trial
+from app.study.plan import Study, Trial, Variant
 from app.study.statistics import FEWEST_SEEDS, MOST_SEEDS, Difference, Summary, holm, paired_difference, summarise
 from app.study.trials import result_of
 
@@ -20,19 +19,19 @@ Score = Callable[[dict[str, Any]], float]
 
 @dataclass(frozen=True)
 class NormRow:
-    """One norm on one config.
+    """One norm in one placement on one config.
 
     Attributes:
-        norm: the norm, its options and its sites.
+        variant: norm and placement.
         results: result.json of its finished runs, by seed.
         diverged: number of runs that diverged.
         missing: number of runs that have not ended.
         test: test scores in the primary metric, in per cent where it is a share; None without a finished run.
-        difference: the norm minus the baseline, paired; None for the baseline, or where there is no pair.
+        difference: the variant minus the baseline, paired; None for the baseline, or where there is no pair.
         adjusted: the p value after Holm's correction over the whole study; nan where there is none.
     """
 
-    norm: NormSpec
+    variant: Variant
     results: Results
     diverged: int
     missing: int
@@ -67,7 +66,7 @@ class NormRow:
 
 @dataclass(frozen=True)
 class Table:
-    """All norms on one config.
+    """All norms and placements on one config.
 
     Attributes:
         model: short name of the model; None for runs of earlier versions.
@@ -86,8 +85,8 @@ class Table:
         return self.dataset if self.model is None else f"{self.dataset}, {self.model}"
 
     def row(self, norm: str) -> NormRow | None:
-        """The row of a norm by its name, whatever its options; None where the study lacks it alone in a model."""
-        return next((row for row in self.rows if row.norm.is_plain and row.norm.name == norm), None)
+        """The row of a norm by its name, whatever its options; None where the study lacks it alone and not placed."""
+        return next((row for row in self.rows if row.variant.is_plain and row.variant.norm.name == norm), None)
 
     @property
     def best(self) -> NormRow | None:
@@ -134,22 +133,23 @@ def _table(study: Study, config: str, trials: Sequence[Trial]) -> Table | None:
     metric = MetricInfo.from_dict(first["primary_metric"])
     score = test_score(metric)
 
-    def results_of(norm: NormSpec) -> Results:
-        return {trial.seed: found for trial, found in ended if trial.norm == norm and found["status"] == "finished"}
+    def results_of(variant: Variant) -> Results:
+        own = [(trial.seed, found) for trial, found in ended if trial.variant == variant]
+        return {seed: found for seed, found in own if found["status"] == "finished"}
 
     baseline = results_of(study.baseline)
     rows = []
-    for norm in study.norms:
-        results = results_of(norm)
-        of_norm = sum(trial.norm == norm for trial, _ in ended)
+    for variant in study.variants:
+        results = results_of(variant)
+        of_variant = sum(trial.variant == variant for trial, _ in ended)
         rows.append(
             NormRow(
-                norm=norm,
+                variant=variant,
                 results=results,
-                diverged=of_norm - len(results),
-                missing=len(study.seeds) - of_norm,
+                diverged=of_variant - len(results),
+                missing=len(study.seeds) - of_variant,
                 test=summarise([score(result) for result in results.values()]) if results else None,
-                difference=compare(results, baseline, score) if norm != study.baseline else None,
+                difference=compare(results, baseline, score) if variant != study.baseline else None,
                 adjusted=math.nan,
             )
         )

@@ -6,36 +6,60 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from app.backbones.placement import PlacementSpec
 from app.errors import InputError
 from app.errors.did_you_mean import did_you_mean
 from app.errors.yaml_file import read_settings
 from app.installation import TYPED, config_path
-from app.norms import NormError, NormSpec
+from app.norms import NATIVE, NormError, NormSpec
 
 _LARGEST_SEED = 2**32 - 1  # that Lightning accepts
 _OF_ONE_NORM = ("by_role", "weight_decay", "lr_multiplier", "freeze")  # keys of a norm that a study sets itself
-_SET_BY_THE_STUDY = ("config", "norm", "seed_everything", "run_root", "ckpt_path")
+_SET_BY_THE_STUDY = ("config", "norm", "placement", "seed_everything", "run_root", "ckpt_path")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a study varies: norm and placement; a row of its tables.
+
+    Args:
+        norm: the norm, its options and its sites.
+        placement: where the norms stand.
+    """
+
+    norm: NormSpec
+    placement: PlacementSpec = PlacementSpec()
+
+    @property
+    def label(self) -> str:
+        """The name in paths and tables: that of the norm alone where the placement is native."""
+        return f"{self.norm.label}{self.placement.suffix}"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one norm with nothing but options and sites, as in published tables."""
+        return self.norm.is_plain and self.placement.is_native
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run: a config with a norm and a seed.
+    """One run: a config with a norm, a placement and a seed.
 
     Args:
         config: path of the config.
-        norm: the norm, its options and its sites.
+        variant: norm and placement.
         seed: value of --seed_everything.
         root: its own --run_root, which holds the run's folder, log.txt and the list of failures.
         arguments: all arguments of fit.
     """
 
     config: str
-    norm: NormSpec
+    variant: Variant
     seed: int
     root: Path
     arguments: tuple[str, ...]
@@ -43,7 +67,7 @@ class Trial:
     @property
     def name(self) -> str:
         """The name of the trial in tables and logs."""
-        return f"{Path(self.config).stem} {self.norm.label} seed {self.seed}"
+        return f"{Path(self.config).stem} {self.variant.label} seed {self.seed}"
 
     @property
     def log(self) -> Path:
@@ -65,46 +89,53 @@ class Study:
         configs: paths of configs, each a task with its data.
         norms: names, or mappings and lists of rules as `norm` in a config.
         seeds: values of --seed_everything; runs with the same seed are paired.
-        baseline: the one of `norms` that the others are compared with.
+        baseline: the norm and placement that the others are compared with.
         overrides: settings for all runs, such as {trainer.max_epochs: 3}.
         retries: how often a failed run is retried.
+        placements: names, or mappings as `placement` in a config; each is combined with each norm.
     """
 
     name: str
     configs: tuple[str, ...]
     norms: tuple[NormSpec, ...]
     seeds: tuple[int, ...]
-    baseline: NormSpec
+    baseline: Variant
     overrides: dict[str, Any]
     retries: int = 1
+    placements: tuple[PlacementSpec, ...] = (PlacementSpec(),)
+
+    @property
+    def variants(self) -> list[Variant]:
+        """The rows of the tables: all norms in each placement."""
+        return [Variant(norm, placement) for placement in self.placements for norm in self.norms]
 
     def trials(self, root: Path) -> list[Trial]:
-        """All trials, seed by seed, so that an interrupted study has compared all norms on the first seeds.
+        """All trials, seed by seed, so that an interrupted study has compared all variants on the first seeds.
 
         Args:
             root: the folder of all studies.
         """
         return [
-            self._trial(config, norm, seed, root)
+            self._trial(config, variant, seed, root)
             for seed in self.seeds
             for config in self.configs
-            for norm in self.norms
+            for variant in self.variants
         ]
 
     def folder(self, root: Path) -> Path:
         """The folder of the study."""
         return root / self.name
 
-    def _trial(self, config: str, norm: NormSpec, seed: int, root: Path) -> Trial:
-        arguments = ["--config", config, *_flags(norm)]
+    def _trial(self, config: str, variant: Variant, seed: int, root: Path) -> Trial:
+        arguments = ["--config", config, *_flags(variant)]
         arguments += ["--seed_everything", str(seed)]
         for key, value in self.overrides.items():
             arguments += [f"--{key}", _written(value)]
         # changed settings change the folder: a run with other settings does not belong to this study any more
         digest = hashlib.sha256(json.dumps([arguments, _text_of(config_path(config))]).encode())
-        place = self.folder(root) / Path(config).stem / norm.label / f"seed{seed}-{digest.hexdigest()[:6]}"
+        place = self.folder(root) / Path(config).stem / variant.label / f"seed{seed}-{digest.hexdigest()[:6]}"
         # `last` starts from the beginning where there is no checkpoint: one command starts a run and resumes it
-        return Trial(config, norm, seed, place, (*arguments, "--run_root", str(place), "--ckpt_path", "last"))
+        return Trial(config, variant, seed, place, (*arguments, "--run_root", str(place), "--ckpt_path", "last"))
 
 
 def _text_of(config: Path) -> str:
@@ -128,11 +159,13 @@ def read_study(path: Path) -> Study:
         if key not in _keys():
             hint = did_you_mean(str(key), _keys())
             raise InputError(f"{path}: unknown key {key!r}{hint} allowed: {', '.join(_keys())}")
-    for key in ("configs", "norms", "seeds"):
+    content.setdefault("placements", [NATIVE])
+    for key in ("configs", "norms", "seeds", "placements"):
         if not isinstance(content.get(key), list) or not content[key]:
             raise InputError(f"{path}: {key} is {content.get(key)!r}; must be a list with at least one entry")
     norms = tuple(_norm(path, entry) for entry in content["norms"])
-    baseline = _norm(path, content.get("baseline", content["norms"][0]))
+    placements = tuple(_placement(path, entry) for entry in content["placements"])
+    baseline = _baseline(path, content.get("baseline", {}), norms, placements)
     overrides = {} if content.get("overrides") is None else content["overrides"]
     if not isinstance(overrides, dict):
         raise InputError(f"{path}: overrides is {overrides!r}; must be a mapping such as {{trainer.max_epochs: 3}}")
@@ -144,6 +177,7 @@ def read_study(path: Path) -> Study:
         baseline=baseline,
         overrides=dict(_flat(overrides)),
         retries=content.get("retries", 1),
+        placements=placements,
     )
     _check(path, study)
     return study
@@ -160,8 +194,32 @@ def _norm(path: Path, entry: Any) -> NormSpec:
         raise InputError(f"{path}: norm {entry!r}: {error}") from error
 
 
-def _flags(norm: NormSpec) -> list[str]:
-    """The flags of train.py for a norm: short ones where they can say it, else the whole mapping."""
+def _placement(path: Path, entry: Any) -> PlacementSpec:
+    try:
+        return PlacementSpec.parse(entry)
+    except NormError as error:
+        raise InputError(f"{path}: placement {entry!r}: {error}") from error
+
+
+def _baseline(path: Path, entry: Any, norms: Sequence[NormSpec], placements: Sequence[PlacementSpec]) -> Variant:
+    """A norm, or a mapping of norm and placement; what it omits is the first of the study."""
+    if not (isinstance(entry, dict) and entry.keys() <= {"norm", "placement"}):
+        entry = {"norm": entry}
+    return Variant(
+        _norm(path, entry["norm"]) if "norm" in entry else norms[0],
+        _placement(path, entry["placement"]) if "placement" in entry else placements[0],
+    )
+
+
+def _flags(variant: Variant) -> list[str]:
+    """The flags of train.py for a norm and a placement: short ones where they can say it, else a whole mapping."""
+    placed = [] if variant.placement.is_native else ["--placement", variant.placement.name]
+    for option, value in variant.placement.options.items():
+        placed += [f"--placement.options.{option}", _written(value)]
+    return [*_norm_flags(variant.norm), *placed]
+
+
+def _norm_flags(norm: NormSpec) -> list[str]:
     if not norm.is_plain:
         return ["--norm", _written(norm.to_dict())]
     (rule,) = norm.rules
@@ -182,6 +240,11 @@ def _check(path: Path, study: Study) -> None:
         content = read_settings(
             config_path(config), config, "expected a config, with keys such as norm, data and model"
         )
+        if "placement" in content:
+            raise InputError(
+                f"{path}: config {config} sets placement, which the study sets itself; omit it there, and list it in "
+                "placements"
+            )
         of_norm = content.get("norm")
         kept = [key for key in _OF_ONE_NORM if isinstance(of_norm, dict) and key in of_norm]
         if kept:
@@ -199,15 +262,18 @@ def _check(path: Path, study: Study) -> None:
             _written(value)
         except TypeError as error:  # YAML has dates, sets and bytes; a command line has not
             raise InputError(f"{path}: overrides: {key} is {value!r}, not a plain value; put it into quotes") from error
-    labels = [norm.label for norm in study.norms]
+    labels = [variant.label for variant in study.variants]
+    norms, placements = [norm.label for norm in study.norms], [str(placement) for placement in study.placements]
     stems = [Path(config).stem for config in study.configs]
-    for what, entries in (("norms", labels), ("seeds", study.seeds), ("configs", stems)):
+    lists = {"norms": norms, "placements": placements, "seeds": study.seeds, "configs": stems}
+    for what, entries in lists.items():
         twice = sorted({str(entry) for entry in entries if list(entries).count(entry) > 1})
         if twice:
             raise InputError(f"{path}: {what} names {', '.join(twice)} twice; list each once")
     if study.baseline.label not in labels:
+        listed = "norms and placements" if len(placements) > 1 else "norms"
         raise InputError(
-            f"{path}: baseline {study.baseline.label} is not among the norms; must be one of {', '.join(labels)}"
+            f"{path}: baseline {study.baseline.label} is not among the {listed}; must be one of {', '.join(labels)}"
         )
     for key in study.overrides:
         if key.split(".")[0] in _SET_BY_THE_STUDY:

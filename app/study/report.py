@@ -84,10 +84,10 @@ def write_report(study: Study, trials: Sequence[Trial], folder: Path, twin_axes:
 def row_cells(table: Table, row: NormRow) -> list[str]:
     """The cells of a norm's row: the best one is marked, and * marks a difference that is shown."""
     test, difference = row.test, row.difference
-    published = PUBLISHED.get(table.dataset, {}) if row.norm.is_plain else {}
-    number = published.get(row.norm.name)
+    published = PUBLISHED.get(table.dataset, {}) if row.variant.is_plain else {}
+    number = published.get(row.variant.norm.name)
     return [
-        row.norm.label + (" (best)" if row is table.best else ""),
+        row.variant.label + (" (best)" if row is table.best else ""),
         "" if test is None else f"{test.mean:.2f}",
         "" if test is None or math.isnan(test.sd) else f"{test.sd:.2f}",
         str(len(row.results)) + (f", {row.diverged} diverged" if row.diverged else "")
@@ -97,7 +97,7 @@ def row_cells(table: Table, row: NormRow) -> list[str]:
         "" if difference is None else _interval(difference.bootstrap_interval),
         "" if math.isnan(row.adjusted) else f"{row.adjusted:.3f}",
         "" if difference is None or math.isnan(difference.detectable) else f"{difference.detectable:.2f}",
-        "" if row.norm.name not in published else "diverges" if number is None else f"{number:g}",
+        "" if row.variant.norm.name not in published else "diverges" if number is None else f"{number:g}",
     ]  # fmt: skip
 
 
@@ -108,9 +108,9 @@ def _interval(bounds: tuple[float, float]) -> str:
 def _plots(table: Table, trials: Sequence[Trial], folder: Path, twin_axes: bool) -> list[tuple[str, str]]:
     """Captions and svg texts; each plot is also written to a file of its own, as svg and as pdf."""
     name = Path(table.config).stem
-    runs = [(trial.norm, run_folder(trial)) for trial in trials if trial.config == table.config]
+    runs = [(trial.variant, run_folder(trial)) for trial in trials if trial.config == table.config]
     events = {
-        row.norm.label: [read_events(run) for norm, run in runs if norm == row.norm and run is not None]
+        row.variant.label: [read_events(run) for variant, run in runs if variant == row.variant and run is not None]
         for row in table.rows
     }
     metrics = list(dict.fromkeys((LOSS, table.metric)))
@@ -125,7 +125,7 @@ def _plots(table: Table, trials: Sequence[Trial], folder: Path, twin_axes: bool)
     }
     values = {
         quantity: {
-            row.norm.label: [found for result in row.results.values() if (found := value(result)) is not None]
+            row.variant.label: [found for result in row.results.values() if (found := value(result)) is not None]
             for row in table.rows
         }
         for quantity, value in quantities.items()
@@ -152,7 +152,7 @@ def _costs(table: Table) -> list[list[str]]:
             rates, units = zip(*map(throughput, costs), strict=True)
             speed, parameters = f"{statistics.fmean(rates):,.0f} {units[-1]}/s", f"{costs[0]['parameters']:,}"
             cells = [f"{seconds / 60:.1f}", speed, f"{memory / 2**30:.1f}", parameters]
-            rows.append([table.name, row.norm.label, *cells])
+            rows.append([table.name, row.variant.label, *cells])
     return rows
 
 

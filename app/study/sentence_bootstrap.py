@@ -11,9 +11,8 @@ from typing import Any
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
-from app.norms import NormSpec
 from app.study.comparison import Table
-from app.study.plan import Trial
+from app.study.plan import Trial, Variant
 from app.study.trials import run_folder
 
 _SAMPLES = 1000
@@ -21,13 +20,13 @@ _SAMPLES = 1000
 
 @dataclass(frozen=True)
 class SentenceTest:
-    """BLEU of a norm and of the baseline on the same sentences, from runs with the same seed.
+    """BLEU of a norm in a placement and of the baseline on the same sentences, from runs with the same seed.
 
     `p_value` is sacrebleu's: how often a resampled test set differs by as much where there is no difference. It says
     whether these two models differ on such sentences, not whether their norms do with other seeds.
     """
 
-    norm: NormSpec
+    variant: Variant
     seed: int
     bleu: float
     baseline_bleu: float
@@ -37,37 +36,39 @@ class SentenceTest:
     def words(self) -> str:
         """The comparison in words."""
         return (
-            f"{self.norm.label}, seed {self.seed}: BLEU {self.bleu:.2f}, the baseline's {self.baseline_bleu:.2f}, "
+            f"{self.variant.label}, seed {self.seed}: BLEU {self.bleu:.2f}, the baseline's {self.baseline_bleu:.2f}, "
             f"p = {self.p_value:.3f}"
         )
 
 
-def sentence_tests(table: Table, trials: Sequence[Trial], baseline: NormSpec) -> list[SentenceTest]:
-    """A test for each norm and seed with translations of both; none where BLEU is not the primary metric."""
+def sentence_tests(table: Table, trials: Sequence[Trial], baseline: Variant) -> list[SentenceTest]:
+    """A test for each variant and seed with translations of both; none where BLEU is not the primary metric."""
     if table.metric.name != "bleu":
         return []
-    by_key = {(trial.norm, trial.seed): trial for trial in trials if trial.config == table.config}
-    base_row = next(row for row in table.rows if row.norm == baseline)
+    by_key = {(trial.variant, trial.seed): trial for trial in trials if trial.config == table.config}
+    base_row = next(row for row in table.rows if row.variant == baseline)
     found = []
     for row in table.rows:
-        for seed in sorted(row.results.keys() & base_row.results.keys()) if row.norm != baseline else []:
-            ours, theirs = _texts(by_key[row.norm, seed]), _texts(by_key[baseline, seed])
+        for seed in sorted(row.results.keys() & base_row.results.keys()) if row.variant != baseline else []:
+            ours, theirs = _texts(by_key[row.variant, seed]), _texts(by_key[baseline, seed])
             if ours is None or theirs is None or ours["reference"] != theirs["reference"]:
                 continue
             tokenizer = _tokenizer(row.results[seed])
-            found.append(_test(row.norm, seed, ours["hypothesis"], theirs["hypothesis"], ours["reference"], tokenizer))
+            found.append(
+                _test(row.variant, seed, ours["hypothesis"], theirs["hypothesis"], ours["reference"], tokenizer)
+            )
     return found
 
 
 def _test(
-    norm: NormSpec, seed: int, ours: list[str], theirs: list[str], references: list[str], tokenizer: str
+    variant: Variant, seed: int, ours: list[str], theirs: list[str], references: list[str], tokenizer: str
 ) -> SentenceTest:
     metric = BLEU(tokenize=tokenizer, references=[references])
     test = PairedTest([("baseline", theirs), ("norm", ours)], {"BLEU": metric}, None, "bs", _SAMPLES)
     _, scores = test()
     baseline, own = scores["BLEU"]
     same = ours == theirs  # where sacrebleu's p value is 0.001
-    return SentenceTest(norm, seed, own.score, baseline.score, 1.0 if same else own.p_value)
+    return SentenceTest(variant, seed, own.score, baseline.score, 1.0 if same else own.p_value)
 
 
 def _texts(trial: Trial) -> dict[str, list[str]] | None:

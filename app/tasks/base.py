@@ -136,9 +136,9 @@ class Task(LightningModule):
                 placement=PlacementSpec.parse(placement),
             )
             self.model, self.sites, self.left_norms, self.norms_total = *built, built.norms_total
+            self.placement = placement_of(self.model)  # of a pretrained model its own
             self.build_head()
             self._freeze_unread()
-        self.placement = placement_of(self.model)  # of a pretrained model its own
         self.model_name = backbone.label(self.model.config)  # part of the run folder
         self._check_length()
         self.initial_weights = self._digest_outside_norms()

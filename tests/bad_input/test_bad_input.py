@@ -8,8 +8,8 @@ or null for a folder) and the answer, in one of two ways:
            text, whole words (case and plural aside), and is looked for in what the ones before it leave of the answer.
     line   the whole answer, for the cases that show how answers should read; {any} is any text.
 
-In both, {here} is the folder that the command is started in, {norms} the names of all norms and {data} the tiny data of
-the task. Sentences of other libraries are in neither: they change with a version.
+In both, {here} is the folder that the command is started in, {norms} and {placements} the names of all of these and
+{data} the tiny data of the task. Sentences of other libraries are in neither: they change with a version.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.backbones import placement_names
 from app.benchmark.__main__ import main as benchmark
 from app.cli.main import main
 from app.norms import norm_names
@@ -112,7 +113,7 @@ def test_bad_input_gets_its_line_and_leaves_nothing(name, sources, cache, traine
     said = error if command != "predict" else error[error.find("error: ") :]  # after what it has read
     assert status == 2 and "Traceback" not in error
     assert 1 <= len(said.splitlines()) <= 2, error
-    places = {"here": str(tmp_path), "norms": ", ".join(norm_names())}
+    places = {"here": str(tmp_path), "norms": ", ".join(norm_names()), "placements": ", ".join(placement_names())}
     places |= {"data": str(sources[TASKS[task][1]])} if task in TASKS else {}
     assert said.startswith("error: ")
     check_answer(said.removeprefix("error: ").strip(), case, places)

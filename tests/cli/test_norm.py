@@ -88,3 +88,26 @@ def test_what_a_run_writes_is_read_as_the_same_norm(tmp_path):
 def test_a_flag_cannot_change_a_key_of_rules(tmp_path):
     with pytest.raises(InputError, match="--norm.freeze: norm is a list of rules, whose keys a flag cannot change"):
         fold_norm(["fit", "--config", str(written(tmp_path, RULES)), "--norm.freeze", "gain"], [])
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("", {"name": "native", "options": {}}),
+        ("--placement mix", {"name": "mix", "options": {"post_layers": 1}}),
+        ("--placement.options.post_layers=3 --placement mix", {"name": "mix", "options": {"post_layers": 1}}),
+        ("--placement.name mix --placement.options.post_layers 3", {"name": "mix", "options": {"post_layers": 3}}),
+        ("--placement '{name: qk, options: {over: width}}'", {"name": "qk", "options": {"over": "width"}}),
+        ("--config peri.yaml", {"name": "peri", "options": {"queries_and_keys": "width"}}),
+        ("--config peri.yaml --placement qk", {"name": "qk", "options": {"over": "head"}}),
+        ("--config peri.yaml --placement.options.queries_and_keys head --norm dyt",
+         {"name": "peri", "options": {"queries_and_keys": "head"}}),
+        ("--placement mix --config post.yaml", {"name": "post", "options": {}}),
+    ],
+)  # fmt: skip
+def test_placements(typed, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "peri.yaml").write_text("placement: {name: peri, options: {queries_and_keys: width}}\nnorm: adanorm\n")
+    (tmp_path / "post.yaml").write_text("placement: post\n")
+    (*_, flag, value, _, _) = fold_norm(["fit", *shlex.split(typed)], [])
+    assert flag == "--placement" and yaml.safe_load(value) == expected

@@ -18,6 +18,7 @@ from tests.exactness.launch import by_fork, by_lightning, by_torchrun
 pytestmark = pytest.mark.slow
 EXACT = ["--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", "--trainer.precision=64-true"]
 EXACT += ["--norm_diagnostics_every_n_steps=2"]
+PLACED = {"classification": ["--placement=qk"], "translation": ["--placement=peri"]}  # the others are native
 
 
 def launch(root, task, source, *arguments, processes=1, by=by_fork, succeeds=True):
@@ -39,7 +40,7 @@ def runs(request, tmp_path_factory, sources):
     ways = {("classification", 2): by_lightning, ("parsing_mlp", 2): by_torchrun}
     return {"task": task} | {
         str(number): launch(
-            *(folder / str(number), task, source, *CASES[task].no_dropout),
+            *(folder / str(number), task, source, *CASES[task].no_dropout, *PLACED.get(task, [])),
             processes=number,
             by=ways.get((task, number), by_fork),
         )

@@ -7,6 +7,7 @@ import sys
 import pytest
 import yaml
 
+from app.backbones import PlacementSpec
 from app.cli.norm import fold_norm
 from app.norms import NormSpec
 from app.study.__main__ import main
@@ -33,7 +34,7 @@ def test_trials_are_commands_seed_by_seed(write, tmp_path):
     norms = ["layernorm", {"name": "adanorm", "options": {"k": 0.2}, "sites": ["layer.0", "final"]}]
     study = read_study(write(norms=norms, overrides={"trainer": {"max_epochs": 3}, "data.source": "a b"}))
     trials = study.trials(tmp_path / "studies")
-    assert [(trial.norm.name, trial.seed) for trial in trials] == [
+    assert [(trial.variant.norm.name, trial.seed) for trial in trials] == [
         ("layernorm", 1), ("adanorm", 1), ("layernorm", 2), ("adanorm", 2)
     ]  # fmt: skip
     words = shlex.split(trials[1].command)
@@ -46,7 +47,7 @@ def test_trials_are_commands_seed_by_seed(write, tmp_path):
         "--trainer.max_epochs": "3", "--data.source": "a b",
     }  # fmt: skip
     assert len({trial.root for trial in trials}) == 4
-    assert study.baseline.name == "layernorm" and study.name == "study" and study.retries == 1
+    assert study.baseline.norm.name == "layernorm" and study.name == "study" and study.retries == 1
 
 
 def test_the_command_of_each_trial_has_its_norm(write, tmp_path):
@@ -61,8 +62,8 @@ def test_the_command_of_each_trial_has_its_norm(write, tmp_path):
     )
     for trial in study.trials(tmp_path):
         folded = fold_norm(["fit", *trial.arguments], [])
-        assert NormSpec.parse(yaml.safe_load(folded[-1])) == trial.norm
-    assert study.baseline == study.norms[1] and not study.baseline.is_plain and study.norms[0].is_plain
+        assert NormSpec.parse(yaml.safe_load(folded[-1])) == trial.variant.norm
+    assert study.baseline.norm == study.norms[1] and not study.baseline.is_plain and study.norms[0].is_plain
 
 
 def test_what_changes_a_run_changes_its_folder_and_no_other(write, tmp_path):
@@ -84,7 +85,7 @@ def test_every_study_of_ours_is_sound(path, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     study = read_study(path)
     assert study.name == path.stem
-    assert len(study.trials(tmp_path)) == len(study.configs) * len(study.norms) * len(study.seeds)
+    assert len(study.trials(tmp_path)) == len(study.configs) * len(study.variants) * len(study.seeds)
 
 
 def test_a_dry_run_prints_the_commands_and_runs_nothing(write, tmp_path, capsys, monkeypatch):
@@ -102,3 +103,19 @@ def test_the_reader_of_the_commands_may_close_the_pipe(write, tmp_path):
     command = f"{sys.executable} -m app.study run {write(seeds=list(range(500)))} --dry-run | head -1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+def test_placements_are_combined_with_norms_and_native_changes_no_folder(write, tmp_path):
+    native = read_study(write()).trials(tmp_path)
+    path = write(placements=["native", {"name": "mix", "options": {"post_layers": 2}}])
+    study = read_study(path)
+    first = study.trials(tmp_path)[:4]
+    labels = ["layernorm", "adanorm(k=0.1,scale=1)"]
+    assert [trial.variant.label for trial in first] == [*labels, *(f"{label}~mix(post_layers=2)" for label in labels)]
+    assert first[:2] == native[:2] and study.baseline == first[0].variant and not first[2].variant.is_plain
+    assert first[3].root.parent.name == first[3].variant.label
+    *_, flag, placement, _, _ = fold_norm(["fit", *first[3].arguments], [])
+    assert flag == "--placement" and PlacementSpec.parse(yaml.safe_load(placement)) == first[3].variant.placement
+    chosen = read_study(write(placements=["pre", "peri"], baseline={"placement": "peri"}))
+    assert chosen.baseline.label == "layernorm~peri(queries_and_keys=none)"
+    assert read_study(write(placements=["pre", "peri"], baseline="adanorm")).baseline == chosen.variants[1]

@@ -45,9 +45,9 @@ def made(tmp_path):
         study = read_study(tmp_path / "study.yaml")
         trials = study.trials(tmp_path / "studies")
         for trial in trials:
-            found = results[trial.norm.name].get(trial.seed)
+            found = results[trial.variant.norm.name].get(trial.seed)
             if found is not None:
-                folder = trial.root / "classification/rt/bert-4x128" / trial.norm.label / f"seed{trial.seed}"
+                folder = trial.root / "classification/rt/bert-4x128" / trial.variant.norm.label / f"seed{trial.seed}"
                 folder.mkdir(parents=True)
                 (folder / "config.yaml").write_text("")
                 (folder / "result.json").write_text(json.dumps(found))
@@ -87,7 +87,7 @@ def test_a_metric_that_only_the_runs_know_has_its_direction_and_its_unit(made):
     }
     (table,) = tables(*made(runs))
     assert table.metric == own and metric_info("wer") is None
-    assert table.best.norm.name == "adanorm" and table.best.test.mean == pytest.approx(23)
+    assert table.best.variant.norm.name == "adanorm" and table.best.test.mean == pytest.approx(23)
     assert {answer.verdict for answer in answers([table]) if answer.claim.startswith("3")} == {"supported"}
 
 
@@ -213,11 +213,11 @@ def test_translations_are_compared_across_sentences_by_sacrebleu(made, tmp_path)
     study, trials = made(runs, (1, 2))
     for trial in trials:
         (folder,) = trial.root.glob("*/*/*/*/seed*")
-        texts = {"hypothesis": worse if trial.norm.name == "adanorm" else references, "reference": references}
+        texts = {"hypothesis": worse if trial.variant.norm.name == "adanorm" else references, "reference": references}
         for name, lines in texts.items():
             (folder / f"test_{name}.txt").write_text("".join(f"{line}\n" for line in lines))
     (table,) = tables(study, trials)
-    found = {(test.norm.name, test.seed): test for test in sentence_tests(table, trials, study.baseline)}
+    found = {(test.variant.norm.name, test.seed): test for test in sentence_tests(table, trials, study.baseline)}
     assert set(found) == {("adanorm", 1), ("adanorm", 2), ("none", 1), ("none", 2)}
     ada, none = found["adanorm", 1], found["none", 1]
     assert (ada.bleu, ada.baseline_bleu) == (

@@ -8,7 +8,7 @@ from app.metrics.info import BLEU, LAS
 from app.norms import NormSpec
 from app.runs.identity import RunIdentity
 from app.runs.run_info import write_run_info
-from app.study.plan import Trial
+from app.study.plan import Trial, Variant
 from app.study.trials import Progress, progress_of, result_of, run_folder, state_of
 
 TRANSLATION = {"val/loss": 2.0, "val/perplexity": 7.4, "val/bleu": 31.5, "val/chrf": 55.0}
@@ -18,11 +18,11 @@ PARSING = {"val/loss": 0.4, "val/uas": 0.92, "val/las": 0.9}
 @pytest.fixture
 def trial(tmp_path):
     norm = NormSpec.parse({"name": "adanorm", "options": {"k": 0.2}, "sites": ["layer.0"]})
-    return Trial("a.yaml", norm, 3, tmp_path, arguments=())
+    return Trial("a.yaml", Variant(norm), 3, tmp_path, arguments=())
 
 
 def make_run(trial, events):
-    folder = RunIdentity("translation", "pairs", "mbart-3x256", trial.norm, trial.seed).folder(trial.root)
+    folder = RunIdentity("translation", "pairs", "mbart-3x256", trial.variant.norm, trial.seed).folder(trial.root)
     folder.mkdir(parents=True)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     return folder
@@ -42,7 +42,7 @@ def test_the_score_of_a_running_trial_is_its_primary_metric(trial, scores, prima
         ],
     )
     assert progress_of(trial) == Progress(epoch=3, score=None, seconds_left=61.5)  # which metric is primary is unknown
-    write_run_info(folder, RunIdentity("translation", "pairs", "mbart-3x256", trial.norm, trial.seed), primary)
+    write_run_info(folder, RunIdentity("translation", "pairs", "mbart-3x256", trial.variant.norm, trial.seed), primary)
     assert progress_of(trial) == Progress(epoch=3, score=scores[f"val/{primary.name}"], seconds_left=61.5)
 
 
@@ -61,7 +61,7 @@ def test_the_run_of_a_trial_is_found_next_to_earlier_ones(trial):
 
 
 def test_a_run_of_an_earlier_version_is_found_unless_there_is_a_newer_one(trial):
-    earlier = trial.root / "translation/pairs" / trial.norm.label / f"seed{trial.seed}"
+    earlier = trial.root / "translation/pairs" / trial.variant.norm.label / f"seed{trial.seed}"
     earlier.mkdir(parents=True)
     assert run_folder(trial) == earlier
     newer = make_run(trial, [])
