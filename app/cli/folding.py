@@ -2,7 +2,7 @@
 
 It can be set by `--KEY NAME`, `--KEY.X VALUE` for each of its keys (`--KEY.options.k 0.2`), and in YAML by `KEY: NAME`
 or a mapping of these keys. Later settings replace earlier ones key by key; another name drops the options set before
-it.
+it. Flags may stand in any order: those before the first name belong to it.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def fold(setting: FoldedSetting, arguments: Sequence[str], base_configs: Sequenc
         NormError: for an unknown name, option or value.
     """
     typed = f"--{setting.key}"
-    merged: dict[str, Any] = {"name": setting.default}
-    for path in base_configs:
-        merged = _merged(setting, merged, _of_file(setting, path), str(path))
+    read = [(_of_file(setting, path), str(path)) for path in base_configs]  # what is set, and where, in order
+    first_flag: int | None = None
+    named: str | None = None
     rest: list[str] = []
     queue = list(arguments)
     while queue:
@@ -81,14 +81,27 @@ def fold(setting: FoldedSetting, arguments: Sequence[str], base_configs: Sequenc
                 raise InputError(f"{flag} expects a value; add one after it")
             value = queue.pop(0)
         if is_own:
-            merged = _merged(setting, merged, _from_flag(setting, flag, value), flag)
+            update = _from_flag(setting, flag, value)
+            first_flag = len(read) if first_flag is None else first_flag
+            if named is None and (named := _name_in(update)) is not None:
+                read.insert(first_flag, ({"name": named}, flag))  # flags before the name belong to it, too
+            read.append((update, flag))
         else:
             path = config_path(value)
             rest += [flag, str(path)]
-            merged = _merged(setting, merged, _of_file(setting, path), value)
+            read.append((_of_file(setting, path), value))
+    merged: dict[str, Any] = {"name": setting.default}
+    for update, where in read:
+        merged = _merged(setting, merged, update, where)
     if not {"fit", "validate", "test", "predict"} & set(rest) or any(map(_asks_for_help, rest)):
         return rest
     return [*rest, typed, yaml.safe_dump(setting.to_plain(merged), default_flow_style=True, width=2**20).strip()]
+
+
+def _name_in(update: Any) -> str | None:
+    """The name that a flag sets, if it sets one."""
+    name = update.get("name") if isinstance(update, dict) else update
+    return name if isinstance(name, str) else None
 
 
 def _asks_for_help(argument: str) -> bool:

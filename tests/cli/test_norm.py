@@ -95,7 +95,7 @@ def test_a_flag_cannot_change_a_key_of_rules(tmp_path):
     [
         ("", {"name": "native", "options": {}}),
         ("--placement mix", {"name": "mix", "options": {"post_layers": 1}}),
-        ("--placement.options.post_layers=3 --placement mix", {"name": "mix", "options": {"post_layers": 1}}),
+        ("--placement.options.post_layers=3 --placement mix", {"name": "mix", "options": {"post_layers": 3}}),
         ("--placement.name mix --placement.options.post_layers 3", {"name": "mix", "options": {"post_layers": 3}}),
         ("--placement '{name: qk, options: {over: width}}'", {"name": "qk", "options": {"over": "width"}}),
         ("--config peri.yaml", {"name": "peri", "options": {"queries_and_keys": "width"}}),
