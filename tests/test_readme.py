@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from app.backbones import BackboneConfig, build_model
+from app.backbones import BackboneConfig, build_model, placement_names
 from app.cli.main import main
 from app.cli.norm import fold_norm
 from app.norms import NormSpec, norm_names
@@ -34,6 +34,7 @@ BLOCKS = {
     "tutorial": ("inspect", "--norm layernorm", "app.study", "pip install"),
     "norms": ("--norm.options.scale", "--norm.by_role", "gettext_en_de", "--norm.freeze"),
     "models": ("--compile true", "tests.families"),  # tests/benchmark; a script over all model types
+    "placement": ("tests.backbones.placement.table",),  # tests/backbones/placement
     "tasks_and_data": (
         "reviews.csv", "digits", "--data.source corpus", "book.txt", "--data.source treebank", "mine.yaml",
     ),
@@ -143,6 +144,13 @@ def test_the_commands_of_norms_mean_what_the_page_says(here, containing, signatu
 def test_the_python_example_of_norms_runs(capsys):
     exec(compile(block("python", "build_norm", "norms"), "norms.md", "exec"), {})
     assert capsys.readouterr().out.endswith("torch.Size([8, 64])\n")
+
+
+def test_the_python_example_of_placement_runs(capsys):
+    exec(compile(block("python", "place_norms", "placement"), "placement.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("peri(queries_and_keys=head)\nlayers.0.self_attn.q_proj.output_norm")
+    named = re.findall(r"^\| `(\w+)` \|", PAGES["placement"].partition("## What is equal")[0], re.MULTILINE)
+    assert sorted(named) == placement_names()[1:]
 
 
 @pytest.mark.slow

@@ -8,11 +8,16 @@ import sys
 
 import pytest
 
+from app.backbones import norm_sites, place_norms
+from app.backbones.placement.layout import _PLACEMENTS
+from app.errors import InputError
 from app.runs.metrics_file import read_events
+from tests.backbones.families import tiny
 from tests.conftest import ROOT, only_run, read_result
 
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 COMMAND = "python train.py fit --config configs/quickstart.yaml"
+WRITTEN = ("app/norms/power.py", "app/backbones/placement/layouts/late_peri.py")  # by the reader
 SHORT = (
     "--plots=false", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.val_fraction=0.1",
     "--model.backbone.options.num_hidden_layers=1",
@@ -49,6 +54,18 @@ def fit(tmp_path, tiny_texts):
     return fit
 
 
+def test_a_placement_is_a_file(monkeypatch):
+    monkeypatch.setattr("app.backbones.placement.layout._PLACEMENTS", dict(_PLACEMENTS))
+    (content,) = re.findall(r"```python\n(.*?)```", section("A placement"), re.DOTALL)
+    exec(compile(content, "late_peri.py", "exec"), {})
+    model = tiny("gpt2")
+    assert place_norms(model, "late_peri").signature == "late_peri(begin=0.5)"
+    norms = [site.path for site in norm_sites(model) if site.path.endswith("output_norm")]
+    assert norms == ["h.1.attn.c_proj.output_norm", "h.1.mlp.c_proj.output_norm"]  # the second of two blocks
+    with pytest.raises(InputError, match="--placement late_peri: begin is 2.0; must be from 0 to 1"):
+        place_norms(tiny("gpt2"), "late_peri", begin=2.0)
+
+
 @pytest.mark.slow
 def test_a_norm_a_callback_and_a_metric_are_a_file_each(fit):
     run = fit("A norm", "A callback", "A metric")
@@ -63,6 +80,6 @@ def test_a_norm_a_callback_and_a_metric_are_a_file_each(fit):
 
 def test_every_path_of_the_page_exists():
     for path in re.findall(r"`((?:app|configs|tests)/[\w/.]+)`", PAGE):
-        assert (ROOT / path).exists() or "NAME" in path or path == "app/norms/power.py", path
+        assert (ROOT / path).exists() or "NAME" in path or path in WRITTEN, path
     for anchor in re.findall(r"\]\(#([\w-]+)\)", PAGE):
         assert f"## {anchor.replace('-', ' ')}" in PAGE.lower()

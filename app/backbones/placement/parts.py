@@ -61,6 +61,7 @@ class Block:
         stack: path of the stack.
         kind: encoder or decoder.
         branches: in the order of the forward pass.
+        runs: how often it runs in a forward pass: several times where layers are shared.
         others: modules whose weights are in no branch's `linears`: stacked matrices, and what the pass did not call,
             such as experts.
     """
@@ -71,6 +72,7 @@ class Block:
     stack: str
     kind: Stack | None
     branches: list[Branch]
+    runs: int
     others: list[str]
 
 
@@ -122,6 +124,7 @@ def parts_of(model: nn.Module) -> Parts:
                 stack,
                 kinds.get(stack),
                 [walked.branch for walked in walks],
+                trace.runs[path],
                 _others(model, frame),
             )
         )
@@ -175,7 +178,9 @@ class _Walked:
         return any(call.path == path and self.is_added(call.given) for call in self.frame.calls)
 
     def is_added(self, value: Tensor) -> bool:
-        """Whether a tensor is what the branch adds."""
+        """Whether a tensor is what the branch adds, if it is large enough to be told from nothing."""
+        if float(value.abs().max()) < 1e-4:
+            return False
         if self.added is not None:
             return _same(value, self.added)
         assert self.after is not None

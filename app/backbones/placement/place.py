@@ -59,16 +59,7 @@ def place_norms(
     if not (present := placement_of(model)).is_native:
         raise InputError(f"{type(model).__name__} has placement {present} already; build it anew")
     parts = parts_of(model)
-    layouts = [layouts_of(block, parts, spec) for block in parts.blocks]
-    for block, of_block in zip(parts.blocks, layouts, strict=True):
-        for branch, layout in zip(block.branches, of_block, strict=True):
-            _check(block, branch, layout, spec)
-    wants = any(layout.queries_and_keys != "none" for of_block in layouts for layout in of_block)
-    if wants and not any(branch.kind == "attention" for block in parts.blocks for branch in block.branches):
-        raise InputError(
-            f"--placement {spec.name}: {type(model).__name__} has no self-attention of its own, whose queries and keys "
-            "could have norms; use --placement native, or another model type"
-        )
+    layouts = checked_layouts(model, parts, spec)
     for block, of_block in zip(parts.blocks, layouts, strict=True):
         _BlockPlacing(model, parts, block).place(of_block, initialize)
     if config is not None:
@@ -80,6 +71,27 @@ def placement_of(model: nn.Module) -> PlacementSpec:
     """Return the placement that `place_norms` has given to a model; native where it has not."""
     written = getattr(getattr(model, "config", None), "placement", None)
     return PlacementSpec.parse(written) if isinstance(written, dict) else PlacementSpec()
+
+
+def checked_layouts(model: nn.Module, parts: Parts, spec: PlacementSpec) -> list[list[Layout]]:
+    """Return the layouts of the branches of each block.
+
+    Raises:
+        InputError: if the model cannot have one of them, or the placement cannot take an option.
+    """
+    layouts = [layouts_of(block, parts, spec) for block in parts.blocks]
+    for block, of_block in zip(parts.blocks, layouts, strict=True):
+        for branch, layout in zip(block.branches, of_block, strict=True):
+            _check(block, branch, layout, spec)
+            if layout.queries_and_keys == "head" and branch.kind == "attention":
+                head_width(model, branch.projections["q"])
+        wants = any(layout.queries_and_keys != "none" for layout in of_block)
+        if wants and all(branch.kind != "attention" for branch in block.branches):
+            raise InputError(
+                f"--placement {spec.name}: {block.path} has no self-attention of its own, whose queries and keys could "
+                "have norms; use --placement native, or another model type"
+            )
+    return layouts
 
 
 def layouts_of(block: Block, parts: Parts, spec: PlacementSpec) -> list[Layout]:
@@ -94,10 +106,7 @@ def layouts_of(block: Block, parts: Parts, spec: PlacementSpec) -> list[Layout]:
     other_layers = next((n for stack, n in layers.items() if stack != block.stack), None) if is_pair else None
     layouts = []
     for branch in block.branches:
-        native = Layout(
-            pre="pre" in branch.norms, out="out" in branch.norms, post="post" in branch.norms,
-            end=block.stack in parts.finals,
-        )  # fmt: skip
+        native = native_layout(branch, block, parts)
         is_last = branch is block.branches[-1]
         info = BranchInfo(branch.kind, block.layer, block.layers, block.kind, is_last, native, other_layers)
         try:
@@ -107,15 +116,23 @@ def layouts_of(block: Block, parts: Parts, spec: PlacementSpec) -> list[Layout]:
     return layouts
 
 
+def native_layout(branch: Branch, block: Block, parts: Parts) -> Layout:
+    """Return where the model's own norms stand, those of queries and keys not counted."""
+    own = branch.norms
+    return Layout(pre="pre" in own, out="out" in own, post="post" in own, end=block.stack in parts.finals)
+
+
 def _check(block: Block, branch: Branch, layout: Layout, spec: PlacementSpec) -> None:
     """Refuse what a branch cannot have."""
     where, own = f"--placement {spec.name}: the {branch.kind} branch of {block.path}", branch.norms
     remedy = "use --placement native, or another model type"
     if any(site.kind == "app.norms" or site.aliases for site in own.values()):
         raise InputError(f"{where} has a norm that is shared or not the model's own; {remedy}")
+    if block.runs > 1:
+        raise InputError(f"{where} runs {block.runs} times in a forward pass, as layers that are shared do; {remedy}")
     if layout.pre and "pre" not in own and not branch.entries:
         raise InputError(f"{where} reads the stream in no module of its own, where a norm could stand; {remedy}")
-    alone = f"{where} is not added to the stream by itself, as where branches are parallel or scaled by the block"
+    alone = f"{where} is not added to the stream by itself, as where branches are parallel, scaled by the block, or 0"
     if (layout.out and "out" not in own or layout.branch_scale is not None) and branch.last is None:
         raise InputError(f"{alone}; {remedy}")
     if layout.post and "post" not in own:
@@ -147,6 +164,30 @@ def scaled_matrices(branch: Branch) -> list[str]:
         return branch.linears
     found = [path for path in (branch.projections.get("v"), branch.last) if path in branch.linears]
     return found if len(found) == 2 else []
+
+
+def output_width(model: nn.Module, path: str) -> int:
+    """Return how many features a matrix gives."""
+    module = model.get_submodule(path)
+    weight = module.get_parameter("weight")
+    return weight.shape[0] if isinstance(module, nn.Linear) else weight.shape[1]  # Conv1D is transposed
+
+
+def head_width(model: nn.Module, path: str) -> int:
+    """Return the width of a head, as the modules around a projection or their configs have it.
+
+    Raises:
+        InputError: if none has.
+    """
+    names = path.split(".")
+    around = [model.get_submodule(".".join(names[:n])) for n in range(len(names) - 1, -1, -1)]
+    for owner in [*around, *(config for module in around if (config := getattr(module, "config", None)) is not None)]:
+        for name in ("head_dim", "attention_head_size", "key_value_proj_dim", "d_kv"):
+            if isinstance(width := getattr(owner, name, None), int):
+                return width
+        if isinstance(heads := getattr(owner, "num_attention_heads", None), int):
+            return output_width(model, path) // heads
+    raise InputError(f"how many heads {path.rpartition('.')[0]} has cannot be told; use norms over the whole width")
 
 
 class _BlockPlacing:
@@ -213,7 +254,7 @@ class _BlockPlacing:
         if branch.kind == "attention" and layout.queries_and_keys != "none":
             for name in ("q", "k", "v") if layout.values else ("q", "k"):
                 projection = self.model.get_submodule(branch.projections[name])
-                width = self._width(projection, layout.queries_and_keys)
+                width = self._width(branch.projections[name], layout.queries_and_keys)
                 norm_output(projection, self._fresh((width,)), width if layout.queries_and_keys == "head" else None)
 
     def _stream(self, number: int) -> Stream:
@@ -251,16 +292,9 @@ class _BlockPlacing:
         like = next(self.model.get_submodule(self.block.path).parameters())
         return norm.to(like.device, like.dtype).train(self.template.module.training)
 
-    def _width(self, projection: nn.Module, over: str) -> int:
-        """The width of a query's or key's norm: all that the projection gives, or one head's share."""
-        weight = projection.weight
-        assert isinstance(weight, nn.Parameter)
-        width = weight.shape[0] if isinstance(projection, nn.Linear) else weight.shape[1]  # Conv1D is transposed
-        if over == "width":
-            return width
-        config: Any = self.model.config
-        heads = getattr(config, "num_attention_heads", None) or config.encoder_attention_heads
-        return getattr(config, "head_dim", None) or getattr(config, "d_kv", None) or self.template.shape[-1] // heads
+    def _width(self, path: str, over: str) -> int:
+        """The width of a query's or key's norm: all that a projection gives, or one head's share."""
+        return output_width(self.model, path) if over == "width" else head_width(self.model, path)
 
     def _scale_weights(self, branch: Branch, factor: float) -> None:
         with torch.no_grad():

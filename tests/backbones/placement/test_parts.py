@@ -14,6 +14,8 @@ from app.backbones.trace import Blocks, Trace
 from app.errors import InputError
 from app.norms import NormError
 from tests.backbones.families import DATA_OPTIONS, OPTIONS, OTHER_OPTIONS, backward, outputs, tiny
+from tests.backbones.placement.table import PLACEMENTS, lines, row
+from tests.conftest import ROOT
 from tests.tiny_models import tiny_model
 
 PLACED = {
@@ -23,6 +25,7 @@ PLACED = {
 FUSED = {"deepnorm"}  # needs projections of queries, keys and values that are three modules
 AFTER_SUM = {"post", "keel", "deepnorm"}  # out of reach where dropout follows the branch outside of modules
 REFUSED = {
+    "albert": PLACED.keys(),  # its layers are one module
     "deberta": FUSED, "modernbert": FUSED, "gpt2": FUSED, "qwen3": FUSED, "gemma3_text": FUSED, "olmo2": FUSED,
     "swin": FUSED, "bitnet": FUSED,
     "opt": AFTER_SUM, "mbart": AFTER_SUM,
@@ -78,6 +81,15 @@ def test_new_norms_are_ordinary_sites_of_a_model_that_can_be_copied(family, plac
     assert not [name for name in dead if "norm" in name], dead
 
 
+def test_the_table_of_the_page_is_what_the_families_take():
+    page = (ROOT / "docs/placement.md").read_text(encoding="utf-8")
+    cells_of = {family: row(family) for family in [*OPTIONS, *OTHER_OPTIONS]}
+    assert "\n".join(lines(cells_of)) in page
+    for family, cells in cells_of.items():
+        refused = {name for name, cell in zip(PLACEMENTS, cells, strict=True) if cell not in ("native", "yes")}
+        assert refused & PLACED.keys() == set(REFUSED.get(family, ()))
+
+
 def test_half_precision_streams_are_refused_where_rounding_would_change_the_sum():
     model = tiny("gpt2").to(torch.bfloat16)
     place_norms(model, "post")
@@ -120,6 +132,17 @@ def test_queries_and_keys_are_told_from_values_where_heads_share_them(scale):
     assert placed == {f"layers.{i}.self_attn.{name}_proj" for i in range(2) for name in "qk"}
 
 
+def test_each_tower_has_heads_of_its_own_width():
+    model = tiny_model("clip", lambda model: True)
+    place_norms(model, "qk")
+    for tower, config in (
+        (model.text_model, model.config.text_config),
+        (model.vision_model, model.config.vision_config),
+    ):
+        shapes = {tuple(m.weight.shape) for path, m in tower.named_modules() if path.endswith("output_norm")}
+        assert shapes == {(config.hidden_size // config.num_attention_heads,)}
+
+
 def test_the_values_of_cross_attention_are_scaled_by_deepnorm():
     model, plain = tiny("t5"), tiny("t5")
     place_norms(model, "deepnorm")
@@ -139,7 +162,8 @@ def test_the_values_of_cross_attention_are_scaled_by_deepnorm():
     [
         ("falcon", "peri", "not added to the stream by itself, as where branches are parallel"),  # added in place
         ("mixtral", "deepnorm", "cannot have scaled initial weights"),
-        ("funnel", "qk", "FunnelModel has no self-attention of its own"),
+        ("funnel", "qk", "blocks.0.0 has no self-attention of its own"),
+        ("blip_vision_model", "peri", "not added to the stream by itself, as where .* 0"),  # weights of 1e-10
     ],
 )
 def test_what_is_not_as_a_placement_needs_it_is_refused(model_type, placement, message):

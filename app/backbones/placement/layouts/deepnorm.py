@@ -10,7 +10,8 @@ def deepnorm(branch: BranchInfo, *, alpha: float | Auto = AUTO, beta: float | Au
 
     auto stands for the authors' values: with N layers in one stack, alpha = (2 N)^(1/4) and beta = (8 N)^(-1/4); with N
     encoder and M decoder layers 0.81 (N^4 M)^(1/16) and 0.87 (N^4 M)^(-1/16) in the encoder, (3 M)^(1/4) and
-    (12 M)^(-1/4) in the decoder. Wang et al. 2022, "DeepNet" (arXiv 2203.00555), figure 2.
+    (12 M)^(-1/4) in the decoder. Wang et al. 2022, "DeepNet" (arXiv 2203.00555), figure 2. The authors' code
+    (torchscale) has 1.15 where the paper has 0.87. The model's own initial weights are scaled, not Xavier's.
     """
     own, other = branch.layers, branch.other_layers
     if other is None:

@@ -6,6 +6,9 @@ from app.norms import AUTO, Auto
 
 @register_placement("keel")
 def keel(branch: BranchInfo, *, alpha: float | Auto = AUTO) -> Layout:
-    """Return y = N(alpha x + F(N(x))), where alpha auto is the number of layers. arXiv 2601.19895."""
+    """Return y = N(alpha x + F(N(x))), where alpha auto is the number of blocks of the stack.
+
+    Chen and Wei 2026, "Post-LayerNorm Is Back" (arXiv 2601.19895).
+    """
     factor = float(branch.layers) if alpha == AUTO else alpha
     return Layout(pre=True, post=True, residual_factor=factor, end=False)

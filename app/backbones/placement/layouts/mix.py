@@ -7,7 +7,8 @@ from app.backbones.placement.layout import BranchInfo, Layout, register_placemen
 def mix(branch: BranchInfo, *, post_layers: int = 1) -> Layout:
     """Return y = N(x + F(x)) in the first `post_layers` blocks, x + F(N(x)) in the others, and a norm after the last.
 
-    Li et al. 2025, "Mix-LN" (arXiv 2412.13795).
+    Li et al. 2025, "Mix-LN" (arXiv 2412.13795), whose models have a quarter of their blocks post-norm. With no pre-norm
+    block, none follows the last.
     """
     if post_layers < 0:
         raise ValueError(f"post_layers is {post_layers}; must be >= 0")

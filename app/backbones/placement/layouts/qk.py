@@ -7,7 +7,7 @@ from app.backbones.placement.layout import BranchInfo, Layout, checked_qk, regis
 
 @register_placement("qk")
 def qk(branch: BranchInfo, *, over: str = "head") -> Layout:
-    """Return the model's own placement, with N on queries and keys, before positions are put in.
+    """Return the model's own placement, with N on queries and keys of self-attention, before positions are put in.
 
     `over` is head, a norm of each head's share (as in Qwen3), or width, of all heads together (as in OLMo-2). Dehghani
     et al. 2023, "Scaling Vision Transformers to 22 Billion Parameters"; Wortsman et al. 2023 (arXiv 2309.14322).
