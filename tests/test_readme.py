@@ -34,7 +34,10 @@ BLOCKS = {
     "tutorial": ("inspect", "--norm layernorm", "app.study", "pip install"),
     "norms": ("--norm.options.scale", "--norm.by_role", "gettext_en_de", "--norm.freeze"),
     "models": ("--compile true", "tests.families"),  # tests/benchmark; a script over all model types
-    "placement": ("tests.backbones.placement.table",),  # tests/backbones/placement
+    "placement": (
+        "--placement peri",  # tests/end_to_end/test_placements.py
+        "tests.backbones.placement.table",  # tests/backbones/placement
+    ),
     "tasks_and_data": (
         "reviews.csv", "digits", "--data.source corpus", "book.txt", "--data.source treebank", "mine.yaml",
     ),
