@@ -8,7 +8,14 @@ from app.backbones.context import norm_contexts
 from app.backbones.embedding_scale import EmbeddingScale, embedding_scales
 from app.backbones.inject import SiteRecord, apply_norms, inject_norms
 from app.backbones.one_pass import eval_mode, tensors_in
-from app.backbones.placement import PlacementSpec, branch_scales, place_norms, placement_names, placement_of
+from app.backbones.placement import (
+    PlacementSpec,
+    branch_scales,
+    drawn_blocks,
+    place_norms,
+    placement_names,
+    placement_of,
+)
 from app.backbones.sites import LeftNorm, NormSite, is_norm, left_norms, name_paths, norm_sites
 from app.backbones.stock_model import to_stock_model
 from app.backbones.storage import check_is_new, load_model, new_folder, save_model
@@ -23,6 +30,7 @@ __all__ = [
     "SiteRecord",
     "apply_norms",
     "branch_scales",
+    "drawn_blocks",
     "build_model",
     "check_is_new",
     "embedding_scales",

@@ -65,6 +65,7 @@ def describe(found: dict[str, Any], sites: Sequence[dict[str, str]], signature: 
         signature,
         "",
         *_norm_table(found["sites"], sites),
+        *_drawing(found["drawing"]),
         "",
         "Parameters",
         _table(
@@ -112,6 +113,11 @@ def _norm_table(measured: Sequence[dict[str, Any]], sites: Sequence[dict[str, st
     if said := [f"{head} {value}" for head, value in common.items() if value]:
         lines.append(f"  all: {', '.join(said)}")
     return [*lines, _table(list(shown), [list(row) for row in zip(*shown.values(), strict=True)])]
+
+
+def _drawing(lines: Sequence[str]) -> list[str]:
+    head = "Where the norms stand: x is the residual stream, + adds a branch to it"
+    return ["", head, *(f"  {line}" for line in lines)] if lines else []
 
 
 def _acting(found: dict[str, Any]) -> list[str]:

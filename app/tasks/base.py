@@ -27,6 +27,7 @@ from app.backbones import (
     SiteRecord,
     branch_scales,
     build_model,
+    drawn_blocks,
     embedding_scales,
     name_paths,
     norm_sites,
@@ -268,6 +269,11 @@ class Task(LightningModule):
             {"path": norm.path, "old_class": norm.class_name, "note": f"left: {norm.reason}"}
             for norm in self.left_norms
         ]
+
+    @property
+    def block_lines(self) -> list[str]:
+        """Where the norms of each block stand, a line each, such as `layers.0-3: x -> norm -> attention -> +`."""
+        return drawn_blocks(self.model)
 
     @property
     def model_label(self) -> str:

@@ -68,7 +68,7 @@ def test_every_norm_of_the_registry_can_be_exported(tmp_path):
     ],
 )  # fmt: skip
 def test_a_run_is_exported_and_compared(name, shapes, tmp_path, sources, capsys):
-    small = ["--model.backbone.options.num_hidden_layers=1"] if name == "classification" else []
+    small = ["--model.backbone.options.num_hidden_layers=1", "--placement=keel"] if name == "classification" else []
     run = fit(name, "adanorm", tmp_path, sources, *small)
     capsys.readouterr()
     assert main([str(run), "--to", "onnx"]) == 0

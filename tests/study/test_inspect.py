@@ -55,6 +55,7 @@ def test_sizes_are_those_that_the_norm_implies(inspected, norm):
     assert [row["path"] for row in found["sites"]] == [row["path"] for row in sites] and len(sites) == 5
     assert [row["path"] for row in found["blocks"]] == ["encoder.layer.0", "encoder.layer.1"]
     assert found["norm_parameters"] == sum(p.numel() for p in norm_class(norm)(32).parameters()) * 5
+    assert found["drawing"] == ["encoder.layer.0-1: x -> attention -> + -> norm -> ffn -> + -> norm"]
     assert not faults_of(found["checks"])
     own = {"layernorm": {True}, "layernorm_scaled": {True, False}}  # the latter in the first block
     assert {row["is_models_own"] for row in found["checks"]} == own.get(norm, {False})
@@ -79,6 +80,7 @@ def test_the_command_prints_its_text_and_leaves_no_files(tmp_path, monkeypatch, 
         assert main([*arguments, f"--data.cache_dir={tmp_path / 'cache'}"]) == 0
     shown = capfd.readouterr().out
     assert shown.startswith("classification|rt|bert-2x32|rmsnorm|sites:all 5/5|seed:1|steps:0\n")
+    assert "  encoder.layer.0-1: x -> attention -> + -> norm -> ffn -> + -> norm\n" in shown
     assert "encoder.layer.1.output.LayerNorm" in shown and "Will this train?" in shown and "in norms" in shown
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
     assert main([*arguments, "--norm=lyaernorm"]) == 2
@@ -87,7 +89,7 @@ def test_the_command_prints_its_text_and_leaves_no_files(tmp_path, monkeypatch, 
 
 def sizes(*rows, loss=1.0):
     blocks = [{"path": f"b{number}", "activation": a, "gradient": g} for number, (a, g) in enumerate(rows)]
-    return {"loss": loss, "blocks": blocks, "sites": [{"path": "n"}], "checks": []}
+    return {"loss": loss, "blocks": blocks, "drawing": [], "sites": [{"path": "n"}], "checks": []}
 
 
 @pytest.mark.parametrize(

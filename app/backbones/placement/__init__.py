@@ -7,6 +7,7 @@
 """
 
 import app.backbones.placement.layouts  # noqa: F401  # registers them
+from app.backbones.placement.drawing import drawn_blocks
 from app.backbones.placement.hooks import branch_scales
 from app.backbones.placement.layout import BranchInfo, Layout, placement_names, register_placement
 from app.backbones.placement.place import place_norms, placement_of
@@ -17,6 +18,7 @@ __all__ = [
     "Layout",
     "PlacementSpec",
     "branch_scales",
+    "drawn_blocks",
     "place_norms",
     "placement_names",
     "placement_of",

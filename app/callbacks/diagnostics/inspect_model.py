@@ -27,8 +27,9 @@ class InspectModel(Callback):
     It holds: `loss` (nats per unit of the batch) and `tokens`; `parameters`, rows of module and count, and
     `norm_parameters`, how many of them are the norms' own; `sites`, for each norm its path, shape and size of x, sigma,
     output and gradients; `blocks`, for each repeated block, in the order of the forward pass, its path and the size of
-    its output and of the gradient there; `checks`, of each norm, the model's own included, what `NormCheck` says. Sizes
-    are rms over tokens and features; gradients are of the update's loss.
+    its output and of the gradient there; `drawing`, a line a block that says where its norms stand; `checks`, of each
+    norm, the model's own included, what `NormCheck` says. Sizes are rms over tokens and features; gradients are of the
+    update's loss.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -82,6 +83,7 @@ def inspect_model(
         "norm_parameters": sum(p.numel() for p in task.parameters() if id(p) in own),
         "sites": list(sites.values()),
         "blocks": blocks,
+        "drawing": task.block_lines,
         "checks": [dataclasses.asdict(check) for check in checks],
         "checked_on": f"{few.tokens:,} {few.UNIT}",
     }
