@@ -160,7 +160,7 @@ class Trace:
     ) -> None:
         self.blocks = blocks
         self.frames: dict[str, Frame] = {}  # by the path of the block, in the order of their calls
-        self.runs: Counter[str] = Counter()  # how often each block was called
+        self.runs: Counter[str] = Counter()  # how often each block was called, at most, by one call of the model
         self.outside: list[OutsideCall] = []
         self._open: list[Frame] = []
         self._stack_outputs: dict[str, Source] = {}
@@ -175,7 +175,9 @@ class Trace:
             stack.enter_context(torch.random.fork_rng(devices=[]))
             stack.enter_context(self._watching(model, sites, with_calls))
             for module, inputs in calls:
+                self._runs: Counter[str] = Counter()
                 module(**inputs)
+                self.runs |= self._runs
         for frame in self.frames.values():
             for number, target in enumerate(frame.targets):
                 target.edges = edges_of(target)
@@ -212,7 +214,7 @@ class Trace:
         frame = Frame(path)
         self._open.append(frame)
         self.frames.setdefault(path, frame)
-        self.runs[path] += 1
+        self._runs[path] += 1
         stack = self.blocks.stack_of[path]
         if stack not in self._entered:
             for call in self.outside:

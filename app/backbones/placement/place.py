@@ -81,6 +81,11 @@ def checked_layouts(model: nn.Module, parts: Parts, spec: PlacementSpec) -> list
     """
     layouts = [layouts_of(block, parts, spec) for block in parts.blocks]
     for block, of_block in zip(parts.blocks, layouts, strict=True):
+        if not any(branch.norms for branch in block.branches):
+            raise InputError(
+                f"--placement {spec.name}: {block.path} has no norm before or after a branch that could be moved; use "
+                "--placement native, or another model type"
+            )
         for branch, layout in zip(block.branches, of_block, strict=True):
             _check(block, branch, layout, spec)
             if layout.queries_and_keys == "head" and branch.kind == "attention":

@@ -163,6 +163,7 @@ def test_the_values_of_cross_attention_are_scaled_by_deepnorm():
         ("falcon", "peri", "not added to the stream by itself, as where branches are parallel"),  # added in place
         ("mixtral", "deepnorm", "cannot have scaled initial weights"),
         ("funnel", "qk", "blocks.0.0 has no self-attention of its own"),
+        ("convnextv2", "pre", "has no norm before or after a branch"),
         ("blip_vision_model", "peri", "not added to the stream by itself, as where .* 0"),  # weights of 1e-10
     ],
 )
