@@ -81,7 +81,7 @@ def _how_to_load(run: Run, is_stock: bool) -> list[str]:
             "up to rounding."
         ]
     own = "norms" if run.task.norm.embedding_scale is None else "norms or a learned factor"
-    own += "" if run.task.placement.is_native else ", in places,"
+    own += "" if run.task.placement.is_native else ", or places of norms,"
     return [
         f"`{run.task.loader}` of Norm workbench loads it (run the lines where `app` can be imported). Its model is a "
         f"`{name}` with {own} that transformers does not have, so `from_pretrained` refuses it instead of loading a "
