@@ -4,6 +4,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from app.backbones import PlacementSpec
 from app.cli.norm import fold_norm
 from app.errors.yaml_file import read_settings
 from app.norms import NormSpec, norm_names
@@ -43,6 +44,9 @@ OPTIONS = [
     "--norm.freeze",
     "--norm.rules",
     "--norm.embedding_scale",
+    "--placement",
+    "--placement.options",
+    "--placement.options.post_layers",
     "--norm.x",
 ]
 
@@ -89,6 +93,7 @@ values = (
             "1e400",
             "[layer.0]",
             "{name: dyt}",
+            "mix",
             "{k: 2}",
             "~",
             "0x",
@@ -116,6 +121,7 @@ def test_what_is_typed_for_a_norm(typed):
     arguments = [f"{flag}={value}" for flag, value in typed]
     read = outcome(lambda: fold_norm(["fit", *arguments], [ROOT / "configs/base.yaml"]))
     if read is not None:
-        assert read[:-1] == ["fit", "--norm"]
+        assert [read[0], *read[-4::2]] == ["fit", "--placement", "--norm"] and len(read) == 5
+        assert PlacementSpec.parse(yaml.safe_load(read[2])).to_dict() == yaml.safe_load(read[2])
         spec = NormSpec.parse(yaml.safe_load(read[-1]))
         assert spec.to_dict() == yaml.safe_load(read[-1])
