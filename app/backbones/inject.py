@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from app.backbones.context import norm_contexts
 from app.backbones.embedding_scale import chosen_scales, set_embedding_scales
 from app.backbones.placement import placement_of
 from app.backbones.rules import assign_rules, wish_for_roles
-from app.backbones.sites import Kind, NormSite, left_norms, name_paths, norm_sites
+from app.backbones.sites import Kind, NormSite, left_norms, name_paths, norm_sites, offer_what_models_read
 from app.errors import InputError
 from app.norms import (
     NATIVE,
@@ -165,25 +165,10 @@ def swap_modules(model: nn.Module, new_by_old: dict[nn.Module, Norm]) -> None:
             if child in new_by_old:
                 new = new_by_old[child]
                 new._is_hf_initialized = True  # type: ignore[assignment]  # or init_weights() would reset gain and bias
-                _offer_what_models_read(new, child)
+                offer_what_models_read(new, child)
                 setattr(parent, name, new)
                 if isinstance(parent, nn.TransformerEncoderLayer):
                     parent.activation_relu_or_gelu = 0  # its fused inference path never calls the norm modules
-
-
-def _offer_what_models_read(new: Norm, old: nn.Module) -> None:
-    """Give a norm without gain or bias what models read of one: a gain of 1, of the right dtype and device, and None.
-
-    Mamba casts to `norm.weight.dtype`, as some of BLIP-2's and Gemma's modules do. The gain is a buffer that is in no
-    state dict, so nothing counts, trains or saves it.
-    """
-    for name in ("weight", "bias"):
-        if hasattr(old, name) and not hasattr(new, name):
-            value = getattr(old, name)
-            if name == "weight" and isinstance(value, Tensor):
-                new.register_buffer(name, value.new_ones(new.normalized_shape), persistent=False)
-            else:
-                new.register_parameter(name, None)
 
 
 def _kept(site: NormSite, context: NormContext, rule: NormRule | None) -> SiteRecord:

@@ -127,6 +127,23 @@ def is_norm(module: nn.Module) -> bool:
     return _recognize(module) is not None
 
 
+def offer_what_models_read(new: nn.Module, old: nn.Module) -> None:
+    """Give what stands in the place of a norm what models read of one: a gain of 1, of its dtype and device, or None.
+
+    Mamba casts to `norm.weight.dtype`, as some of BLIP-2's and Gemma's modules do. The gain is a buffer that is in no
+    state dict, so nothing counts, trains or saves it.
+    """
+    for name in ("weight", "bias"):
+        if hasattr(old, name) and not hasattr(new, name):
+            value = getattr(old, name)
+            if name == "weight" and isinstance(value, Tensor):
+                new.register_buffer(
+                    name, value.new_ones(getattr(new, "normalized_shape", value.shape)), persistent=False
+                )
+            else:
+                new.register_parameter(name, None)
+
+
 def name_paths(paths: Iterable[str], limit: int = 6) -> str:
     """List paths for a message, without the middle ones if there are more than `limit`."""
     found = list(paths)

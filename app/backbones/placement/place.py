@@ -20,7 +20,7 @@ from app.backbones.placement.hooks import (
 from app.backbones.placement.layout import BranchInfo, Layout, layout_rule
 from app.backbones.placement.parts import Block, Branch, Parts, parts_of
 from app.backbones.placement.spec import PlacementSpec
-from app.backbones.sites import NormSite
+from app.backbones.sites import NormSite, offer_what_models_read
 from app.errors import InputError
 from app.norms import Norm, NormError, build_norm
 
@@ -308,5 +308,7 @@ class _BlockPlacing:
 
 
 def _set(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module in the place of a norm."""
     parent, _, name = path.rpartition(".")
+    offer_what_models_read(module, model.get_submodule(path))
     setattr(model.get_submodule(parent), name, module)
