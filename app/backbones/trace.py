@@ -106,7 +106,7 @@ class Target:
 
 @dataclass(eq=False)
 class ModuleCall:
-    """The call of a module in a block that is no norm."""
+    """The call of a module in a block that is not a norm."""
 
     path: str
     inputs: list[Tensor]

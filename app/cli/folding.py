@@ -2,7 +2,7 @@
 
 It can be set by `--KEY NAME`, `--KEY.X VALUE` for each of its keys (`--KEY.options.k 0.2`), and in YAML by `KEY: NAME`
 or a mapping of these keys. Later settings replace earlier ones key by key; another name drops the options set before
-it. Flags may stand in any order: those before the first name belong to it.
+it. Flags may be in any order: those before the first name belong to it.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class NormSpec:
 
         Args:
             value: a name; a mapping of `NormRule`'s arguments; a list of these; or a mapping with this list as `rules`.
-                `embedding_scale` may stand in either mapping.
+                Either mapping may have `embedding_scale`.
 
         Raises:
             NormError: for anything else, and for a wrong value.

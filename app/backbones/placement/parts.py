@@ -341,7 +341,7 @@ def _weight(model: nn.Module, call: ModuleCall) -> Tensor | None:
 
 
 def _others(model: nn.Module, frame: Frame) -> list[str]:
-    """The modules of a block with weights that are no matrix, or that were not called."""
+    """The modules of a block with weights that are not a matrix, or that were not called."""
     called = {call.path for call in frame.calls}
     return [
         path

@@ -29,7 +29,7 @@ REFUSED = {
     "deberta": FUSED, "modernbert": FUSED, "gpt2": FUSED, "qwen3": FUSED, "gemma3_text": FUSED, "olmo2": FUSED,
     "swin": FUSED, "bitnet": FUSED,
     "opt": AFTER_SUM, "mbart": AFTER_SUM,
-    "xlnet": PLACED.keys() - {"post"},  # its attention is no module of its own
+    "xlnet": PLACED.keys() - {"post"},  # its attention is not a module of its own
     "phi": PLACED.keys() - {"pre", "scaled"}, "gpt_neox": PLACED.keys() - {"pre", "scaled"},  # parallel branches
 }  # fmt: skip
 
