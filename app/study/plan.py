@@ -19,7 +19,15 @@ from app.installation import TYPED, config_path
 from app.norms import NATIVE, NormError, NormSpec
 
 _LARGEST_SEED = 2**32 - 1  # that Lightning accepts
-_OF_ONE_NORM = ("by_role", "weight_decay", "lr_multiplier", "freeze")  # keys of a norm that a study sets itself
+# keys of a norm in a config that outlast the flags of a trial, each with the value that adds nothing
+_OUTLASTS_FLAGS = {
+    "sites": "all",
+    "by_role": {},
+    "weight_decay": None,
+    "lr_multiplier": 1,
+    "freeze": [],
+    "embedding_scale": None,
+}
 _SET_BY_THE_STUDY = ("config", "norm", "placement", "seed_everything", "run_root", "ckpt_path")
 
 
@@ -246,11 +254,12 @@ def _check(path: Path, study: Study) -> None:
                 "placements"
             )
         of_norm = content.get("norm")
-        kept = [key for key in _OF_ONE_NORM if isinstance(of_norm, dict) and key in of_norm]
+        set_there = of_norm if isinstance(of_norm, dict) else {}
+        kept = [key for key, nothing in _OUTLASTS_FLAGS.items() if set_there.get(key, nothing) != nothing]
         if kept:
             raise InputError(
-                f"{path}: config {config} sets norm.{kept[0]}, which would also hold for a norm of the study with its "
-                "name; omit it there, and set it in the norms of the study that it is meant for"
+                f"{path}: config {config} sets norm.{kept[0]}, which would also hold for norms of the study; omit it "
+                "there, and set it in the norms of the study that it is meant for"
             )
     for seed in study.seeds:
         if type(seed) is not int or not 0 <= seed <= _LARGEST_SEED:  # a bool is an int too

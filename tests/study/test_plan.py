@@ -9,6 +9,7 @@ import yaml
 
 from app.backbones import PlacementSpec
 from app.cli.norm import fold_norm
+from app.errors import InputError
 from app.norms import NormSpec
 from app.study.__main__ import main
 from app.study.plan import read_study
@@ -64,6 +65,20 @@ def test_the_command_of_each_trial_has_its_norm(write, tmp_path):
         folded = fold_norm(["fit", *trial.arguments], [])
         assert NormSpec.parse(yaml.safe_load(folded[-1])) == trial.variant.norm
     assert study.baseline.norm == study.norms[1] and not study.baseline.is_plain and study.norms[0].is_plain
+
+
+@pytest.mark.parametrize("kept", [{"sites": "final"}, {"embedding_scale": 4}, {"lr_multiplier": 2}])
+def test_a_config_whose_norm_would_outlast_the_norms_of_the_study_is_refused(write, tmp_path, kept):
+    path = write()
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({"norm": {"name": "dyt", **kept}}))
+    with pytest.raises(InputError, match=rf"a.yaml sets norm.{next(iter(kept))}, which would also hold for norms of"):
+        read_study(path)
+
+
+def test_a_config_may_say_of_its_norm_what_holds_without_saying(write, tmp_path):
+    path = write()
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({"norm": NormSpec.parse("dyt").to_dict()}))
+    assert [trial.variant.norm.name for trial in read_study(path).trials(tmp_path)][:2] == ["layernorm", "adanorm"]
 
 
 def test_what_changes_a_run_changes_its_folder_and_no_other(write, tmp_path):
