@@ -38,11 +38,13 @@ class Contexts(NamedTuple):
 
     Attributes:
         by_path: the context of each site.
+        unreached: paths of sites that the forward pass did not call; their roles and widths are unknown.
         first_blocks: of each stack that hands hidden states (B, T, H) from block to block.
         fault: why the forward pass failed, if it did; roles, widths, stacks and first blocks are then unknown.
     """
 
     by_path: dict[str, NormContext]
+    unreached: frozenset[str]
     first_blocks: list[FirstBlock]
     fault: str | None
 
@@ -67,7 +69,7 @@ def norm_contexts(model: nn.Module, sites: Sequence[NormSite]) -> Contexts:
     for site in sites:
         layer, layers = blocks.place_of(site)
         by_path[site.path] = found.get(site.path, NormContext(layer=layer, layers=layers))
-    return Contexts(by_path, first_blocks, fault)
+    return Contexts(by_path, frozenset(by_path.keys() - found.keys()), first_blocks, fault)
 
 
 def _first_blocks(trace: Trace) -> list[FirstBlock]:

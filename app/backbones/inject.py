@@ -12,7 +12,7 @@ from torch import nn
 from app.backbones.context import norm_contexts
 from app.backbones.embedding_scale import chosen_scales, set_embedding_scales
 from app.backbones.placement import placement_of
-from app.backbones.rules import assign_rules, wish_for_roles
+from app.backbones.rules import assign_rules, wish_for_context, wish_for_roles
 from app.backbones.sites import Kind, NormSite, left_norms, name_paths, norm_sites, offer_what_models_read
 from app.errors import InputError
 from app.norms import (
@@ -91,7 +91,8 @@ def inject_norms(
 
     Raises:
         InputError: for an unknown norm, option or site word, a model without norms, a rule or pattern that matches
-            none, or what needs roles in a model in which they cannot be found. The model is then unchanged.
+            none, options by a role that none has, or what needs roles that cannot be found, in the whole model or of
+            one norm. The model is then unchanged.
         TypeError: if a spec is passed together with sites or options.
     """
     if isinstance(norm, NormSpec):
@@ -132,6 +133,11 @@ def apply_norms(model: nn.Module, spec: NormSpec) -> list[SiteRecord]:
         if rule is None or rule.name == NATIVE:
             records.append(_kept(site, context, rule))
         else:
+            if site.path in contexts.unreached and (wish := wish_for_context(rule)) is not None:
+                raise InputError(
+                    f"{wish} needs to know where {site.path} stands, and a forward pass of {type(model).__name__} does "
+                    "not reach it; give it a rule of its own, with its path in sites and without by_role and auto"
+                )
             new_by_old[site.module], record = _replacement(model, site, context, rule)
             records.append(record)
     _check_settings(spec, records, {site.path: new_by_old.get(site.module, site.module) for site in found})

@@ -77,6 +77,14 @@ def test_layernorm_scaled_is_refused_where_blocks_cannot_be_found():
             [{"name": "none", "sites": ["ln_9"]}, "adanorm"],
             r"rule 1 of norm \(none@patterns-\w+\): sites: 'ln_9' matches no norm",
         ),
+        (
+            {"name": "dyt", "by_role": {"ffn": {"alpha": 1}, "qk": {"alpha": 2}}},
+            r"by_role.qk: no norm that dyt takes in GPT2Model has this role; omit it; .*: attention \(2\), ffn \(2\)",
+        ),
+        (
+            [{"name": "none", "sites": "final"}, {"name": "dyt", "by_role": {"final": {"alpha": 1}}}],
+            r"rule 2 of norm \(.*\): by_role.final: no norm that dyt takes",
+        ),
         ({"name": "adanorm", "freeze": "bias"}, r"freeze is bias, and no norm that adanorm\(.*\) takes has a bias"),
     ],
 )
@@ -85,6 +93,23 @@ def test_a_rule_without_effect_is_refused_and_nothing_is_changed(rules, message)
     with pytest.raises(InputError, match=message):
         inject_norms(model, NormSpec.parse(rules))
     assert type(model.ln_f).__name__ == "LayerNorm" and not hasattr(model.config, "norm")
+
+
+@pytest.mark.parametrize(
+    ("norm", "wish"),
+    [
+        ("layernorm_scaled", "layer auto of norm 'layernorm_scaled'"),
+        ({"name": "dyt", "by_role": {"ffn": {"alpha": 1}}}, "norm.by_role"),
+    ],
+)
+def test_what_depends_on_where_a_norm_stands_is_refused_for_one_that_no_forward_pass_reaches(norm, wish):
+    model = tiny("gpt2")
+    model.spare = nn.LayerNorm(16)
+    with pytest.raises(InputError, match=f"{wish} needs to know where spare stands, and a forward pass of GPT2Model"):
+        apply_norms(model, NormSpec.parse(norm))
+    assert type(model.ln_f) is type(model.spare) is nn.LayerNorm
+    records = apply_norms(model, NormSpec.parse([{"name": "native", "sites": ["spare"]}, norm]))
+    assert [record.path for record in records if not record.is_replaced] == ["spare"]
 
 
 def test_freeze_holds_for_the_norms_of_its_rule_alone_and_for_native_ones():
