@@ -20,7 +20,7 @@ from app.backbones.options import (
     with_data_options,
     without_foreign_tokens,
 )
-from app.backbones.placement import PlacementSpec, place_norms, placement_of
+from app.backbones.placement import PlacementSpec, place_norms, placed_parts, placement_of
 from app.backbones.sites import LeftNorm, left_norms, name_paths, norm_sites
 from app.backbones.storage import (
     injected_sites,
@@ -199,7 +199,8 @@ def _pretrained_with_norms(
     old, new = (saved, model) if type(saved) is type(model) else (saved.base_model, model.base_model)
     if type(old) is not type(new):
         raise InputError(f"{source} is a {type(old).__name__}, and {auto_class} needs a {type(new).__name__}")
-    place_norms(new, placement, initialize=False)
+    # under other options, such as dropout, a placement may not be exact
+    place_norms(new, placement, initialize=False, found=None if options else placed_parts(old))
     restore_norms(new, injected_sites(old), scale_inits(old), source)
     slots = new.state_dict(keep_vars=True)
     for key, value in old.state_dict().items():

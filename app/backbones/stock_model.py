@@ -55,8 +55,9 @@ def to_stock_model(model: PreTrainedModel) -> PreTrainedModel | None:
     if not placement_of(model).is_native:
         return None
     config = copy.deepcopy(model.config)
-    if isinstance(getattr(config, "norm", None), dict):
-        del config.norm  # it marks a model that load_model must load
+    for key in ("norm", "placement"):
+        if isinstance(getattr(config, key, None), dict):
+            delattr(config, key)  # it marks a model that load_model must load
     with torch.random.fork_rng(devices=[]):
         own: PreTrainedModel = type(model)(config)
     places = {path: site for site in norm_sites(own) for path in site.paths}

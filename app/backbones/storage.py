@@ -8,8 +8,9 @@ saved so that stock transformers refuses it instead of silently building a Layer
   wrong `model_type`, finds no weights and stops.
 
 config.json has the real `base_model_type`, the spec as `norm`, and as `norm_sites` each norm of the model: path, name,
-options, shape, eps, and axis in a channels-first map; `embedding_scales` has start values by block, and `placement` is
-there where it is not native. Loading follows these, so a model that was injected twice or changed by hand is restored.
+options, shape, eps, and axis in a channels-first map; `embedding_scales` has start values by block. Where it is not
+native, `placement` is there, and `placement_parts` has the parts of the blocks in which it was put. Loading follows
+these, so a model that was injected twice or changed by hand is restored.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from torch import nn
 from app.backbones.embedding_scale import scale_inits, set_embedding_scales
 from app.backbones.inject import registered_norm, swap_modules
 from app.backbones.options import refused_by_transformers
-from app.backbones.placement import PlacementSpec, place_norms, placement_of
+from app.backbones.placement import PlacementSpec, place_norms, placed_parts, placement_of
 from app.backbones.sites import name_paths
 from app.errors import InputError
 from app.norms import Norm, NormError, build_norm
@@ -209,13 +210,18 @@ def _write_with_norms(
     config.architectures = [type(model).__name__]
     config.dtype = str(model.dtype).removeprefix("torch.")
     config.save_pretrained(folder)
+    placement, parts = placement_of(model), placed_parts(model)
 
     def mark(written: dict[str, Any]) -> None:
+        if parts is None:
+            _drop_spec(written, "placement")
+        else:
+            written["placement"], written["placement_parts"] = placement.to_dict(), parts
         names = ", ".join(
             [
                 *sorted({site["name"] for site in sites}),
                 *(["embedding_scale"] if scales else []),
-                *(["placement"] if "placement" in written else []),
+                *([] if parts is None else ["placement"]),
             ]
         )
         written["base_model_type"] = written["model_type"]
@@ -238,9 +244,15 @@ def _write_with_norms(
 
 def _mark_own(model: PreTrainedModel, written: dict[str, Any]) -> None:
     """Edit the config.json of a model with its own norms."""
-    if isinstance(written.get("norm"), dict):  # a spec, of norms that were replaced since
-        del written["norm"]
+    for key in _NORMS_OF:
+        _drop_spec(written, key)
     _name_class(model, written)
+
+
+def _drop_spec(written: dict[str, Any], key: str) -> None:
+    """Remove a spec that is not of this model: its norms were replaced since, or its config is another one's."""
+    if isinstance(written.get(key), dict):
+        del written[key]
 
 
 def _name_class(model: PreTrainedModel, written: dict[str, Any]) -> None:
@@ -269,7 +281,7 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     sites, scales = config.pop("norm_sites"), config.pop("embedding_scales", {})
-    placement = _placement(folder, config.pop("placement", None))
+    placement, parts = _placement(folder, config.pop("placement", None)), config.pop("placement_parts", None)
     config["model_type"] = config.pop("base_model_type", config.get("model_type"))
     cls = _model_class(folder, config)
     config.pop("architecture_module", None)
@@ -277,7 +289,7 @@ def _load_with_norms(folder: Path, config: dict[str, Any]) -> PreTrainedModel:
         raise InputError(f"{folder}: model_type {config['model_type']!r} is unknown to this version of transformers")
     with refused_by_transformers(f"{folder}/config.json", {}):
         model = cls(CONFIG_MAPPING[config["model_type"]].from_dict(config))
-    place_norms(model, placement, initialize=False)
+    place_norms(model, placement, initialize=False, found=parts)  # None in a folder of an early version
     restore_norms(model, sites, scales, f"{folder}/config.json")
     _load_weights(model, folder)
     for norm in model.modules():

@@ -10,7 +10,7 @@ import app.backbones.placement.layouts  # noqa: F401  # registers them
 from app.backbones.placement.drawing import drawn_blocks
 from app.backbones.placement.hooks import branch_scales
 from app.backbones.placement.layout import BranchInfo, Layout, placement_names, register_placement
-from app.backbones.placement.place import place_norms, placement_of
+from app.backbones.placement.place import place_norms, placed_parts, placement_of
 from app.backbones.placement.spec import PlacementSpec
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "branch_scales",
     "drawn_blocks",
     "place_norms",
+    "placed_parts",
     "placement_names",
     "placement_of",
     "register_placement",

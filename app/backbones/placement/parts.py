@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from app.errors import InputError
 from app.norms.context import Role, Stack
 
 Position = Literal["pre", "out", "post", "q", "k", "v"]
+_ROUNDING = 2 * torch.finfo(torch.float32).eps  # of one sum, in any order, relative to the largest value
 
 
 @dataclass(eq=False)
@@ -134,6 +135,44 @@ def parts_of(model: nn.Module) -> Parts:
     return Parts(found, final_sites(trace), ends)
 
 
+def plain_parts(parts: Parts) -> dict[str, Any]:
+    """Return parts in plain types, norms by their paths; `parts_from` is the inverse.
+
+    Every string in it is a module path, save those of the key kind.
+    """
+    return {
+        "blocks": [
+            {
+                **vars(block),
+                "branches": [
+                    {**vars(branch), "norms": {position: site.path for position, site in branch.norms.items()}}
+                    for branch in block.branches
+                ],
+            }
+            for block in parts.blocks
+        ],
+        "finals": [[stack, site.path] for stack, site in parts.finals.items()],
+        "ends": [[stack, path] for stack, path in parts.ends.items()],
+    }
+
+
+def parts_from(plain: dict[str, Any], model: nn.Module) -> Parts:
+    """Return the parts that `plain_parts` described, in a model whose norms have not been placed.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it describes none, or those of a model that has other norms.
+    """
+    sites = {path: site for site in norm_sites(model) for path in site.paths}
+    blocks = []
+    for block in plain["blocks"]:
+        branches = [
+            Branch(**{**branch, "norms": {position: sites[path] for position, path in branch["norms"].items()}})
+            for branch in block["branches"]
+        ]
+        blocks.append(Block(**{**block, "branches": branches}))
+    return Parts(blocks, {stack: sites[path] for stack, path in plain["finals"]}, dict(plain["ends"]))
+
+
 def positions_in(frame: Frame) -> dict[NormSite, Position | Literal["qk", "inner"]]:
     """Return where each norm of a block stands.
 
@@ -178,15 +217,14 @@ class _Walked:
         return any(call.path == path and self.is_added(call.given) for call in self.frame.calls)
 
     def is_added(self, value: Tensor) -> bool:
-        """Whether a tensor is what the branch adds, if it is large enough to be told from nothing."""
-        if float(value.abs().max()) < 1e-4:
-            return False
+        """Whether a tensor is what the branch adds, if it is large enough to be told from rounding."""
         if self.added is not None:
-            return _same(value, self.added)
+            return bool(value.count_nonzero()) and _same(value, self.added)
         assert self.after is not None
         if value.numel() != self.before.numel() or value.shape[-1:] != self.before.shape[-1:]:
             return False
-        return _same(rows_of(value) + rows_of(self.before), self.after)
+        is_told = bool(value.abs().max() > 8 * _ROUNDING * self.before.abs().max())
+        return is_told and _same(rows_of(value) + rows_of(self.before), self.after, _ROUNDING)
 
 
 def _walk(
@@ -207,7 +245,7 @@ def _walk(
         site = target.site
         position = "end" if site is None else positions.get(site)
         if site is not None and position == "pre":
-            if current is None and not _same(target.tensor, value):
+            if current is None and not _same(target.tensor, value, _ROUNDING):
                 current = opened()  # a branch without a norm before it
             if current is not None:
                 current.after = target.tensor
@@ -224,7 +262,7 @@ def _walk(
             current.branch.norms["post"], current.after = site, target.tensor
             value, current = outputs[site], None
         elif position == "end":
-            if current is None and not _same(target.tensor, value):
+            if current is None and not _same(target.tensor, value, _ROUNDING):
                 current = opened()
             if current is not None:
                 current.after = target.tensor
@@ -351,8 +389,9 @@ def _others(model: nn.Module, frame: Frame) -> list[str]:
     ]
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same positions, in whatever shape."""
+def _same(one: Tensor, other: Tensor, tolerance: float = 1e-5) -> bool:
+    """Whether two tensors have the same positions, in whatever shape, up to a tolerance relative to the largest one."""
     if one.numel() != other.numel() or not one.dim() or not other.dim():
         return False
-    return torch.allclose(one.reshape(-1), other.reshape(-1), rtol=1e-4, atol=1e-5)
+    difference = (one.reshape(-1) - other.reshape(-1)).abs()
+    return bool((difference <= tolerance * other.abs().max()).all())

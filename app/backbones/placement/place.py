@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -18,7 +22,7 @@ from app.backbones.placement.hooks import (
     scale_output,
 )
 from app.backbones.placement.layout import BranchInfo, Layout, layout_rule
-from app.backbones.placement.parts import Block, Branch, Parts, parts_of
+from app.backbones.placement.parts import Block, Branch, Parts, parts_from, parts_of, plain_parts
 from app.backbones.placement.spec import PlacementSpec
 from app.backbones.sites import NormSite, offer_what_models_read
 from app.errors import InputError
@@ -28,18 +32,24 @@ _POSITIONS = ("pre", "post", "out")
 
 
 def place_norms(
-    model: nn.Module, placement: PlacementSpec | str, initialize: bool = True, **options: Any
+    model: nn.Module,
+    placement: PlacementSpec | str,
+    initialize: bool = True,
+    found: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> PlacementSpec:
     """Put the norms of `model` where the placement says, in place, before `inject_norms`.
 
     The model's own norms are used where they can be, in their place or moved with their weights; the others are of the
     model's own kind, with a gain of 1. Weights outside norms and the random state do not change, except that deepnorm
-    scales initial weights. The spec is written to `model.config.placement`.
+    scales initial weights. The model is marked with the spec, which `placement_of` reads; it is also written to
+    `model.config.placement`, so that what `save_pretrained` writes, which cannot be loaded, is told from other models.
 
     Args:
         model: a Hugging Face model with its own norms.
         placement: a registered name, or a complete spec.
         initialize: scale initial weights where the placement does; False for weights that have been trained.
+        found: what `placed_parts` says of an equal model that is placed; None to find the parts by a watched pass.
         options: the placement's own options.
 
     Returns:
@@ -58,19 +68,73 @@ def place_norms(
     config: Any = getattr(model, "config", None)
     if not (present := placement_of(model)).is_native:
         raise InputError(f"{type(model).__name__} has placement {present} already; build it anew")
-    parts = parts_of(model)
+    if found is None:
+        parts = parts_of(model)
+    else:
+        try:
+            parts = parts_from(dict(found), model)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"the parts that placement {spec} was given do not fit {type(model).__name__} ({error!r}); "
+                "save the model again"
+            ) from error
+    plain = plain_parts(parts)  # before any norm is moved
     layouts = checked_layouts(model, parts, spec)
     for block, of_block in zip(parts.blocks, layouts, strict=True):
         _BlockPlacing(model, parts, block).place(of_block, initialize)
     if config is not None:
         config.placement = spec.to_dict()
+    root = _innermost([*parts.ends, *(site.path for site in parts.finals.values())])
+    owner: Any = model.get_submodule(root)
+    owner.norm_placement = _Mark(spec, _renamed(plain, lambda path: path[len(root) :].removeprefix(".")))
     return spec
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """What `place_norms` leaves on the innermost module that holds all that it placed, so that it is of every model
+    around that one: the spec, and the parts as `plain_parts` gives them, with paths in this module.
+    """
+
+    spec: PlacementSpec
+    parts: dict[str, Any]
 
 
 def placement_of(model: nn.Module) -> PlacementSpec:
     """Return the placement that `place_norms` has given to a model; native where it has not."""
-    written = getattr(getattr(model, "config", None), "placement", None)
-    return PlacementSpec.parse(written) if isinstance(written, dict) else PlacementSpec()
+    return next((mark.spec for _, mark in _marks(model)), PlacementSpec())
+
+
+def placed_parts(model: nn.Module) -> dict[str, Any] | None:
+    """Return the parts in which `place_norms` has placed norms, in plain types, for `place_norms` of an equal model."""
+    for at, mark in _marks(model):
+        return _renamed(mark.parts, partial(_joined, at))
+    return None
+
+
+def _joined(root: str, path: str) -> str:
+    return ".".join(filter(None, (root, path)))
+
+
+def _marks(model: nn.Module) -> Iterator[tuple[str, _Mark]]:
+    for path, module in model.named_modules():
+        if (mark := vars(module).get("norm_placement")) is not None:
+            yield path, mark
+
+
+def _innermost(paths: Sequence[str]) -> str:
+    """Return the path of the innermost module that is or holds all these."""
+    together = zip(*(path.split(".") for path in paths), strict=False)
+    return ".".join(names[0] for names in takewhile(lambda names: len(set(names)) == 1, together))
+
+
+def _renamed(plain: Any, rename: Callable[[str], str]) -> Any:
+    """Rename every module path in what `plain_parts` gives."""
+    if isinstance(plain, dict):
+        return {key: value if key == "kind" else _renamed(value, rename) for key, value in plain.items()}
+    if isinstance(plain, (list, tuple)):
+        return [_renamed(value, rename) for value in plain]
+    return rename(plain) if isinstance(plain, str) else plain
 
 
 def checked_layouts(model: nn.Module, parts: Parts, spec: PlacementSpec) -> list[list[Layout]]:

@@ -132,6 +132,16 @@ def test_queries_and_keys_are_told_from_values_where_heads_share_them(scale):
     assert placed == {f"layers.{i}.self_attn.{name}_proj" for i in range(2) for name in "qk"}
 
 
+def test_small_initial_weights_are_placed_as_others_whatever_the_seed():
+    sites = []
+    for scale, seed in ((0.02, 0), (0.001, 0), (0.001, 1), (0.001, 3)):
+        torch.manual_seed(seed)
+        options = {**OPTIONS["bert"], "initializer_range": scale}
+        model = build_model(BackboneConfig("bert", options), placement=PlacementSpec("peri")).model
+        sites.append([site.path for site in norm_sites(model)])
+    assert all(paths == sites[0] for paths in sites)
+
+
 def test_each_tower_has_heads_of_its_own_width():
     model = tiny_model("clip", lambda model: True)
     place_norms(model, "qk")

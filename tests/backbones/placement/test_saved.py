@@ -1,6 +1,8 @@
 """Placements in models that are built, saved and loaded: bit for bit, paired, and never read as something else."""
 
+import copy
 import json
+import pickle
 
 import pytest
 import torch
@@ -83,6 +85,43 @@ def test_a_pretrained_model_keeps_its_placement_under_other_norms_and_heads_and_
     assert torch.equal(outputs(head.model.base_model.eval(), "bert")[0], outputs(first, "bert")[0])
     with pytest.raises(InputError, match=r"has placement peri\(queries_and_keys=none\), and --placement is pre\("):
         built("bert", "pre", pretrained=folder)
+
+
+def test_a_placed_model_is_loaded_as_it_was_found_whatever_fresh_weights_say(tmp_path):
+    """The branches of a fresh model with such a layer scale are too small to be told; those of this one were not."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16, "patch_size": 8}
+    torch.manual_seed(0)
+    model = build_model(BackboneConfig("dinov2", {**sizes, "layerscale_value": 1e-9})).model
+    with pytest.raises(InputError, match="scaled by the block, or 0"):
+        place_norms(model, "peri")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lambda" in name:
+                parameter.fill_(0.5)
+    place_norms(model, "peri")
+    folder = save_model(model.eval(), tmp_path / "saved")
+    pixels = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    head = build_model(
+        BackboneConfig(pretrained=str(folder)), auto_class="AutoModelForImageClassification", data_options={}
+    ).model.eval()
+    whole = load_model(save_model(head, tmp_path / "head"))
+    for other in (load_model(folder), head.base_model, whole.base_model):
+        assert torch.equal(other(pixels).last_hidden_state, model(pixels).last_hidden_state)
+    config = json.loads((folder / "config.json").read_text())
+    config["placement_parts"]["blocks"][0]["branches"][0]["norms"]["pre"] = "nowhere"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="do not fit Dinov2Model .*save the model again"):
+        load_model(folder)
+
+
+def test_a_model_of_a_placed_models_config_is_not_placed(tmp_path):
+    placed = tiny("llama")
+    spec = place_norms(placed, "post")
+    assert placement_of(copy.deepcopy(placed)) == placement_of(pickle.loads(pickle.dumps(placed))) == spec
+    other = type(placed)(copy.deepcopy(placed.config))
+    assert placement_of(other).is_native and to_stock_model(other) is not None
+    assert placement_of(load_model(save_model(other, tmp_path / "saved"))).is_native
+    assert place_norms(other, "peri") == placement_of(other)
 
 
 def test_trained_weights_are_not_scaled(tmp_path):
