@@ -7,7 +7,7 @@ it. Flags may be in any order: those before the first name belong to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class FoldedSetting:
         default: its value when neither a flag nor a YAML names one.
         keys: of its mapping; `name` is one of them.
         nested: those that hold mappings, which are merged key by key, with an example of each.
+        short_names: the other names of the options of a name, so that each setting replaces the same option.
         stays: those that stay when another name is set.
         beside_rules: where it may also be a list of such mappings, which replaces everything, the keys that may stand
             beside it; None where it may not.
@@ -45,6 +46,7 @@ class FoldedSetting:
     default: str
     keys: tuple[str, ...]
     nested: dict[str, str]
+    short_names: Callable[[Any], Mapping[str, str]]
     stays: tuple[str, ...]
     beside_rules: tuple[str, ...] | None
     to_plain: Callable[[dict[str, Any]], dict[str, Any]]
@@ -180,10 +182,20 @@ def _merged(setting: FoldedSetting, merged: dict[str, Any], update: Any, where: 
     if "name" in update and update["name"] != merged["name"]:
         merged = {key: merged[key] for key in stays if key in merged}
     both = {**merged, **update}
+    long_names = setting.short_names(both.get("name"))
     for key in setting.nested:
         if key in both:
-            both[key] = _deep(merged.get(key) or {}, update.get(key) or {})
+            both[key] = _deep(merged.get(key) or {}, _renamed(update.get(key) or {}, long_names))
     return both
+
+
+def _renamed(options: dict[str, Any], long_names: Mapping[str, str]) -> dict[str, Any]:
+    """The options by their long names, also in mappings that they hold; one given by both names keeps both."""
+    renamed = {}
+    for key, value in options.items():
+        name = long_names.get(key, key)
+        renamed[key if name in options else name] = _renamed(value, long_names) if isinstance(value, dict) else value
+    return renamed
 
 
 def _deep(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

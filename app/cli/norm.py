@@ -8,20 +8,29 @@ and in YAML a name or a mapping of name and options. `fold` tells how later sett
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from app.backbones import PlacementSpec
 from app.cli.folding import FoldedSetting, fold
-from app.norms import NATIVE, NormRule, NormSpec
+from app.norms import NATIVE, NormRule, NormSpec, norm_class, norm_names
 
 DEFAULT = "layernorm"  # the norm when neither a flag nor a YAML names one
+
+
+def _short_options(name: Any) -> Mapping[str, str]:
+    """The short names of a norm's options; none for an unknown norm, which a later setting may replace."""
+    return norm_class(name).short_options if name in norm_names() else {}
+
+
 _NORM = FoldedSetting(
     key="norm",
     default=DEFAULT,
     keys=(*(field.name for field in fields(NormRule)), "embedding_scale"),
     nested={"options": "{scale: 2}", "by_role": "{ffn: {alpha: 0.2}}"},
+    short_names=_short_options,
     stays=("sites", "embedding_scale"),
     beside_rules=("embedding_scale",),
     to_plain=lambda norm: NormSpec.parse(norm).to_dict(),
@@ -32,6 +41,7 @@ _PLACEMENT = FoldedSetting(
     default=NATIVE,
     keys=("name", "options"),
     nested={"options": "{post_layers: 1}"},
+    short_names=lambda placement: {},
     stays=(),
     beside_rules=None,
     to_plain=lambda placement: PlacementSpec.parse(placement).to_dict(),

@@ -47,6 +47,7 @@ def bind(
     if not isinstance(options, Mapping):
         raise NormError(f"{what}: options must be names and values, such as {{k: 0.1}}; got {options!r}")
     given: dict[str, Any] = {}
+    key_of: dict[str, str] = {}
     for key, value in options.items():
         option = short_names.get(key, key)
         if option not in signature:
@@ -55,8 +56,8 @@ def bind(
             )
             raise NormError(f"{what} has no option {key!r}{did_you_mean(str(key), signature)} {allowed}")
         if option in given:
-            raise NormError(f"{what}: {key!r} and {option!r} are the same option; use one of them")
-        given[option] = value
+            raise NormError(f"{what}: {key_of[option]!r} and {key!r} are the same option; use one of them")
+        given[option], key_of[option] = value, key
     return {
         option: _convert(what, option, given.get(option, parameter.default), parameter.annotation)
         for option, parameter in signature.items()

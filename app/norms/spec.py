@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -74,7 +75,9 @@ class NormRule:
         """`all`, a role, or `patterns-` and a digest, so that two selections never share a run folder."""
         if isinstance(self.sites, str):
             return self.sites
-        return "patterns-" + hashlib.sha256("\n".join(self.sites).encode()).hexdigest()[:8]
+        sites = list(self.sites)  # a line for each, except where a pattern has a line break of its own
+        text = json.dumps(sites) if any("\n" in site for site in sites) else "\n".join(sites)
+        return "patterns-" + hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
     def sites_in_words(self) -> str:
@@ -124,7 +127,7 @@ class NormRule:
                 raise NormError(f"by_role.{role} is {given!r}; must be options, such as {{alpha: 0.2}}")
             bound[role] = bind_options(self.name, given, complete=False)
             bind_options(self.name, {**self.options, **bound[role]})  # the norm checks the values together
-        return bound
+        return {role: bound[role] for role in ROLES if bound.get(role)}  # equal rules are written alike
 
 
 @dataclass(frozen=True)

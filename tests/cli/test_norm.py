@@ -7,7 +7,7 @@ import yaml
 
 from app.cli.norm import fold_norm
 from app.errors import InputError
-from app.norms import NormSpec
+from app.norms import NormError, NormSpec
 
 DYT = {"name": "dyt", "options": {"alpha_init": 0.5}, "sites": "all"}
 ADANORM = {"name": "adanorm", "options": {"k": 0.1, "scale": 1.0}, "sites": "all"}
@@ -76,6 +76,17 @@ def test_a_list_in_a_yaml_is_replaced_by_a_name_and_a_mapping_is_extended_by_fla
         **DYT, "sites": ["qk"], "by_role": {"ffn": {"alpha_init": 0.2}, "qk": {"alpha_init": 1.0}},
     }  # fmt: skip
     assert folded("--config", str(rules), files=[base]) == folded("--config", str(rules))
+
+
+@pytest.mark.parametrize(("in_file", "typed"), [("alpha", "alpha_init"), ("alpha_init", "alpha"), ("alpha", "alpha")])
+def test_an_option_is_replaced_by_either_of_its_names(tmp_path, in_file, typed):
+    norm = {"name": "dyt", "options": {in_file: 0.1}, "by_role": {"ffn": {in_file: 0.2}}}
+    flags = [f"--norm.options.{typed}", "0.3", f"--norm.by_role.ffn.{typed}", "0.4"]
+    assert folded("--config", str(written(tmp_path, norm)), *flags) == {
+        **DYT, "options": {"alpha_init": 0.3}, "by_role": {"ffn": {"alpha_init": 0.4}},
+    }  # fmt: skip
+    with pytest.raises(NormError, match="'alpha' and 'alpha_init' are the same option"):
+        folded("--norm", "dyt", "--norm.options", "{alpha: 1, alpha_init: 2}")
 
 
 def test_what_a_run_writes_is_read_as_the_same_norm(tmp_path):

@@ -146,6 +146,15 @@ def test_rules_roles_and_the_laboratory_make_the_round_trip(value: Any, signatur
     assert again.label == spec.label
 
 
+def test_equal_rules_have_one_label_and_different_patterns_have_two() -> None:
+    ffn, final = {"ffn": {"shift": 0.1, "alpha": 0.2}}, {"final": {"alpha": 1}}
+    one = NormSpec.parse({"name": "derf", "by_role": {**ffn, **final}})
+    other = NormSpec.parse({"name": "derf", "by_role": {**final, "qk": {}, "ffn": {"alpha": 0.2, "shift": 0.1}}})
+    assert one == other and one.label == other.label
+    labels = [NormSpec.parse({"name": "none", "sites": sites}).label for sites in (["a", "b"], ["a\nb"])]
+    assert labels == ["none@patterns-7e18f737", "none@patterns-93ef86c5"]
+
+
 def test_a_long_label_is_shortened_without_a_clash() -> None:
     many = [{"name": "adanorm", "options": {"k": k / 100}, "sites": [f"layer.{k}"]} for k in range(12)]
     one, other = NormSpec.parse(many), NormSpec.parse(many[::-1])
@@ -170,7 +179,7 @@ def test_a_long_label_is_shortened_without_a_clash() -> None:
         ({"name": "dyt", "by_role": {"fnn": {"alpha": 1}}}, "by_role has no role 'fnn'; did you mean 'ffn'"),
         ({"name": "dyt", "by_role": {"ffn": 1}}, "by_role.ffn is 1; must be options"),
         ({"name": "dyt", "by_role": {"ffn": {"aplha": 1}}}, "norm 'dyt' has no option 'aplha'"),
-        ({"name": "dyt", "options": {"alpha": 1, "alpha_init": 2}}, "'alpha_init' and 'alpha_init' are the same"),
+        ({"name": "dyt", "options": {"alpha": 1, "alpha_init": 2}}, "'alpha' and 'alpha_init' are the same"),
         ({"name": "adanorm", "options": {"k": "auto"}}, "option k is 'auto'; must be of type float"),
         ({"name": "dyt", "options": {"alpha": "car"}}, "alpha_init is 'car'; must be of type float or auto"),
         ({"name": "none", "weight_decay": -1}, "weight_decay is -1; must be a number >= 0"),
