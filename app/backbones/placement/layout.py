@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from app.norms import AUTO, Auto
 
 NATIVE = "native"
 QK = ("none", "head", "width")
@@ -69,29 +72,63 @@ class BranchInfo:
 
 
 _PLACEMENTS: dict[str, Callable[..., Layout]] = {}
+_CHECKS: dict[str, Callable[..., object]] = {}
 
 
-def checked_qk(value: str) -> Literal["none", "head", "width"]:
+def checked_qk(queries_and_keys: str) -> Literal["none", "head", "width"]:
     """Return the value of an option about norms of queries and keys.
 
     Raises:
         ValueError: for anything else than none, head or width.
     """
-    if value not in QK:
-        raise ValueError(f"queries_and_keys is {value!r}; allowed: {', '.join(QK)}")
-    return value  # type: ignore[return-value]
+    if queries_and_keys not in QK:
+        raise ValueError(f"queries_and_keys is {queries_and_keys!r}; allowed: {', '.join(QK)}")
+    return queries_and_keys  # type: ignore[return-value]
 
 
-def register_placement(name: str) -> Callable[[Callable[..., Layout]], Callable[..., Layout]]:
-    """Register a placement under a name; a decorator of a function from a branch to a `Layout`."""
+def check_positive(**factors: float | Auto) -> None:
+    """Refuse factors that are not positive numbers or auto.
+
+    Raises:
+        ValueError: for the first of them.
+    """
+    for option, value in factors.items():
+        if value != AUTO and value <= 0:
+            raise ValueError(f"{option} is {value:g}; must be > 0 or auto")
+
+
+def register_placement(
+    name: str, check: Callable[..., object] | None = None
+) -> Callable[[Callable[..., Layout]], Callable[..., Layout]]:
+    """Register a placement under a name; a decorator of a function from a branch to a `Layout`.
+
+    Args:
+        name: of the placement.
+        check: takes its options and raises a ValueError for a value that suits no model, before a model is built.
+    """
 
     def register(rule: Callable[..., Layout]) -> Callable[..., Layout]:
         if name in _PLACEMENTS or name == NATIVE:
             raise ValueError(f"placement {name!r} is taken; choose another name")
         _PLACEMENTS[name] = rule
+        if check is not None:
+            _CHECKS[name] = check
         return rule
 
     return register
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse values of the right type that a placement cannot take in any model.
+
+    Raises:
+        ValueError: for a float that is not finite, and what the placement's own check refuses.
+    """
+    for option, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{option} is {value}; must be finite")
+    if name in _CHECKS:
+        _CHECKS[name](**options)
 
 
 def placement_names() -> list[str]:

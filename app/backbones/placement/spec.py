@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.backbones.placement.layout import NATIVE, layout_rule, placement_names
+from app.backbones.placement.layout import NATIVE, check_options, layout_rule, placement_names
 from app.norms import NormError, norm_signature
 from app.norms.options import bind, did_you_mean
 
@@ -21,7 +21,7 @@ class PlacementSpec:
         options: the placement's own options; omitted ones take their defaults.
 
     Raises:
-        NormError: for an unknown name or option, or a value that is not of its type.
+        NormError: for an unknown name or option, or a value that is not of its type or that suits no model.
     """
 
     name: str = NATIVE
@@ -34,6 +34,10 @@ class PlacementSpec:
             raise NormError(f"unknown placement {self.name!r}{hint} allowed: {', '.join(names)}")
         signature = {} if self.name == NATIVE else _options_of(self.name)
         bound = bind(f"placement {self.name!r}", signature, {} if self.options is None else self.options, {})
+        try:
+            check_options(self.name, bound)
+        except ValueError as error:
+            raise NormError(f"placement {self.name!r}: {error}") from error
         object.__setattr__(self, "options", bound)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import pickle
 
 import pytest
@@ -105,12 +106,20 @@ def test_a_spec_is_checked_and_makes_the_round_trip():
         ("perri", "unknown placement 'perri'; did you mean 'peri'\\? allowed: native, b2t"),
         ({"name": "mix", "options": {"layers": 1}}, "placement 'mix' has no option 'layers'"),
         ({"name": "keel", "options": {"alpha": "much"}}, "alpha is 'much'; must be of type float or auto"),
+        ({"name": "keel", "options": {"alpha": math.nan}}, "placement 'keel': alpha is nan; must be finite"),
+        ({"name": "layerscale", "options": {"init": math.inf}}, "init is inf; must be finite"),
+        ({"name": "keel", "options": {"alpha": 0}}, "alpha is 0; must be > 0 or auto"),
+        ({"name": "deepnorm", "options": {"beta": -0.5}}, "beta is -0.5; must be > 0 or auto"),
+        ({"name": "mix", "options": {"post_layers": -1}}, "post_layers is -1; must be >= 0"),
+        ({"name": "qk", "options": {"over": "none"}}, "over is 'none'; allowed: head, width"),
         (3, "placement is 3; must be a name, or a mapping of name and options"),
     ):
         with pytest.raises(NormError, match=message):
             PlacementSpec.parse(value)
     with pytest.raises(InputError, match="queries_and_keys is 'heads'; allowed: none, head, width"):
         place_norms(tiny("llama"), "peri", queries_and_keys="heads")
+    with pytest.raises(InputError, match="post_layers is 3, and the model has 2 blocks; must be <= 2"):
+        place_norms(tiny("llama"), "mix", post_layers=3)
 
 
 def test_a_placed_model_is_not_placed_again():

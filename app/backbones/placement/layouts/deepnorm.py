@@ -1,10 +1,10 @@
 """DeepNorm: post-norm with a larger residual and smaller initial weights."""
 
-from app.backbones.placement.layout import BranchInfo, Layout, register_placement
+from app.backbones.placement.layout import BranchInfo, Layout, check_positive, register_placement
 from app.norms import AUTO, Auto
 
 
-@register_placement("deepnorm")
+@register_placement("deepnorm", check_positive)
 def deepnorm(branch: BranchInfo, *, alpha: float | Auto = AUTO, beta: float | Auto = AUTO) -> Layout:
     """Return y = N(alpha x + F(x)); initial weights of values, outputs and feed-forward layers are multiplied by beta.
 

@@ -3,7 +3,7 @@
 from app.backbones.placement.layout import BranchInfo, Layout, checked_qk, register_placement
 
 
-@register_placement("output")
+@register_placement("output", checked_qk)
 def output(branch: BranchInfo, *, queries_and_keys: str = "none") -> Layout:
     """Return y = x + N(F(x)), and a norm after the last block; with `queries_and_keys` width a Llama becomes an OLMo-2.
 

@@ -3,7 +3,7 @@
 from app.backbones.placement.layout import BranchInfo, Layout, checked_qk, register_placement
 
 
-@register_placement("peri")
+@register_placement("peri", checked_qk)
 def peri(branch: BranchInfo, *, queries_and_keys: str = "none") -> Layout:
     """Return y = x + N(F(N(x))), and a norm after the last block.
 

@@ -3,7 +3,7 @@
 from app.backbones.placement.layout import BranchInfo, Layout, checked_qk, register_placement
 
 
-@register_placement("pre")
+@register_placement("pre", checked_qk)
 def pre(branch: BranchInfo, *, queries_and_keys: str = "none") -> Layout:
     """Return y = x + F(N(x)), and a norm after the last block.
 
