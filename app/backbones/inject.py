@@ -76,8 +76,9 @@ def inject_norms(
     Shape, eps, dtype, device, train or eval mode and requires_grad are those of the old norm; gain and bias are copied
     where the new norm has parameters of that name and shape. No random number is drawn, no class is changed, and an
     instance that is shared by several paths is replaced by one instance. An injected model can be injected again; its
-    embedding scale is then that of the new spec, or none. The spec is written to `model.config.norm`, if the model has
-    a config; `save_model` keeps the norms, and Hugging Face's `save_pretrained` does not.
+    embedding scale is then that of the new spec, or none. A spec that changes anything is written to
+    `model.config.norm`, if the model has a config; `save_model` keeps the norms, and Hugging Face's `save_pretrained`
+    does not.
 
     Args:
         model: any module; roles, and options that depend on them, need a Hugging Face one.
@@ -147,7 +148,9 @@ def apply_norms(model: nn.Module, spec: NormSpec) -> list[SiteRecord]:
     for record in records:
         _freeze(model.get_submodule(record.path), record.rule)
     config: Any = getattr(model, "config", None)
-    if hasattr(config, "model_type") and not isinstance(getattr(config, "norm", None), str):  # OneFormer's own option
+    is_changed = bool(scales) or any(record.is_replaced for record in records)
+    if is_changed and hasattr(config, "model_type") and not isinstance(getattr(config, "norm", None), str):
+        # a string is OneFormer's own option
         config.norm = spec.to_dict()
     return records
 

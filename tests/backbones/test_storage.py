@@ -9,7 +9,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from app.backbones import inject_norms, load_model, save_model
+from app.backbones import BackboneConfig, build_model, inject_norms, load_model, save_model
 from app.errors import InputError
 from app.norms import Norm, NormSpec, norm_class, norm_names
 from tests.backbones.families import FAMILIES, outputs, tiny, values
@@ -152,6 +152,14 @@ def test_a_config_left_from_injected_norms_marks_no_ordinary_model(tmp_path):
     save_model(fresh, tmp_path / "saved")
     assert "norm" not in json.loads((tmp_path / "saved/config.json").read_text())
     assert type(load_model(tmp_path / "saved").embeddings.LayerNorm) is nn.LayerNorm
+
+
+def test_what_save_pretrained_wrote_of_a_models_own_norms_is_loaded(tmp_path):
+    model = tiny("bert")
+    inject_norms(model, "native")
+    model.save_pretrained(tmp_path / "saved")
+    again = build_model(BackboneConfig(pretrained=str(tmp_path / "saved")), NormSpec.parse("native")).model
+    assert values(again).keys() == values(model).keys()
 
 
 def test_what_save_pretrained_wrote_of_injected_norms_is_refused(tmp_path):
