@@ -1,6 +1,6 @@
 """A model with injected norms as a stock transformers model, where both are the same.
 
-One with placed norms is another model than its family's; where it is that of another family, `equal_family` knows.
+One with placed norms is another model than its family's; `family_placed_so` knows in which other family norms stand so.
 
 LayerNorm-simple is nn.LayerNorm with a gain of 1 and a bias of 0, so a BERT with it is a stock BERT. Whether two norms
 are interchangeable is decided by what they compute, forward and backward: DetachNorm has LayerNorm's outputs but other
@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,36 @@ from app.norms import Norm
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# by model type and placement: the family of transformers that has these norms, with the model's own kind of norm
-_EQUAL_FAMILIES = {
-    ("llama", "output(queries_and_keys=width)"): "olmo2",
-    ("llama", "qk(over=head)"): "qwen3",
-    ("llama", "peri(queries_and_keys=none)"): "gemma2 without soft-caps",
-    ("bart", "pre(queries_and_keys=none)"): "mbart",
-    ("mbart", "post"): "bart",
+
+class PlacedFamily(NamedTuple):
+    """A family of transformers, and how it differs from a placed model in anything else than the places of norms."""
+
+    model_type: str
+    differences: tuple[str, ...] = ()
+
+
+# by model type and placement, at equal options
+_PLACED_SO = {
+    ("llama", "output(queries_and_keys=width)"): PlacedFamily("olmo2"),
+    ("llama", "qk(over=head)"): PlacedFamily("qwen3"),
+    ("llama", "peri(queries_and_keys=none)"): PlacedFamily(
+        "gemma2",
+        (
+            "multiplies embeddings by the root of the width",
+            "divides scores by the root of query_pre_attn_scalar rather than of the head width",
+            "has tanh-GELU for SiLU",
+            "has a sliding window in every other layer",
+            "soft-caps attention scores and logits",
+            "ties input and output embeddings",
+            "stores gains less 1",
+        ),
+    ),
+    ("bart", "pre(queries_and_keys=none)"): PlacedFamily(
+        "mbart", ("begins decoder inputs made from labels with their last token, the language",)
+    ),
+    ("mbart", "post"): PlacedFamily(
+        "bart", ("begins decoder inputs made from labels with decoder_start_token_id, not the last token",)
+    ),
 }
 _TOLERANCE = 1e-4  # relative to the largest value; two float32 kernels of one formula differ by less than 1e-5
 _SCALES = (0.05, 1.0, 40.0)  # of made-up inputs, for norms that differ only for small or large values
@@ -76,9 +99,9 @@ def to_stock_model(model: PreTrainedModel) -> PreTrainedModel | None:
     return own.eval()
 
 
-def equal_family(model: PreTrainedModel) -> str | None:
+def family_placed_so(model: PreTrainedModel) -> PlacedFamily | None:
     """Return the family of transformers whose own norms stand where the placement of a model puts them, or None."""
-    return _EQUAL_FAMILIES.get((model.config.model_type, placement_of(model).signature))
+    return _PLACED_SO.get((model.config.model_type, placement_of(model).signature))
 
 
 def _fill(place: NormSite, norm: Norm, dtype: torch.dtype) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from app.backbones.stock_model import equal_family
+from app.backbones.stock_model import family_placed_so
 from app.backbones.storage import injected_sites
 from app.export.run import Run
 
@@ -41,10 +41,12 @@ def model_card(run: Run, folder: Path, is_stock: bool) -> str:
 
 
 def placement_in_words(run: Run) -> str:
-    """Say why stock transformers does not load a placed model, and which of its families has these norms."""
+    """Say why stock transformers does not load a placed model, and in which of its families norms stand so."""
     task = run.task
-    family = equal_family(task.model)
-    own = "" if family is None else f"; with the model's own kind of norm it is a {family}"
+    family = family_placed_so(task.model)
+    own = "" if family is None else f"; its norms stand as in {family.model_type}"
+    if family is not None and family.differences:
+        own += f", which differs in other ways: it {', '.join(family.differences)}"
     return f"stock transformers cannot express placement {task.placement} of a {task.model.config.model_type}{own}"
 
 

@@ -21,7 +21,7 @@ from app.backbones import (
     save_model,
     to_stock_model,
 )
-from app.backbones.stock_model import equal_family
+from app.backbones.stock_model import family_placed_so
 from app.errors import InputError
 from app.norms import NormSpec
 from tests.backbones.families import DATA_OPTIONS, OPTIONS, outputs, tiny
@@ -141,10 +141,14 @@ def test_only_rezero_may_leave_a_model_without_norms():
         apply_norms(torch.nn.Linear(2, 2), NormSpec.parse("adanorm"))
 
 
-def test_the_family_that_is_equal_is_known():
+def test_the_family_whose_norms_stand_so_is_known_with_its_other_differences():
     model = tiny("llama")
     place_norms(model, "output", queries_and_keys="width")
-    assert equal_family(model) == "olmo2" and equal_family(tiny("llama")) is None
+    assert family_placed_so(model) == ("olmo2", ()) and family_placed_so(tiny("llama")) is None
+    other = tiny("llama")
+    place_norms(other, "peri")
+    family, differences = family_placed_so(other)
+    assert family == "gemma2" and "multiplies embeddings by the root of the width" in differences
 
 
 def test_a_config_that_no_placement_reads_is_refused_in_one_line(tmp_path):
