@@ -30,6 +30,7 @@ from app.norms import (
 )
 
 _PARAMETER_OF = {"gain": "weight", "bias": "bias"}
+_FROZEN = "frozen_by_rule"  # attribute of a norm: its parameters that a rule has frozen, and no user
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ def inject_norms(
     Shape, eps, dtype, device, train or eval mode and requires_grad are those of the old norm; gain and bias are copied
     where the new norm has parameters of that name and shape. No random number is drawn, no class is changed, and an
     instance that is shared by several paths is replaced by one instance. An injected model can be injected again; its
-    embedding scale is then that of the new spec, or none. A spec that changes anything is written to
-    `model.config.norm`, if the model has a config; `save_model` keeps the norms, and Hugging Face's `save_pretrained`
-    does not.
+    embedding scale is then that of the new spec, or none, and what the earlier spec froze trains again. A spec that
+    changes anything is written to `model.config.norm`, if the model has a config; `save_model` keeps the norms, and
+    Hugging Face's `save_pretrained` does not.
 
     Args:
         model: any module; roles, and options that depend on them, need a Hugging Face one.
@@ -204,10 +205,20 @@ def _check_settings(spec: NormSpec, records: Sequence[SiteRecord], modules: Mapp
 
 
 def _freeze(module: nn.Module, rule: NormRule | None) -> None:
-    for word in rule.freeze if rule is not None else ():
-        parameter = dict(module.named_parameters(recurse=False)).get(_PARAMETER_OF[word])
-        if parameter is not None:
-            parameter.requires_grad_(False)
+    """Freeze what a rule says, and let what an earlier one froze train again."""
+    own = dict(module.named_parameters(recurse=False))
+    for name in _frozen_names(module) & own.keys():
+        own[name].requires_grad_(True)
+    names = [_PARAMETER_OF[word] for word in (rule.freeze if rule is not None else ())]
+    frozen = frozenset(name for name in names if name in own and own[name].requires_grad)
+    for name in frozen:
+        own[name].requires_grad_(False)
+    if frozen or _frozen_names(module):
+        setattr(module, _FROZEN, frozen)
+
+
+def _frozen_names(module: nn.Module) -> frozenset[str]:
+    return getattr(module, _FROZEN, frozenset())
 
 
 def _replacement(model: nn.Module, site: NormSite, context: NormContext, rule: NormRule) -> tuple[Norm, SiteRecord]:
@@ -219,6 +230,7 @@ def _replacement(model: nn.Module, site: NormSite, context: NormContext, rule: N
     new.axis = site.axis
     old = dict(site.module.named_parameters(recurse=False))
     reference = list(site.module.parameters()) or _nearest_parameters(model, site.path)
+    thawed = _frozen_names(site.module)  # by an earlier rule, which holds no longer
     if reference:
         new.to(reference[0].device, reference[0].dtype)
     new.train(site.module.training)
@@ -227,9 +239,10 @@ def _replacement(model: nn.Module, site: NormSite, context: NormContext, rule: N
     for name, parameter in new.named_parameters():
         source = old.get(name)
         if source is None:
-            parameter.requires_grad_(any(p.requires_grad for p in reference) if reference else True)
+            trains = bool(thawed) or not reference or any(p.requires_grad for p in reference)
+            parameter.requires_grad_(trains)
             continue
-        parameter.requires_grad_(site.module.get_parameter(name).requires_grad)
+        parameter.requires_grad_(name in thawed or source.requires_grad)
         # another parameter, such as dyt's alpha, is kept only under the options that it was trained with
         if source.shape == parameter.shape and (name in ("weight", "bias") or same_norm):
             with torch.no_grad():

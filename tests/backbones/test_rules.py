@@ -125,6 +125,17 @@ def test_freeze_holds_for_the_norms_of_its_rule_alone_and_for_native_ones():
     assert frozen == {"h.0.ln_1.weight", "h.1.ln_1.weight", "ln_f.weight", "ln_f.bias"}
 
 
+@pytest.mark.parametrize("first", ["layernorm", "native"])
+@pytest.mark.parametrize("then", ["layernorm", "native", "dyt"])
+def test_what_an_earlier_rule_froze_trains_again_and_what_the_user_froze_does_not(first, then):
+    model = tiny("gpt2")
+    model.ln_f.bias.requires_grad_(False)
+    apply_norms(model, NormSpec.parse({"name": first, "freeze": ["gain", "bias"]}))
+    assert not model.h[0].ln_1.weight.requires_grad and not model.ln_f.weight.requires_grad
+    apply_norms(model, NormSpec.parse(then))
+    assert {name for name, parameter in model.named_parameters() if not parameter.requires_grad} == {"ln_f.bias"}
+
+
 def test_a_mixed_model_comes_back_from_a_folder(tmp_path):
     rules = [
         {"name": "native", "sites": "final"},
