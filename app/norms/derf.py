@@ -38,6 +38,8 @@ class Derf(Norm):
     ) -> None:
         super().__init__(normalized_shape, eps)
         self.check_options(alpha_init=alpha_init, shift_init=shift_init)
+        if alpha_init == AUTO:  # outside any model
+            alpha_init = alpha_of_language_models(self.normalized_shape, NormContext())
         self.alpha_init = alpha_init
         self.shift_init = shift_init
         self.alpha = nn.Parameter(torch.full((1,), float(alpha_init)))

@@ -47,6 +47,8 @@ class DynamicTanh(Norm):
     def __init__(self, normalized_shape: Shape, eps: float = 1e-5, *, alpha_init: float | Auto = 0.5) -> None:
         super().__init__(normalized_shape, eps)
         self.check_options(alpha_init=alpha_init)
+        if alpha_init == AUTO:  # outside any model
+            alpha_init = alpha_of_language_models(self.normalized_shape, NormContext())
         self.alpha_init = alpha_init
         self.alpha = nn.Parameter(torch.full((1,), float(alpha_init)))
         self.weight = nn.Parameter(torch.ones(self.normalized_shape))

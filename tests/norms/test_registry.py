@@ -237,3 +237,10 @@ def test_a_new_file_is_all_that_a_new_norm_needs(tmp_path: Path) -> None:
     program = "import torch; from app.norms import build_norm; print(build_norm('tripled', 2)(torch.ones(2)).tolist())"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[3.0, 3.0]"
+
+
+@pytest.mark.parametrize("name", ["dyt", "derf"])
+def test_auto_of_a_norm_outside_any_model_is_chosen_by_its_own_width(name: str) -> None:
+    norm: Any = norm_class(name)(4096, alpha_init="auto")
+    assert norm.alpha_init == 0.2 and float(norm.alpha.detach()) == pytest.approx(0.2)
+    assert repr(norm) == repr(build_norm(name, 4096, alpha_init="auto"))
