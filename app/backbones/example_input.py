@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from app.backbones.one_pass import attributes_kept, eval_mode
+from app.backbones.one_pass import eval_mode, left_as_it_was
 
 _LENGTH = 8  # tokens: what pools them three times keeps one
 _SAMPLES = 4000  # of a waveform: a quarter of a second
@@ -97,9 +97,8 @@ def run_calls(calls: Sequence[ExampleCall]) -> None:
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
-        for context in (eval_mode(model), attributes_kept(model), torch.no_grad(), warnings.catch_warnings()):
+        for context in (eval_mode(model), left_as_it_was(model), torch.no_grad(), warnings.catch_warnings()):
             stack.enter_context(context)
-        stack.enter_context(torch.random.fork_rng(devices=[]))
         warnings.simplefilter("ignore")
         yield
 

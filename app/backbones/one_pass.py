@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 
@@ -22,19 +26,36 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def attributes_kept(model: nn.Module) -> Iterator[None]:
-    """Give every module back the attributes that it has now, such as a recurrent state that a forward pass keeps.
+def left_as_it_was(model: nn.Module) -> Iterator[None]:
+    """Undo what forward passes in the block change of a model and of random states.
 
-    Parameters, buffers and submodules that are added or removed in the block are not undone.
+    Of the model, these are buffers, hooks, and attributes such as a recurrent state; of random states, those of torch
+    (all devices in use), numpy and Python.
     """
-    before = {module: dict(vars(module)) for module in model.modules()}
+    attributes = {module: dict(vars(module)) for module in model.modules()}
+    tables = {
+        module: {name: copy.copy(held) for name, held in kept.items() if isinstance(held, dict)}
+        for module, kept in attributes.items()
+    }  # of parameters, buffers, modules and hooks, which are changed in place
+    buffers = {buffer: buffer.detach().clone() for buffer in model.buffers()}
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+    states = np.random.get_state(), random.getstate()
     try:
-        yield
+        with torch.random.fork_rng(devices=devices):
+            yield
     finally:
-        for module, attributes in before.items():
-            for name in vars(module).keys() - attributes.keys():
+        np.random.set_state(states[0])
+        random.setstate(states[1])
+        for module, kept in attributes.items():
+            for name in vars(module).keys() - kept.keys():
                 del vars(module)[name]
-            vars(module).update(attributes)
+            vars(module).update(kept)
+            for name, held in tables[module].items():
+                vars(module)[name].clear()
+                vars(module)[name].update(held)
+        with torch.no_grad():
+            for buffer, value in buffers.items():
+                buffer.copy_(value)
 
 
 def tensors_in(output: Any) -> Iterator[Tensor]:

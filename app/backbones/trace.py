@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from app.backbones.example_input import example_calls
-from app.backbones.one_pass import attributes_kept, eval_mode, tensors_in, with_tensor
+from app.backbones.one_pass import eval_mode, left_as_it_was, tensors_in, with_tensor
 from app.backbones.sites import NormSite
 
 Edge = Literal["identity", "mixing", "map"]
@@ -144,7 +144,7 @@ class Trace:
         sites: its norms.
         blocks: its blocks.
         with_calls: also keep the calls of the modules in blocks.
-        training: run in train mode; dropout then draws from a copy of the random state.
+        training: have the blocks in train mode, and the rest, which may skip blocks or mask its input, in eval mode.
 
     Raises:
         Exception: of any class, if the model refuses its input or what is passed on.
@@ -168,11 +168,10 @@ class Trace:
         self._seen: set[NormSite] = set()
         calls = example_calls(model)
         with ExitStack() as stack:
-            stack.enter_context(_modes(model, training))
-            stack.enter_context(attributes_kept(model))
+            stack.enter_context(_modes(model, blocks.modules.values() if training else ()))
+            stack.enter_context(left_as_it_was(model))
             stack.enter_context(_frozen(model))
             stack.enter_context(torch.enable_grad())
-            stack.enter_context(torch.random.fork_rng(devices=[]))
             stack.enter_context(self._watching(model, sites, with_calls))
             for module, inputs in calls:
                 self._runs: Counter[str] = Counter()
@@ -350,9 +349,11 @@ def _frozen(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _modes(model: nn.Module, training: bool) -> Iterator[None]:
+def _modes(model: nn.Module, in_training: Iterable[nn.Module]) -> Iterator[None]:
+    """Put the model into eval mode, but some modules into train mode."""
     with eval_mode(model):
-        model.train(training)
+        for module in in_training:
+            module.train()
         try:
             yield
         finally:

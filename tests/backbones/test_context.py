@@ -1,5 +1,8 @@
 """Where each norm stands, as a traced forward pass tells it, against a table read off the models' code."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,7 +12,7 @@ from app.backbones.context import norm_contexts
 from app.backbones.trace import Source, Target, edges_of, fresh
 from app.errors import InputError
 from app.norms import NormContext
-from tests.backbones.families import FAMILIES, tiny, values
+from tests.backbones.families import FAMILIES, batch, tiny, values
 
 PRE_OR_POST = ("attention", "ffn")
 DECODER = ("attention", "cross_attention", "ffn")
@@ -110,3 +113,41 @@ def test_of_a_model_that_refuses_the_made_up_input_only_the_blocks_are_known():
 def test_a_norm_that_gets_no_position_is_reached_by_nothing():
     source = Source(fresh(torch.zeros(2, 4)))
     assert edges_of(Target(source.leaf[:0] * 2, [source])) == {}
+
+
+def test_a_model_that_captures_hidden_states_gives_as_many_as_before():
+    model, watched = tiny("llama").eval(), tiny("llama").eval()
+    norm_contexts(watched, norm_sites(watched))
+    expected, found = (m(**batch("llama"), output_hidden_states=True).hidden_states for m in (model, watched))
+    assert len(found) == len(expected) == 3
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+class Restless(nn.Module):
+    """What a forward pass may change of itself and of the world."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(3, 4)
+        self.layers = nn.ModuleList([nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 4)) for _ in range(2)])
+        self.register_buffer("calls", torch.zeros(()))
+        self.state = None
+
+    def forward(self, input_ids):
+        self.calls += 1
+        x = self.embed(input_ids)
+        for layer in self.layers:
+            x = x + layer(x) + np.random.rand() * 0 + random.random() * 0
+        self.state = x
+        self.layers[0].register_forward_hook(lambda *_: None)
+        return x
+
+
+def test_buffers_states_hooks_and_other_random_numbers_are_as_before():
+    model = Restless()
+    states = np.random.get_state()[1].copy(), random.getstate()
+    assert norm_contexts(model, norm_sites(model)).fault is None
+    assert float(model.calls) == 0 and model.state is None and not model.layers[0]._forward_hooks
+    assert (np.random.get_state()[1] == states[0]).all() and random.getstate() == states[1]

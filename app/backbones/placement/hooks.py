@@ -29,8 +29,12 @@ class Stream:
         assert self.x is not None, "a block is called as a whole"
         return self.x
 
+    def forget(self) -> None:
+        """Let go of the state, and so of the activations and the graph behind it."""
+        self.x = None
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"x": None}  # a copy is made between forward passes
+        return dict.fromkeys(vars(self))  # a copy begins without a state
 
 
 class Slot(nn.Module):
@@ -79,18 +83,19 @@ class Slot(nn.Module):
         return y
 
 
-class SharedInput:
-    """The normalized input of a branch, for its other entries: queries, keys and values of one input."""
+class SharedInput(Stream):
+    """The input of a branch and its norm, for the other entries: queries, keys and values of one input."""
 
     def __init__(self) -> None:
-        self.x: Tensor | None = None
+        super().__init__()
         self.y: Tensor | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"x": None, "y": None}
+    def forget(self) -> None:
+        """Let go of both."""
+        self.x = self.y = None
 
 
-def norm_inputs(entries: Sequence[nn.Module], norm: nn.Module) -> None:
+def norm_inputs(entries: Sequence[nn.Module], norm: nn.Module) -> SharedInput:
     """Normalize what a branch reads, at each of the modules that read it, the first of which gets the norm."""
     shared = SharedInput()
     for number, module in enumerate(entries):
@@ -98,6 +103,7 @@ def norm_inputs(entries: Sequence[nn.Module], norm: nn.Module) -> None:
             module.add_module(INPUT, norm)
         module.shared_input = shared  # type: ignore[assignment]
         module.register_forward_pre_hook(_normalize_input, with_kwargs=True)
+    return shared
 
 
 def norm_output(module: nn.Module, norm: nn.Module, width: int | None = None) -> None:
@@ -140,6 +146,12 @@ def keep_input(module: nn.Module, stream: Stream) -> None:
     """Keep the first tensor that a module gets."""
     module.kept_input = stream  # type: ignore[assignment]
     module.register_forward_pre_hook(_keep_input, with_kwargs=True, prepend=True)  # before a norm of its input
+
+
+def forget_at_end(block: nn.Module, streams: Sequence[Stream]) -> None:
+    """Let go of what a block's modules keep for each other when the block ends."""
+    block.streams = list(streams)  # type: ignore[assignment]
+    block.register_forward_hook(_forget)
 
 
 def first_float(values: Any) -> Tensor:
@@ -191,3 +203,8 @@ def _normalize_end(block: Any, args: Any, output: Any) -> Any:
 
 def _keep_input(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     module.kept_input.x = first_float([args, kwargs])
+
+
+def _forget(block: Any, args: Any, output: Any) -> None:
+    for stream in block.streams:
+        stream.forget()

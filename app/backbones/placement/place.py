@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from app.backbones.placement.hooks import (
+    SharedInput,
     Slot,
     Stream,
+    forget_at_end,
     keep_input,
     norm_end,
     norm_inputs,
@@ -265,6 +267,7 @@ class _BlockPlacing:
     def __init__(self, model: nn.Module, parts: Parts, block: Block) -> None:
         self.model, self.parts, self.block = model, parts, block
         self.streams: dict[int, Stream] = {}
+        self.shared: list[SharedInput] = []
         self.slots: dict[str, Slot] = {}
         norms = [site for branch in block.branches for site in branch.norms.values()]
         self.template = max(norms, key=lambda site: torch.Size(site.shape).numel())
@@ -275,6 +278,8 @@ class _BlockPlacing:
             self._place(number, branch, layout)
             if initialize and layout.init_factor != 1:
                 self._scale_weights(branch, layout.init_factor)
+        if kept := [*self.streams.values(), *self.shared]:
+            forget_at_end(self.model.get_submodule(self.block.path), kept)
         if self.block.path == self.parts.ends[self.block.stack]:
             final = self.parts.finals.get(self.block.stack)
             if final is not None and not layouts[-1].end:
@@ -299,7 +304,7 @@ class _BlockPlacing:
                 moved = norm()
                 factor = layout.norm_factor
                 entries = [self.model.get_submodule(path) for path in branch.entries]
-                norm_inputs(entries, moved if factor == 1 else Slot(moved, norm_factor=factor))
+                self.shared.append(norm_inputs(entries, moved if factor == 1 else Slot(moved, norm_factor=factor)))
             elif layout.norm_factor != 1:
                 self._slot(branch.norms["pre"]).norm_factor = layout.norm_factor
         if layout.post:

@@ -189,3 +189,12 @@ def test_the_values_of_cross_attention_are_scaled_by_deepnorm():
 def test_what_is_not_as_a_placement_needs_it_is_refused(model_type, placement, message):
     with pytest.raises(InputError, match=f"--placement {placement}: .*{message}.*; use --placement native"):
         place_norms(tiny_model(model_type, lambda model: True), placement)
+
+
+@pytest.mark.parametrize(("family", "placement"), [("llama", "post"), ("olmo2", "pre"), ("bert", "b2t")])
+def test_nothing_of_a_forward_pass_is_kept(family, placement):
+    model = tiny(family)
+    place_norms(model, placement)
+    backward(model, family)
+    streams = [stream for module in model.modules() for stream in getattr(module, "streams", [])]
+    assert streams and all(value is None for stream in streams for value in vars(stream).values())
