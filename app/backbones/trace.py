@@ -170,6 +170,7 @@ class Trace:
         with ExitStack() as stack:
             stack.enter_context(_modes(model, blocks.modules.values() if training else ()))
             stack.enter_context(left_as_it_was(model))
+            torch.manual_seed(0)  # of the copy that dropout draws from
             stack.enter_context(_frozen(model))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(self._watching(model, sites, with_calls))

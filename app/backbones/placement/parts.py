@@ -214,17 +214,21 @@ class _Walked:
 
     def gives(self, path: str) -> bool:
         """Whether the stream after the branch is that before it plus the output of a module."""
-        return any(call.path == path and self.is_added(call.given) for call in self.frame.calls)
+        return any(call.path == path and self._makes_the_sum(call.given) for call in self.frame.calls)
 
     def is_added(self, value: Tensor) -> bool:
         """Whether a tensor is what the branch adds, if it is large enough to be told from rounding."""
+        least = 0.0 if self.added is not None else 8 * _ROUNDING * float(self.before.abs().max())
+        return float(value.abs().max()) > least and self._makes_the_sum(value)
+
+    def _makes_the_sum(self, value: Tensor) -> bool:
+        """Whether a tensor, which may be zero where the branch is dropped, is what the branch adds."""
         if self.added is not None:
-            return bool(value.count_nonzero()) and _same(value, self.added)
+            return _same(value, self.added)
         assert self.after is not None
         if value.numel() != self.before.numel() or value.shape[-1:] != self.before.shape[-1:]:
             return False
-        is_told = bool(value.abs().max() > 8 * _ROUNDING * self.before.abs().max())
-        return is_told and _same(rows_of(value) + rows_of(self.before), self.after, _ROUNDING)
+        return _same(rows_of(value) + rows_of(self.before), self.after, _ROUNDING)
 
 
 def _walk(
