@@ -151,6 +151,13 @@ def test_small_initial_weights_are_placed_as_others_whatever_the_seed():
     assert all(paths == sites[0] for paths in sites)
 
 
+def test_stochastic_depth_does_not_decide_what_a_branch_ends_in():
+    for seed in range(8):
+        model = tiny("swin")
+        torch.manual_seed(seed)
+        place_norms(model, "post")
+
+
 def test_each_tower_has_heads_of_its_own_width():
     model = tiny_model("clip", lambda model: True)
     place_norms(model, "qk")
