@@ -245,8 +245,8 @@ class _Walked:
 
     def is_added(self, value: Tensor) -> bool:
         """Whether a tensor is what the branch adds, if it is large enough to be told from rounding."""
-        least = 0.0 if self.added is not None else 8 * _ROUNDING * float(self.before.abs().max())
-        return float(value.abs().max()) > least and self._makes_the_sum(value)
+        least = 0.0 if self.added is not None else 8 * _ROUNDING * float(self.before.detach().abs().max())
+        return float(value.detach().abs().max()) > least and self._makes_the_sum(value)
 
     def _makes_the_sum(self, value: Tensor) -> bool:
         """Whether a tensor, which may be zero where the branch is dropped, is what the branch adds."""
