@@ -21,7 +21,6 @@ from app.errors import InputError
 from app.norms.context import Role, Stack
 
 Position = Literal["pre", "out", "post", "q", "k", "v"]
-_MOST_DRAWS = 8
 _ROUNDING = 2 * torch.finfo(torch.float32).eps  # of one sum, in any order, relative to the largest value
 
 
@@ -106,15 +105,18 @@ def parts_of(model: nn.Module) -> Parts:
     name = type(model).__name__
     try:
         trace = Trace(model, sites, blocks, with_calls=True)
-        walked_blocks = {path: _walk(frame, positions_in(frame), model) for path, frame in trace.frames.items()}
-        _watch_training(model, sites, blocks, walked_blocks)
+        training = Trace(model, sites, blocks, with_calls=True, training=True)
     except Exception as error:  # of any class, because the model may be of any kind
         said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InputError(f"the blocks of {name} cannot be watched ({said}); use --placement native") from error
     kinds = stack_kinds(trace)
     found = []
-    for path, walks in walked_blocks.items():
-        frame = trace.frames[path]
+    for path, frame in trace.frames.items():
+        positions = positions_in(frame)
+        walks = _walk(frame, positions, model)
+        if path in training.frames:
+            for walked, again in zip(walks, _walk(training.frames[path], positions, model), strict=False):
+                walked.branch.is_exact_in_training = walked.branch.end is not None and again.gives(walked.branch.end)
         stack = blocks.stack_of[path]
         members = blocks.members(stack)
         found.append(
@@ -133,29 +135,6 @@ def parts_of(model: nn.Module) -> Parts:
         raise InputError(f"{name} has no list of blocks with norms; use --placement native")
     ends = {block.stack: blocks.members(block.stack)[-1] for block in found}
     return Parts(found, final_sites(trace), ends)
-
-
-def _watch_training(
-    model: nn.Module, sites: Sequence[NormSite], blocks: Blocks, walked_blocks: dict[str, list[_Walked]]
-) -> None:
-    """Find which branches are exact in training, by passes of fixed random draws until none has dropped a branch."""
-    for seed in range(_MOST_DRAWS):
-        with torch.random.fork_rng(devices=[]):
-            torch.random.default_generator.manual_seed(seed)
-            training = Trace(model, sites, blocks, with_calls=True, training=True)
-        is_dropped = False
-        for path, walks in walked_blocks.items():
-            if path not in training.frames:
-                continue
-            positions = positions_in(walks[0].frame) if walks else {}
-            for walked, again in zip(walks, _walk(training.frames[path], positions, model), strict=False):
-                end = walked.branch.end
-                if end is None or walked.branch.is_exact_in_training:
-                    continue
-                walked.branch.is_exact_in_training = again.gives(end)
-                is_dropped |= not again.gives_something(end)
-        if not is_dropped:
-            return
 
 
 def plain_parts(parts: Parts) -> dict[str, Any]:
@@ -238,10 +217,6 @@ class _Walked:
     def gives(self, path: str) -> bool:
         """Whether the stream after the branch is that before it plus the output of a module."""
         return any(call.path == path and self._makes_the_sum(call.given) for call in self.frame.calls)
-
-    def gives_something(self, path: str) -> bool:
-        """Whether the output of a module is not 0, as it is where stochastic depth has dropped the branch."""
-        return any(call.path == path and bool(call.given.count_nonzero()) for call in self.frame.calls)
 
     def is_added(self, value: Tensor) -> bool:
         """Whether a tensor is what the branch adds, if it is large enough to be told from rounding."""
