@@ -55,7 +55,8 @@ def left_as_it_was(model: nn.Module) -> Iterator[None]:
                 vars(module)[name].update(held)
         with torch.no_grad():
             for buffer, value in buffers.items():
-                buffer.copy_(value)
+                if not torch.equal(buffer, value):  # a constant may be needed for derivatives, which forbid a change
+                    buffer.copy_(value)
 
 
 def tensors_in(output: Any) -> Iterator[Tensor]:
