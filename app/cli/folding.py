@@ -53,8 +53,10 @@ class FoldedSetting:
     when_empty: str
 
 
-def fold(setting: FoldedSetting, arguments: Sequence[str], base_configs: Sequence[Path]) -> list[str]:
-    """The arguments, with all that they and their YAML files set of a setting merged into one flag at the end.
+def fold(setting: FoldedSetting, arguments: Sequence[str], base_configs: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """The arguments without those of a setting, and all that they and their YAML files set of it as one flag.
+
+    The flag and its value are empty where the command needs none, as for help.
 
     Args:
         setting: which.
@@ -96,8 +98,8 @@ def fold(setting: FoldedSetting, arguments: Sequence[str], base_configs: Sequenc
     for update, where in read:
         merged = _merged(setting, merged, update, where)
     if not {"fit", "validate", "test", "predict"} & set(rest) or any(map(_asks_for_help, rest)):
-        return rest
-    return [*rest, typed, yaml.safe_dump(setting.to_plain(merged), default_flow_style=True, width=2**20).strip()]
+        return rest, []
+    return rest, [typed, yaml.safe_dump(setting.to_plain(merged), default_flow_style=True, width=2**20).strip()]
 
 
 def _name_in(update: Any) -> str | None:

@@ -60,4 +60,6 @@ def fold_norm(arguments: Sequence[str], base_configs: Sequence[Path]) -> list[st
         InputError: for a flag without a value, an invalid YAML file, or a value that is not a name or a mapping.
         NormError: for an unknown norm, placement, option or value.
     """
-    return fold(_NORM, fold(_PLACEMENT, arguments, base_configs), base_configs)
+    rest, placement = fold(_PLACEMENT, arguments, base_configs)
+    rest, norm = fold(_NORM, rest, base_configs)
+    return [*rest, *placement, *norm]

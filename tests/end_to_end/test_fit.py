@@ -46,9 +46,9 @@ def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
     named = "classification|rt|bert-4x128|adanorm(k=0.1,scale=1)|sites:all 9/9|seed:1"
     assert result["signature"] == f"{named}|steps:{steps}"
     assert set(result) == {
-        "schema", "signature", "task", "dataset", "model", "norm", "seed", "status", "primary_metric", "best", "final",
-        "test", "tested", "score_signatures", "gap", "cost", "versions", "data_fingerprint", "plan_fingerprint",
-        "weights_fingerprint", "norm_gradients",
+        "schema", "signature", "task", "dataset", "model", "norm", "placement", "seed", "status", "primary_metric",
+        "best", "final", "test", "tested", "score_signatures", "gap", "cost", "versions", "data_fingerprint",
+        "plan_fingerprint", "weights_fingerprint", "norm_gradients",
     }  # fmt: skip
     assert result["norm"] == {
         "name": "adanorm", "options": {"k": 0.1, "scale": 1.0}, "sites": "all", "replaced": 9, "total": 9,
