@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from app.backbones.context import final_sites, qk_sites, reads_stream, roles_in, stack_kinds
 from app.backbones.sites import NormSite, norm_sites
-from app.backbones.trace import Blocks, Frame, ModuleCall, Target, Trace, gradients_of, rows_of
+from app.backbones.trace import Blocks, Frame, ModuleCall, Source, Target, Trace, gradients_of, rows_of
 from app.errors import InputError
 from app.norms.context import Role, Stack
 
@@ -348,7 +348,7 @@ def _projections(heads: Sequence[ModuleCall], mixed: Tensor, target: Target) -> 
     found: dict[Position, list[str]] = {"q": [], "k": [], "v": []}
     tensors = [mixed, *(call.output for call in heads)]
     row = rows_of(target.tensor).shape[0] * 5 // 8
-    gradients = gradients_of(target.tensor, [_AsSource(t) for t in tensors], row)  # type: ignore[misc]
+    gradients = gradients_of(target.tensor, [Source(t) for t in tensors], row)
     products = [None if g is None else g.double() * t.detach() for g, t in zip(gradients, tensors, strict=True)]
     of_mixed = products[0]
     if of_mixed is None:
@@ -363,13 +363,6 @@ def _projections(heads: Sequence[ModuleCall], mixed: Tensor, target: Target) -> 
         else:
             found["k"].append(call.path)
     return {name: paths[0] for name, paths in found.items()} if all(len(p) == 1 for p in found.values()) else {}
-
-
-@dataclass(eq=False)
-class _AsSource:
-    """A tensor inside the graph, in the form in which derivatives are asked for."""
-
-    leaf: Tensor
 
 
 def _output_of(frame: Frame, site: NormSite) -> Tensor:

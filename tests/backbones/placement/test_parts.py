@@ -152,10 +152,13 @@ def test_small_initial_weights_are_placed_as_others_whatever_the_seed():
 
 
 def test_stochastic_depth_does_not_decide_what_a_branch_ends_in():
+    found = []
     for seed in range(8):
         model = tiny("swin")
         torch.manual_seed(seed)
         place_norms(model, "post")
+        found.append([site.path for site in norm_sites(model)])
+    assert all(paths == found[0] for paths in found)
 
 
 def test_each_tower_has_heads_of_its_own_width():
