@@ -1,8 +1,9 @@
-"""`python -m app.study run|status|report|inspect`: see `python -m app.study --help`."""
+"""`python -m app.study run|status|report|power|inspect`: see `python -m app.study --help`."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from app.study.inspection import inspect
 from app.study.launch import run_trials
 from app.study.local import LocalEngine
 from app.study.plan import read_study
+from app.study.power import power_lines
 from app.study.ray_engine import RayEngine
 from app.study.report import write_report
 from app.study.status_display import StatusDisplay, estimate, status_lines
@@ -67,7 +69,17 @@ def _parser() -> argparse.ArgumentParser:
         "--twin_axes", action="store_true", help="draw train and validation on two axes, as the paper does"
     )
     report.set_defaults(function=_report)
-    for command in (run, status, report):
+    power = commands.add_parser("power", help="say what a study will be able to show, and what it will cost")
+    power.add_argument(
+        "--sd",
+        action="append",
+        default=[],
+        metavar="METRIC=VALUE",
+        help="standard deviation of the paired differences between norms over seeds, in the unit of tables, such as "
+        "accuracy=0.6; by default that of runs that have finished",
+    )
+    power.set_defaults(function=_power)
+    for command in (run, status, report, power):
         command.add_argument("study", type=Path, help="YAML file of the study")
         command.add_argument("--study_root", type=Path, default=Path("runs/studies"), help="folder of all studies")
     return parser
@@ -115,6 +127,23 @@ def _report(known: argparse.Namespace) -> int:
     folder = study.folder(known.study_root)
     print(write_report(study, study.trials(known.study_root), folder / "report", known.twin_axes))
     return 0
+
+
+def _power(known: argparse.Namespace) -> int:
+    study = read_study(known.study)
+    print("\n".join(power_lines(study, study.trials(known.study_root), dict(map(_deviation, known.sd)))))
+    return 0
+
+
+def _deviation(given: str) -> tuple[str, float]:
+    metric, _, value = given.partition("=")
+    try:
+        deviation = float(value)
+    except ValueError:
+        deviation = math.nan
+    if not 0 < deviation < math.inf:
+        raise InputError(f"--sd is {given!r}; must be METRIC=VALUE with a value above 0, such as accuracy=0.6")
+    return metric, deviation
 
 
 if __name__ == "__main__":

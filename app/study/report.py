@@ -7,9 +7,9 @@ import io
 import math
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
@@ -19,8 +19,10 @@ from app.metrics import LOSS
 from app.runs.atomic_write import atomic_write
 from app.runs.metrics_file import read_events
 from app.runs.result import throughput
-from app.study.claims import answers
-from app.study.comparison import NormRow, Table, tables
+from app.study.analysis.analyse import analyse
+from app.study.analysis.quantities import BY_NAME
+from app.study.analysis.tables import Row, Table
+from app.study.analysis.words import interval, number
 from app.study.plan import Study, Trial
 from app.study.published import PUBLISHED
 from app.study.sentence_bootstrap import sentence_tests
@@ -30,7 +32,7 @@ from app.study.trials import run_folder, state_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLUMNS = ("mean", "sd", "seeds", "difference", "95 % (t)", "95 % (bootstrap)", "p (Holm)", "detectable", "paper")
+_COLUMNS = ("mean", "sd", "seeds", "difference", "95 %", "p (family)", "detectable", "paper")
 
 
 def write_report(study: Study, trials: Sequence[Trial], folder: Path, twin_axes: bool = False) -> Path:
@@ -48,19 +50,20 @@ def write_report(study: Study, trials: Sequence[Trial], folder: Path, twin_axes:
     Raises:
         InputError: for a study of which no run has ended.
     """
-    found = tables(study, trials)
+    analysis = analyse(study, trials)
+    found = analysis.tables
     if not found:
         raise InputError(f"study {study.name}: no run has ended yet; start them with python -m app.study run")
     folder.mkdir(parents=True, exist_ok=True)
     shown = {
         "study": study,
         "progress": estimate(study, trials),
-        "answers": answers(found),
+        "analysis": analysis,
         "tables": found,
         "columns": _COLUMNS,
         "row_cells": row_cells,
-        "sentences": [test for table in found for test in sentence_tests(table, trials, study.baseline)],
-        "plots": [plot for table in found for plot in _plots(table, trials, folder, twin_axes)],
+        "sentences": [test for table in found for test in sentence_tests(table, study.baseline)],
+        "plots": [plot for table in found for plot in _plots(table, folder, twin_axes)],
         "costs": [row for table in found for row in _costs(table)],
         "trials": [(trial, state_of(trial, study.retries)) for trial in trials],
     }
@@ -81,54 +84,51 @@ def write_report(study: Study, trials: Sequence[Trial], folder: Path, twin_axes:
     return folder / "report.html"
 
 
-def row_cells(table: Table, row: NormRow) -> list[str]:
-    """The cells of a norm's row: the best one is marked, and * marks a difference that is shown."""
-    test, difference = row.test, row.difference
+def row_cells(table: Table, row: Row) -> list[str]:
+    """The cells of a norm's row; * marks a difference that is shown."""
+    found = row.comparison.estimate if row.comparison else None
     published = PUBLISHED.get(table.dataset, {}) if row.variant.is_plain else {}
-    number = published.get(row.variant.norm.name)
+    paper = published.get(row.variant.norm.name)
+    scores = list(row.scores.values())
+    sd = statistics.stdev(scores) if len(scores) > 1 else math.nan
+    se = sd / math.sqrt(len(scores)) if scores else math.nan
     return [
-        row.variant.label + (" (best)" if row is table.best else ""),
-        "" if test is None else f"{test.mean:.2f}",
-        "" if test is None or math.isnan(test.sd) else f"{test.sd:.2f}",
-        str(len(row.results)) + (f", {row.diverged} diverged" if row.diverged else "")
-        + (f", {row.missing} missing" if row.missing else ""),
-        "" if difference is None else f"{difference.mean:+.2f}{'*' if row.is_shown else ''}",
-        "" if difference is None else _interval(difference.t_interval),
-        "" if difference is None else _interval(difference.bootstrap_interval),
-        "" if math.isnan(row.adjusted) else f"{row.adjusted:.3f}",
-        "" if difference is None or math.isnan(difference.detectable) else f"{difference.detectable:.2f}",
-        "" if row.variant.norm.name not in published else "diverges" if number is None else f"{number:g}",
+        row.variant.label,
+        number(statistics.fmean(scores), se) if scores else "",
+        number(sd, se),
+        str(len(scores)) + (f", {len(row.diverged)} diverged" if row.diverged else "")
+        + (f", {len(row.missing)} missing" if row.missing else ""),
+        "" if found is None else number(found.mean, found.se, signed=True) + "*" * row.comparison.is_shown,
+        "" if found is None else interval(found.low, found.high, found.se),
+        "" if found is None or math.isnan(found.adjusted) else f"{found.adjusted:.3f}",
+        "" if found is None else number(found.detectable.value, found.se),
+        "" if row.variant.norm.name not in published else "diverges" if paper is None else f"{paper:g}",
     ]  # fmt: skip
 
 
-def _interval(bounds: tuple[float, float]) -> str:
-    return "" if math.isnan(bounds[0]) else f"{bounds[0]:+.2f} to {bounds[1]:+.2f}"
-
-
-def _plots(table: Table, trials: Sequence[Trial], folder: Path, twin_axes: bool) -> list[tuple[str, str]]:
+def _plots(table: Table, folder: Path, twin_axes: bool) -> list[tuple[str, str]]:
     """Captions and svg texts; each plot is also written to a file of its own, as svg and as pdf."""
-    name = Path(table.config).stem
-    runs = [(trial.variant, run_folder(trial)) for trial in trials if trial.config == table.config]
+    name = table.condition
     events = {
-        row.variant.label: [read_events(run) for variant, run in runs if variant == row.variant and run is not None]
+        row.variant.label: [read_events(run) for trial in row.trials.values() if (run := run_folder(trial)) is not None]
         for row in table.rows
     }
     metrics = list(dict.fromkeys((LOSS, table.metric)))
     title = f"{table.name}: mean over seeds, band one standard deviation"
     curves = curve_bands(events, metrics, title, twin_axes)
     plots = [(f"{table.name}: curves", _draw(curves, folder, f"{name}_curves"))]
-    quantities: dict[str, Callable[[dict[str, Any]], float | None]] = {
-        "gap of the loss at the end (nats)": lambda result: result["gap"]["final"].get("loss"),
-        "rise of valid loss past its best": lambda result: result["gap"]["rise"].get("loss"),
-        "re-centring, last measured": lambda result: result["norm_gradients"].get("recentring"),
-        "re-scaling, last measured": lambda result: result["norm_gradients"].get("rescaling"),
+    quantities = {
+        "gap of the loss at the end (nats)": BY_NAME["gap"],
+        "rise of valid loss past its best": BY_NAME["rise"],
+        "re-centring, last measured": BY_NAME["recentring"],
+        "re-scaling, last measured": BY_NAME["rescaling"],
     }
     values = {
-        quantity: {
-            row.variant.label: [found for result in row.results.values() if (found := value(result)) is not None]
+        words: {
+            row.variant.label: [v for result in row.results.values() if (v := quantity.value(result)) is not None]
             for row in table.rows
         }
-        for quantity, value in quantities.items()
+        for words, quantity in quantities.items()
     }
     if measured := {quantity: by_norm for quantity, by_norm in values.items() if any(by_norm.values())}:
         figure = bars(measured, f"{table.name}: bars are means, dots are seeds")
@@ -175,12 +175,9 @@ def _tex(found: Sequence[Table]) -> str:
         r"\hline",
     ]
     for table in found:
-        lines += [_tex_row([table.name, *row_cells(table, row)], row is table.best) for row in table.rows]
+        lines += [_tex_row([table.name, *row_cells(table, row)]) for row in table.rows]
     return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
 
 
-def _tex_row(cells: Sequence[str], is_best: bool = False) -> str:
-    escaped = [re.sub("[%_&#]", r"\\\g<0>", cell) for cell in cells]
-    if is_best:
-        escaped[2] = rf"\textbf{{{escaped[2]}}}"
-    return " & ".join(escaped) + r" \\"
+def _tex_row(cells: Sequence[str]) -> str:
+    return " & ".join(re.sub("[%_&#]", r"\\\g<0>", cell) for cell in cells) + r" \\"

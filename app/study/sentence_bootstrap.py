@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
-from app.study.comparison import Table
+from app.study.analysis.tables import Table
 from app.study.plan import Trial, Variant
 from app.study.trials import run_folder
 
@@ -41,16 +40,15 @@ class SentenceTest:
         )
 
 
-def sentence_tests(table: Table, trials: Sequence[Trial], baseline: Variant) -> list[SentenceTest]:
+def sentence_tests(table: Table, baseline: Variant) -> list[SentenceTest]:
     """A test for each variant and seed with translations of both; none where BLEU is not the primary metric."""
     if table.metric.name != "bleu":
         return []
-    by_key = {(trial.variant, trial.seed): trial for trial in trials if trial.config == table.config}
-    base_row = next(row for row in table.rows if row.variant == baseline)
+    base_row = table.row(baseline)
     found = []
     for row in table.rows:
         for seed in sorted(row.results.keys() & base_row.results.keys()) if row.variant != baseline else []:
-            ours, theirs = _texts(by_key[row.variant, seed]), _texts(by_key[baseline, seed])
+            ours, theirs = _texts(row.trials[seed]), _texts(base_row.trials[seed])
             if ours is None or theirs is None or ours["reference"] != theirs["reference"]:
                 continue
             tokenizer = _tokenizer(row.results[seed])

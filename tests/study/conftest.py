@@ -1,8 +1,11 @@
-"""A small study that runs."""
+"""A small study that runs, and studies whose runs were made up."""
+
+import json
 
 import pytest
 import yaml
 
+from app.study.plan import read_study
 from tests.conftest import ROOT
 from tests.exactness.cases import CASES
 
@@ -24,3 +27,30 @@ def study(tmp_path, tiny_texts):
         return tmp_path / "study.yaml"
 
     return write
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A study whose runs were made up: for each norm, the result of each seed."""
+
+    def make(results, seeds=(1, 2, 3, 4), **settings):
+        (tmp_path / "rt.yaml").write_text("norm: layernorm\n")
+        content = {"configs": [str(tmp_path / "rt.yaml")], "norms": list(results), "seeds": list(seeds), **settings}
+        (tmp_path / "study.yaml").write_text(json.dumps(content))
+        study = read_study(tmp_path / "study.yaml")
+        trials = study.trials(tmp_path / "studies")
+        for trial in trials:
+            found = results[trial.variant.norm.name].get(trial.seed)
+            if found is not None:
+                folder = trial.root / "classification/rt/bert-4x128" / trial.variant.norm.label / f"seed{trial.seed}"
+                folder.mkdir(parents=True)
+                (folder / "config.yaml").write_text("")
+                (folder / "result.json").write_text(json.dumps(found))
+                events = [
+                    {"step": 10 * e, "epoch": e, "val/loss": 1 / e, "train_probe/loss": 0.5 / e, "val/accuracy": 0.7}
+                    for e in (1, 2)
+                ]
+                (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+        return study, trials
+
+    return make

@@ -1,0 +1,226 @@
+"""What the runs of a family of comparisons say at one look: means, errors and divergences, before any verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from app.study.analysis.examples import shares_in_score
+from app.study.analysis.pairing import difference_of
+from app.study.analysis.quantities import Quantity
+from app.study.analysis.tables import Row, Table
+from app.study.plan import Variant
+from app.study.statistics.blocks import Variance, residual_variance, shrunken
+from app.study.statistics.examples import Components, components, satterthwaite
+from app.study.statistics.multiplicity import Block
+from app.study.statistics.paired import Mean, standard_deviation
+from app.study.trials import run_folder
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A comparison that the study declares: ours minus theirs in a quantity, in one table."""
+
+    table: Table
+    quantity: Quantity
+    variant: Variant
+    other: Variant
+
+    @property
+    def rows(self) -> tuple[Row, Row]:
+        """Ours and theirs."""
+        return self.table.row(self.variant), self.table.row(self.other)
+
+    @property
+    def pair(self) -> frozenset[str]:
+        """Both labels: a comparison is the same either way round."""
+        return frozenset((self.variant.label, self.other.label))
+
+    @property
+    def block(self) -> tuple[str, str]:
+        """Comparisons of one block share seeds and the variance of their scores."""
+        return self.table.condition, self.quantity.name
+
+
+def divergences(one: Declared, seeds: Collection[int]) -> tuple[int, int, int, int]:
+    """Runs with these seeds that diverged and runs that ended, of ours and of theirs."""
+    dead = [sum(seed in seeds for seed in row.diverged) for row in one.rows]
+    finished = [sum(seed in seeds for seed in row.results) for row in one.rows]
+    return dead[0], dead[0] + finished[0], dead[1], dead[1] + finished[1]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The paired scores of a comparison.
+
+    Attributes:
+        seeds: those that are paired and have the quantity.
+        ours: scores by seed.
+        theirs: scores by seed.
+        unpaired: why other seeds that both have are not among them.
+    """
+
+    seeds: tuple[int, ...]
+    ours: np.ndarray
+    theirs: np.ndarray
+    unpaired: str
+
+    @cached_property
+    def differences(self) -> np.ndarray:
+        """Ours minus theirs by seed."""
+        return self.ours - self.theirs
+
+
+def pairs(one: Declared, among: Collection[int]) -> Pairs:
+    """Pair the runs of a comparison by seed."""
+    ours, theirs = one.rows
+    found, unlike = {}, {}
+    for seed in sorted(ours.results.keys() & theirs.results.keys() & set(among)):
+        values = [one.quantity.value(row.results[seed]) for row in (ours, theirs)]
+        if reason := difference_of(ours.results[seed], theirs.results[seed], ()):
+            unlike[seed] = reason
+        elif None not in values:
+            found[seed] = values
+    text = ""
+    if unlike:
+        which = f"seed{'s' * (len(unlike) > 1)} {', '.join(map(str, unlike))}"
+        reasons = "; ".join(dict.fromkeys(unlike.values()))
+        text = f"{one.variant.label} and {one.other.label} are not paired on {which}: their runs differ in {reasons}"
+    scores = np.array(list(found.values()), dtype=float).reshape(-1, 2)
+    return Pairs(tuple(found), scores[:, 0], scores[:, 1], text)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A comparison's mean and error.
+
+    Attributes:
+        declared: the comparison.
+        pairs: its paired scores.
+        variance: of differences over seeds, as used.
+        examples: what the test set contributes; None without per-example results of one test set for all seeds.
+        mean: the mean difference with its standard error.
+        floored: whether the variance was raised to what rounding or the test set alone must cause.
+    """
+
+    declared: Declared
+    pairs: Pairs
+    variance: Variance
+    examples: Components | None
+    mean: Mean
+    floored: bool
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it has a p value."""
+        return self.mean.is_known
+
+    @property
+    def estimand(self) -> str:
+        """What the mean is over, in words."""
+        if self.examples is not None:
+            return "the mean over seeds and over test examples such as these, for this split"
+        return "the mean over seeds, for this split and this test set"
+
+
+def gather(declared: Sequence[Declared], seeds: Collection[int]) -> list[Evidence]:
+    """The evidence of all comparisons of a family, from runs with these seeds."""
+    paired = [pairs(one, seeds) for one in declared]
+    by_block: dict[tuple[str, str], list[int]] = {}
+    for place, one in enumerate(declared):
+        by_block.setdefault(one.block, []).append(place)
+    found: dict[int, Evidence] = {}
+    for places in by_block.values():
+        ones, own = [declared[place] for place in places], [paired[place] for place in places]
+        pooled = _pooled(ones, own)
+        for place in places:
+            found[place] = _evidence(declared[place], paired[place], pooled, _step(ones, own))
+    return [found[place] for place in range(len(declared))]
+
+
+def blocks(evidence: Sequence[Evidence]) -> tuple[list[Block], list[int]]:
+    """The tested comparisons in blocks, for their joint distribution, and the places that these have in `evidence`."""
+    by_block: dict[tuple[str, str], list[int]] = {}
+    for place, one in enumerate(evidence):
+        if one.is_tested:
+            by_block.setdefault(one.declared.block, []).append(place)
+    found = []
+    for places in by_block.values():
+        cells: dict[tuple[str, int], int] = {}
+        contrasts = np.zeros((len(places), sum(2 * len(evidence[place].pairs.seeds) for place in places)))
+        for row, place in enumerate(places):
+            one = evidence[place]
+            for seed in one.pairs.seeds:
+                for variant, sign in ((one.declared.variant, 1), (one.declared.other, -1)):
+                    column = cells.setdefault((variant.label, seed), len(cells))
+                    contrasts[row, column] = sign / len(one.pairs.seeds)
+        contrasts /= np.linalg.norm(contrasts, axis=1, keepdims=True)
+        df = np.array([evidence[place].mean.df for place in places])
+        shared = min(min(evidence[place].variance.shared for place in places), float(df.min()))
+        found.append(Block(contrasts @ contrasts.T, df, shared))
+    return found, [place for places in by_block.values() for place in places]
+
+
+def _pooled(ones: Sequence[Declared], paired: Sequence[Pairs]) -> tuple[float, float]:
+    """The variance of differences as all variants of a block have it, and its degrees of freedom."""
+    seeds = sorted({seed for own in paired for seed in own.seeds})
+    labels = sorted({label for one in ones for label in one.pair})
+    table = np.full((len(seeds), len(labels)), np.nan)
+    for one, own in zip(ones, paired, strict=True):
+        at = [seeds.index(seed) for seed in own.seeds]
+        table[at, labels.index(one.variant.label)] = own.ours
+        table[at, labels.index(one.other.label)] = own.theirs
+    variance, df = residual_variance(table)
+    return 2 * variance, df
+
+
+def _step(ones: Sequence[Declared], paired: Sequence[Pairs]) -> float:
+    """The least distance of two unlike scores of a block: no less than that of the lattice on which they lie."""
+    if ones[0].quantity.kind != "score":
+        return 0.0
+    scores = np.unique(np.concatenate([values for own in paired for values in (own.ours, own.theirs)]))
+    gaps = np.diff(scores)
+    gaps = gaps[gaps > 1e-9 * np.abs(scores).max(initial=0)]
+    return float(gaps.min(initial=math.inf)) if len(gaps) else 0.0
+
+
+def _evidence(one: Declared, own: Pairs, pooled: tuple[float, float], step: float) -> Evidence:
+    n = len(own.seeds)
+    if n < 2:
+        mean = float(own.differences.mean()) if n else math.nan
+        return Evidence(one, own, Variance(math.nan, 0, 0), None, Mean(mean, math.nan, 0), floored=False)
+    sd = standard_deviation(own.differences)
+    variance = shrunken(sd**2, n - 1, *pooled)
+    examples = _components(one, own)
+    least = max(step**2 / 12, examples.residual if examples else 0.0)
+    floored = variance.value < least
+    if floored:
+        variance = variance._replace(value=least)
+    mean = float(own.differences.mean())
+    of_seeds, of_examples = variance.value / n, examples.persistent if examples else 0.0
+    df = satterthwaite((of_seeds, of_examples), (variance.df, examples.examples - 1)) if examples else variance.df
+    return Evidence(one, own, variance, examples, Mean(mean, math.sqrt(of_seeds + of_examples), df), floored)
+
+
+def _components(one: Declared, own: Pairs) -> Components | None:
+    """The variance that examples cause; None where each seed has a test set of its own, and so holds that variance."""
+    if one.quantity.kind != "score":
+        return None
+    ours, theirs = one.rows
+    if len({ours.results[seed]["data_fingerprint"] for seed in own.seeds}) > 1:
+        return None
+    tables = []
+    for row in (ours, theirs):
+        shares = []
+        for seed in own.seeds:
+            folder = run_folder(row.trials[seed])
+            recorded = row.results[seed]["test"][one.table.metric.name]
+            shares.append(shares_in_score(folder, one.table.metric, recorded) if folder else None)
+        if any(found is None or len(found) != len(shares[0]) for found in shares):
+            return None
+        tables.append(np.stack(shares))
+    return components(tables[0] - tables[1]) if tables[0].shape == tables[1].shape else None

@@ -1,0 +1,173 @@
+"""The numbers of an analysis in words: one sentence a comparison, one paragraph a study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from app.study.statistics.estimate import FEWEST_SEEDS, Estimate, Ranged
+
+if TYPE_CHECKING:
+    from app.study.analysis.tables import Analysis, Comparison, Diverged
+
+
+def decimals(se: float) -> int:
+    """The decimals that show two significant digits of a standard error; two where it is not known."""
+    return 2 if math.isnan(se) or se <= 0 else min(max(0, 1 - math.floor(math.log10(se))), 12)
+
+
+def number(value: float, se: float, signed: bool = False) -> str:
+    """A number with as many digits as its standard error gives meaning to; "" where it is nan."""
+    return "" if math.isnan(value) else f"{value:{'+' if signed else ''}.{decimals(se)}f}"
+
+
+def interval(low: float, high: float, se: float) -> str:
+    """An interval in words; "" where it is not known."""
+    return "" if math.isnan(low) else f"{number(low, se, signed=True)} to {number(high, se, signed=True)}"
+
+
+def p_value(p: float) -> str:
+    """A p value with an equals sign, or a bound for a tiny one; "" where it is nan."""
+    return "" if math.isnan(p) else "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def seeds_in_words(found: Ranged) -> str:
+    """A number of seeds with its interval: 12 seeds (5 to 60)."""
+    if math.isinf(found.value):
+        return "more seeds than any study has"
+    most = "any number" if math.isinf(found.high) else f"{found.high:,.0f}"
+    return f"{found.value:,.0f} seeds ({found.low:,.0f} to {most})"
+
+
+def sentence(found: Comparison) -> str:
+    """What a comparison says, divergences first, without a full stop."""
+    parts = []
+    if found.diverged.any:
+        parts.append(divergences(found.diverged, found.variant.label, found.other.label))
+    if found.estimate is None:
+        if found.quantity.kind == "stability":
+            return parts[0] if parts else f"neither {found.variant.label} nor {found.other.label} diverged"
+        if not found.diverged.any or found.unpaired:
+            parts.append(found.unpaired or f"{_pair(found)}: no run is paired yet")
+        return "; ".join(parts)
+    parts.append(_over_seeds(found, found.estimate))
+    if found.unpaired:
+        parts.append(found.unpaired)
+    return "; ".join(parts)
+
+
+def divergences(found: Diverged, ours: str, theirs: str) -> str:
+    """How often ours and theirs diverged, with the p value of the difference."""
+    text = f"{ours} diverged on {found.ours} of {found.ours_of} seeds, {theirs} on {found.theirs} of {found.theirs_of}"
+    return text if math.isnan(found.adjusted) else f"{text} ({p_value(found.adjusted)})"
+
+
+def _over_seeds(found: Comparison, numbers: Estimate) -> str:
+    ours, theirs, name = found.variant.label, found.other.label, found.quantity.name
+    unit = f" {found.quantity.unit}" if found.quantity.unit not in ("", name) else ""
+    mean = f"{number(numbers.mean, numbers.se, signed=True)}{unit}"
+    if numbers.n < FEWEST_SEEDS or math.isnan(numbers.se):
+        why = (
+            "too few for a verdict"
+            if numbers.n < FEWEST_SEEDS
+            else "all with the same difference, so that no error is known"
+        )
+        return f"{_pair(found)} in {name}: {mean} over {numbers.n} paired seed{'s' * (numbers.n > 1)}, {why}"
+    facts = f"{mean}, 95 % interval {interval(numbers.low, numbers.high, numbers.se)}, {numbers.n} seeds"
+    if found.diverged.any:
+        return f"over the seeds that both survive, which decides nothing, {_pair(found)} in {name} is {facts}"
+    if found.verdict == "preliminary":
+        return f"preliminary, {_pair(found)} in {name}: {facts}"
+    facts += f", {p_value(numbers.adjusted)} in its family"
+    if numbers.outliers:
+        facts += f"; seed {', '.join(map(str, numbers.outliers))} is far from the others"
+    if found.is_shown:
+        is_small = found.margin is not None and -found.margin < numbers.low and numbers.high < found.margin
+        aside = f", by less than the margin of {found.margin:g}" if is_small else ""
+        verb = {"better": "does better than", "worse": "does worse than"}.get(found.verdict, f"is {found.verdict} than")
+        return f"{ours} {verb} {theirs} in {name}{aside}: {facts}"
+    if found.verdict == "equal":
+        return f"{ours} equals {theirs} in {name} within {found.margin:g}{unit}: {facts}"
+    digits = numbers.se
+    shown = numbers.detectable
+    text = (
+        f"{ours} and {theirs} are not told apart in {name}: {facts}; {_bounds(found, numbers)}; the minimum detectable "
+        f"difference is {number(shown.value, digits)} ({number(shown.low, digits)} to {number(shown.high, digits)})"
+    )
+    if numbers.seeds_needed is not None:
+        text += f", and to show {found.margin:g} needs {seeds_in_words(numbers.seeds_needed)}"
+    return text
+
+
+def _pair(found: Comparison) -> str:
+    return f"{found.variant.label} minus {found.other.label}"
+
+
+def _bounds(found: Comparison, numbers: Estimate) -> str:
+    """How large a difference the interval excludes."""
+    low, high = -numbers.low, numbers.high
+    if found.quantity.higher_is_better is None:
+        return f"differences below {-low:+.2g} and above {high:+.2g} are excluded"
+    loss, gain = (low, high) if found.quantity.higher_is_better else (high, low)
+    bounds = [
+        f"any {what} is below {number(bound, numbers.se)}"
+        for what, bound in (("loss", loss), ("gain", gain))
+        if bound > 0
+    ]
+    return " and ".join(bounds) + " (95 %)"
+
+
+def paragraph(found: Analysis) -> str:
+    """What a study answers: divergences, then for each variant where it differs from the baseline and where not."""
+    baseline = found.study.baseline.label
+    sentences = []
+    if found.preliminary:
+        sentences.append(f"Preliminary: {found.done} of {found.total} runs are done, so there is no verdict yet")
+    several = len(found.tables) > 1
+    for table in found.tables:
+        for row in table.rows:
+            if row.comparison and row.comparison.diverged.ours:
+                where = f"on {table.condition}, " if several else ""
+                sentences.append(where + divergences(row.comparison.diverged, row.variant.label, baseline))
+    if not found.preliminary:
+        for variant in found.study.variants:
+            rows = [(table, table.row(variant).comparison) for table in found.tables]
+            own = [(table.condition if several else "", one) for table, one in rows if one and one.estimate]
+            if own:
+                sentences.append(_of_variant(variant.label, baseline, own))
+    return " ".join(
+        f"{text[0].upper()}{text[1:]}." if several or found.preliminary else f"{text}." for text in sentences
+    )
+
+
+def _of_variant(label: str, baseline: str, own: Sequence[tuple[str, Comparison]]) -> str:
+    verbs = {
+        "better": f"does better than {baseline}",
+        "worse": f"does worse than {baseline}",
+        "equal": f"equals {baseline}",
+        "undecided": f"is not told apart from {baseline}",
+    }
+    parts = []
+    for verdict, verb in verbs.items():
+        places = [f"{f'on {where} ' if where else ''}({_briefly(one)})" for where, one in own if one.verdict == verdict]
+        if places:
+            parts.append(f"{verb} {_listed(places)}")
+    return f"{label} {_listed(parts)}"
+
+
+def _briefly(found: Comparison) -> str:
+    numbers = found.estimate
+    assert numbers is not None
+    unit = f" {found.quantity.unit}" if found.quantity.unit not in ("", found.quantity.name) else ""
+    if numbers.n < FEWEST_SEEDS or math.isnan(numbers.se):
+        return f"{numbers.n} paired seeds"
+    if found.verdict == "equal":
+        return f"within {found.margin:g}{unit}, {p_value(numbers.tost_adjusted or 0.0)}"
+    if found.verdict == "undecided":
+        return _bounds(found, numbers)
+    return f"{number(numbers.mean, numbers.se, signed=True)}{unit}, {p_value(numbers.adjusted)}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -1,0 +1,170 @@
+"""Analyses of made-up studies whose results are known: tables, pairs, families, verdicts, claims."""
+
+import math
+
+import pytest
+
+from app.metrics import MetricInfo, metric_info
+from app.study.analysis.analyse import analyse
+from app.study.report import row_cells
+from tests.study.made_up import LUCK, result, seeds
+
+
+def family(found, name):
+    return next(family for family in found.families if family.name == name)
+
+
+def test_a_planted_difference_is_shown_and_none_is_not(made):
+    found = analyse(*made({"layernorm": seeds(75), "adanorm": seeds(77, 0.1), "none": seeds(75.02, 0.2)}))
+    (table,) = found.tables
+    baseline, ada, none = table.rows
+    assert baseline.comparison is None and baseline.mean == pytest.approx(75.3, abs=0.01)
+    assert ada.comparison.verdict == "better" and none.comparison.verdict in ("undecided", "equal")
+    assert ada.comparison.words.startswith("adanorm(k=0.1,scale=1) does better than layernorm in accuracy: +2.0")
+    numbers = ada.comparison.estimate
+    assert numbers.sd == pytest.approx(0.0577, abs=1e-3)  # the seeds' luck, 0.9, is in both and drops out
+    assert numbers.low < 2 < numbers.high and numbers.simultaneous[0] < numbers.low and numbers.adjusted > numbers.p
+
+
+def test_every_number_is_quoted_from_one_family(made):
+    norms = ("layernorm", "layernorm_simple", "detachnorm", "adanorm", "none")
+    found = analyse(*made({norm: seeds(75 + 0.3 * i, 0.1 + 0.03 * i) for i, norm in enumerate(norms)}))
+    scores = family(found, "scores")
+    assert len(scores.comparisons) == 5 and scores.method.startswith(
+        "5 comparisons"
+    )  # simple - detachnorm is a claim's
+    (table,) = found.tables
+    for row in table.rows[1:]:
+        assert row.comparison in scores.comparisons
+    third = next(answer for answer in found.answers if answer.claim.startswith("3"))
+    assert third.numbers == table.plain_row("adanorm").comparison.words
+
+
+def test_either_way_round_is_the_same_comparison(made):
+    found = analyse(*made({"layernorm": seeds(75), "adanorm": seeds(77, 0.1)}))
+    base, ada = (row.variant for row in found.tables[0].rows)
+    there = found.find("accuracy", "rt", ada, base)
+    back = found.find("accuracy", "rt", base, ada)
+    assert (there.verdict, back.verdict) == ("better", "worse") and back.reversed.verdict == "better"
+    assert back.estimate.adjusted == there.estimate.adjusted and back.estimate.mean == -there.estimate.mean
+    assert (back.estimate.low, back.estimate.high) == (-there.estimate.high, -there.estimate.low)
+    assert found.find("accuracy", "rt", ada, ada) is None
+
+
+def test_a_metric_that_only_the_runs_know_has_its_direction_and_its_unit(made):
+    own = MetricInfo("wer", "word error rate", higher_is_better=False, is_share=True)
+    runs = {
+        norm: {s: result(s, 0, primary_metric=own.to_dict(), test={"wer": rate + 1e-4 * s * i}) for s in LUCK}
+        for i, (norm, rate) in enumerate((("layernorm", 0.25), ("adanorm", 0.23)))
+    }
+    found = analyse(*made(runs))
+    (table,) = found.tables
+    assert table.metric == own and metric_info("wer") is None
+    assert table.rows[1].comparison.verdict == "better" and table.rows[1].mean == pytest.approx(23.025)
+    assert {answer.verdict for answer in found.answers if answer.claim.startswith("3")} == {"supported"}
+
+
+def test_runs_that_are_not_verified_as_paired_are_not_compared(made):
+    (table,) = analyse(*made({"layernorm": seeds(75), "adanorm": seeds(77, plan_fingerprint="other")})).tables
+    found = table.rows[1].comparison
+    assert found.estimate is None and "not paired on seeds 1, 2, 3, 4: their runs differ in batches" in found.words
+
+
+def test_runs_of_unlike_settings_are_not_paired(made):
+    trained = {"data.source": "a", "trainer.limit_train_batches": 1.0}
+    ours = seeds(77, 0.1, training=trained)
+    ours[2]["training"] = {**trained, "trainer.limit_train_batches": 0.05}
+    (table,) = analyse(*made({"layernorm": seeds(75, training=trained), "adanorm": ours})).tables
+    found = table.rows[1].comparison
+    assert (
+        found.estimate.n == 3
+        and "not paired on seed 2: their runs differ in trainer.limit_train_batches" in found.words
+    )
+
+
+def test_below_three_seeds_there_is_no_verdict(made):
+    few = {"layernorm": seeds(75), "adanorm": seeds(85, 0.1)}
+    found = analyse(*made({norm: {s: r for s, r in runs.items() if s < 3} for norm, runs in few.items()}, (1, 2)))
+    comparison = found.tables[0].rows[1].comparison
+    assert comparison.verdict == "undecided" and "over 2 paired seeds, too few for a verdict" in comparison.words
+
+
+def test_equal_differences_prove_nothing(made):
+    """One test example more on each of three seeds had p = 0."""
+    runs = {"layernorm": seeds(75, 0), "adanorm": seeds(75.2, 0)}
+    found = analyse(*made({norm: {s: r for s, r in own.items() if s < 4} for norm, own in runs.items()}, (1, 2, 3)))
+    comparison = found.tables[0].rows[1].comparison
+    assert comparison.verdict == "undecided" and math.isnan(comparison.estimate.p)
+
+
+def test_a_study_that_is_not_done_is_preliminary(made):
+    ours = seeds(77, 0.1)
+    del ours[4]
+    found = analyse(*made({"layernorm": seeds(75), "adanorm": ours}))
+    assert found.preliminary and (found.done, found.total) == (7, 8)
+    comparison = found.tables[0].rows[1].comparison
+    assert comparison.verdict == "preliminary" and comparison.words.startswith("preliminary, ")
+
+
+def test_divergence_is_the_verdict_where_it_is_the_difference(made):
+    dead = {s: result(s, 0, status="diverged", test=None) for s in LUCK}
+    runs = {
+        "layernorm": seeds(75),
+        "detachnorm": dead,
+        "none": {1: dead[1], **{s: r for s, r in seeds(78).items() if s > 1}},
+    }
+    found = analyse(*made(runs))
+    (table,) = found.tables
+    all_dead, one_dead = (row.comparison for row in table.rows[1:])
+    assert all_dead.verdict == "worse" and all_dead.estimate is None
+    assert all_dead.words.startswith("detachnorm diverged on 4 of 4 seeds, layernorm on 0 of 4 (p = 0.0")
+    assert (
+        one_dead.verdict == "undecided" and "over the seeds that both survive, which decides nothing" in one_dead.words
+    )
+    assert one_dead.words.startswith("none diverged on 1 of 4 seeds")
+    assert [one.verdict for one in family(found, "divergences").comparisons] == ["worse", "undecided"]
+
+
+def test_digits_are_those_that_the_standard_error_gives_meaning_to(made):
+    bpc = {"name": "bpc", "mode": "min"}
+    runs = {
+        norm: {s: result(s, 0, primary_metric=bpc, test={"bpc": 1.07 + shift + LUCK[s] / 1000 * i}) for s in LUCK}
+        for i, (norm, shift) in enumerate((("layernorm", 0.0), ("adanorm", -0.004)), 1)
+    }
+    (table,) = analyse(*made(runs)).tables
+    found = table.rows[1].comparison
+    assert found.verdict == "better" and "by less than the margin of 0.01" in found.words
+    assert "in bpc" in found.words and "-0.00370 bits per byte, 95 % interval" in found.words
+
+
+def test_a_margin_allows_the_verdict_equal(made):
+    (table,) = analyse(*made({"layernorm": seeds(75), "adanorm": seeds(75.02, 0.1)})).tables
+    found = table.rows[1].comparison
+    assert found.verdict == "equal" and found.margin == 0.5
+    assert "adanorm(k=0.1,scale=1) equals layernorm in accuracy within 0.5 points" in found.words
+
+
+def test_the_claims_are_judged(made):
+    results = {
+        "layernorm": seeds(75, train=0.10, valid=0.60), "layernorm_simple": seeds(75.01, 1.3),
+        "detachnorm": seeds(78), "adanorm": seeds(77, 0.1, train=0.20, valid=0.50),
+    }  # fmt: skip
+    for number, runs in enumerate(results.values()):  # losses that differ by seed, so that there is something to test
+        for seed, run in runs.items():
+            run["final"]["val"]["loss"] += 0.001 * seed * number
+            run["final"]["train_probe"]["loss"] -= 0.001 * seed * number
+    found = {answer.claim[0]: answer for answer in analyse(*made(results)).answers}
+    assert [found[claim].verdict for claim in "1234"] == ["undecided", "undecided", "supported", "supported"]
+
+
+def test_claims_without_their_norms_are_skipped(made):
+    found = analyse(*made({"layernorm": seeds(75), "adanorm": seeds(77)}))
+    assert [answer.claim[0] for answer in found.answers] == ["3", "4"]
+
+
+def test_a_norm_with_more_than_options_is_not_the_published_one(made):
+    norms = ["layernorm", {"name": "layernorm", "freeze": "gain"}, {"name": "adanorm", "by_role": {"ffn": {"k": 0}}}]
+    found = analyse(*made({"layernorm": seeds(75), "adanorm": seeds(77)}, norms=norms))
+    (table,) = found.tables
+    assert [row_cells(table, row)[-1] for row in table.rows] == ["77.21", "", ""]
+    assert table.plain_row("adanorm") is None and not found.answers
