@@ -86,7 +86,8 @@ def write_report(study: Study, trials: Sequence[Trial], folder: Path, twin_axes:
 
 def row_cells(table: Table, row: Row) -> list[str]:
     """The cells of a norm's row; * marks a difference that is shown."""
-    found = row.comparison.estimate if row.comparison else None
+    compared = row.comparison
+    found = compared.estimate if compared else None
     published = PUBLISHED.get(table.dataset, {}) if row.variant.is_plain else {}
     paper = published.get(row.variant.norm.name)
     scores = list(row.scores.values())
@@ -98,7 +99,7 @@ def row_cells(table: Table, row: Row) -> list[str]:
         number(sd, se),
         str(len(scores)) + (f", {len(row.diverged)} diverged" if row.diverged else "")
         + (f", {len(row.missing)} missing" if row.missing else ""),
-        "" if found is None else number(found.mean, found.se, signed=True) + "*" * row.comparison.is_shown,
+        "" if found is None else number(found.mean, found.se, signed=True) + "*" * bool(compared and compared.is_shown),
         "" if found is None else interval(found.low, found.high, found.se),
         "" if found is None or math.isnan(found.adjusted) else f"{found.adjusted:.3f}",
         "" if found is None else number(found.detectable.value, found.se),

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from app.metrics import MetricInfo
 from app.study.analysis.examples import shares_in_score
 from app.study.analysis.pairing import difference_of
 from app.study.analysis.quantities import Quantity
@@ -166,7 +167,10 @@ def blocks(evidence: Sequence[Evidence]) -> tuple[list[Block], list[int]]:
 
 
 def _pooled(ones: Sequence[Declared], paired: Sequence[Pairs]) -> tuple[float, float]:
-    """The variance of differences as all variants of a block have it, and its degrees of freedom."""
+    """The variance of differences as all variants of a block have it, and its degrees of freedom.
+
+    No less than the mean of the comparisons' own variances, which is larger where the baseline is the noisy one.
+    """
     seeds = sorted({seed for own in paired for seed in own.seeds})
     labels = sorted({label for one in ones for label in one.pair})
     table = np.full((len(seeds), len(labels)), np.nan)
@@ -175,7 +179,8 @@ def _pooled(ones: Sequence[Declared], paired: Sequence[Pairs]) -> tuple[float, f
         table[at, labels.index(one.variant.label)] = own.ours
         table[at, labels.index(one.other.label)] = own.theirs
     variance, df = residual_variance(table)
-    return 2 * variance, df
+    variances = [standard_deviation(own.differences) ** 2 for own in paired if len(own.seeds) > 1]
+    return max(2 * variance, sum(variances) / max(1, len(variances))), df
 
 
 def _step(ones: Sequence[Declared], paired: Sequence[Pairs]) -> float:
@@ -200,6 +205,8 @@ def _evidence(one: Declared, own: Pairs, pooled: tuple[float, float], step: floa
     floored = variance.value < least
     if floored:
         variance = variance._replace(value=least)
+    if sd == 0 and examples is None:  # a lattice so coarse that all differences are equal tells nothing of their spread
+        variance = variance._replace(value=math.nan)
     mean = float(own.differences.mean())
     of_seeds, of_examples = variance.value / n, examples.persistent if examples else 0.0
     df = satterthwaite((of_seeds, of_examples), (variance.df, examples.examples - 1)) if examples else variance.df
@@ -215,12 +222,14 @@ def _components(one: Declared, own: Pairs) -> Components | None:
         return None
     tables = []
     for row in (ours, theirs):
-        shares = []
-        for seed in own.seeds:
-            folder = run_folder(row.trials[seed])
-            recorded = row.results[seed]["test"][one.table.metric.name]
-            shares.append(shares_in_score(folder, one.table.metric, recorded) if folder else None)
-        if any(found is None or len(found) != len(shares[0]) for found in shares):
+        shares = [_shares(row, seed, one.table.metric) for seed in own.seeds]
+        known = [found for found in shares if found is not None]
+        if len(known) < len(shares) or len({len(found) for found in known}) > 1:
             return None
-        tables.append(np.stack(shares))
+        tables.append(np.stack(known))
     return components(tables[0] - tables[1]) if tables[0].shape == tables[1].shape else None
+
+
+def _shares(row: Row, seed: int, metric: MetricInfo) -> np.ndarray | None:
+    folder = run_folder(row.trials[seed])
+    return shares_in_score(folder, metric, row.results[seed]["test"][metric.name]) if folder else None

@@ -128,7 +128,7 @@ def paragraph(found: Analysis) -> str:
     for table in found.tables:
         for row in table.rows:
             if row.comparison and row.comparison.diverged.ours:
-                where = f"on {table.condition}, " if several else ""
+                where = f"On {table.condition}, " if several else ""
                 sentences.append(where + divergences(row.comparison.diverged, row.variant.label, baseline))
     if not found.preliminary:
         for variant in found.study.variants:
@@ -136,9 +136,7 @@ def paragraph(found: Analysis) -> str:
             own = [(table.condition if several else "", one) for table, one in rows if one and one.estimate]
             if own:
                 sentences.append(_of_variant(variant.label, baseline, own))
-    return " ".join(
-        f"{text[0].upper()}{text[1:]}." if several or found.preliminary else f"{text}." for text in sentences
-    )
+    return " ".join(f"{text}." for text in sentences)
 
 
 def _of_variant(label: str, baseline: str, own: Sequence[tuple[str, Comparison]]) -> str:

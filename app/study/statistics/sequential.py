@@ -1,7 +1,8 @@
 """Group-sequential tests: looks at a study before its end, which spend the error of 5 % by a plan.
 
-Lan and DeMets (1983): by a fraction t of the seeds, 2 - 2 Phi(z(alpha / 2) / sqrt(t)) of alpha is spent, as O'Brien
-and Fleming would, so that early looks ask for much and the last one for little more than a study without looks.
+Lan and DeMets (1983): by a fraction t of the seeds, each side has spent 2 - 2 Phi(z(alpha / 4) / sqrt(t)) of its
+alpha / 2, much as O'Brien and Fleming would, so that early looks ask for much, and the last one for little more than a
+study without looks does.
 """
 
 from __future__ import annotations
@@ -26,19 +27,21 @@ def nominal_levels(looks: tuple[int, ...], alpha: float) -> tuple[float, ...]:
         alpha: of all looks together.
     """
     fractions = np.array(looks) / looks[-1]
-    spent = 2 * special.ndtr(special.ndtri(alpha / 2) / np.sqrt(fractions))
+    spent = 4 * special.ndtr(special.ndtri(alpha / 4) / np.sqrt(fractions))
     levels: list[float] = []
     grid, density, before = np.zeros(1), np.ones(1), 0.0  # of the score, among the studies that go on
     for fraction, error in zip(fractions, np.diff(spent, prepend=0.0), strict=True):
         step = math.sqrt(fraction - before)
 
-        def crossing(bound: float, grid=grid, density=density, step=step) -> float:
-            return float(density @ (special.ndtr((grid - bound) / step) + special.ndtr((-bound - grid) / step)))
-
         furthest = _FURTHEST * math.sqrt(fraction)
         bound = furthest
-        if error > crossing(furthest):
-            bound = float(optimize.brentq(lambda at: crossing(at) - error, 0.0, furthest, xtol=1e-12))  # noqa: B023
+        if error > _crossing(furthest, grid, density, step):
+            bound = float(
+                optimize.brentq(
+                    lambda at, *path: _crossing(at, *path) - error,  # noqa: B023
+                    0.0, furthest, args=(grid, density, step), xtol=1e-12,
+                )
+            )  # fmt: skip
         levels.append(float(2 * special.ndtr(-bound / math.sqrt(fraction))))
         ahead = np.linspace(-bound, bound, _POINTS)
         kernel = np.exp(-(((ahead[:, None] - grid) / step) ** 2) / 2) / (step * math.sqrt(2 * math.pi))
@@ -47,6 +50,11 @@ def nominal_levels(looks: tuple[int, ...], alpha: float) -> tuple[float, ...]:
         density[[0, -1]] /= 2
         grid, before = ahead, fraction
     return tuple(levels)
+
+
+def _crossing(bound: float, grid: np.ndarray, density: np.ndarray, step: float) -> float:
+    """The chance that the score is outside -bound to bound at the next look."""
+    return float(density @ (special.ndtr((grid - bound) / step) + special.ndtr((-bound - grid) / step)))
 
 
 def sequential_p(p_values: Sequence[float], looks: tuple[int, ...]) -> float:
