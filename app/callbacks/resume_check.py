@@ -109,6 +109,7 @@ class ResumeCheck(Callback):
             "norm": str(identity.norm),
             "placement": str(identity.placement),
             "seed": identity.seed,
+            **{f"{what}_seed": identity.departures.get(what) for what in ("init", "order", "dropout")},
             "data": f"{identity.dataset} {self.fingerprints['data']}",
             "batch plan": f"{self.fingerprints['plan']}, {trainer.accumulate_grad_batches} batches an update",
             "processes": trainer.world_size,

@@ -13,6 +13,11 @@ from app.errors import DEBUG
 from app.norms import NATIVE, norm_names
 
 
+def own_seed(seed: int, own: int | None) -> int:
+    """The seed of a source of randomness: its own one, or that of --seed_everything."""
+    return seed if own is None else own
+
+
 def add_run_arguments(parser: ArgumentParser) -> None:
     """Add them to a parser, with their defaults and help."""
     parser.add_argument(
@@ -31,6 +36,14 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         help="where the norms stand, also by --placement.name and --placement.options.KEY VALUE; native leaves them "
         f"where the model has them; names: {', '.join(placement_names())}",
     )
+    for of, what in (
+        ("init", "the initial weights"),
+        ("order", "the order of training examples"),
+        ("dropout", "dropout, and all else that is drawn in training"),
+    ):
+        parser.add_argument(
+            f"--{of}_seed", type=int | None, default=None, help=f"seed of {what}; null for that of --seed_everything"
+        )
     parser.add_argument("--run_root", type=str, default="runs", help="folder in which run folders are created")
     parser.add_argument("--test_after_fit", type=bool, default=True, help="test the best checkpoint at the end of fit")
     parser.add_argument("--output", type=str, default="-", help="file that predict writes; - is standard output")

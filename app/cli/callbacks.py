@@ -26,6 +26,7 @@ from app.callbacks import (
     StopEarly,
     StopWhenDiverged,
 )
+from app.cli.arguments import own_seed
 from app.datamodules.base import DataModule
 from app.runs.identity import RunIdentity
 from app.tasks import Task
@@ -68,7 +69,7 @@ def fit_callbacks(
     before: list[Callback] = [*common_callbacks(datamodule), OverfittingGap(settings.twin_axes), ProgressLines()]
     after: list[Callback] = [
         *([NormGradients(every), NormParameters(every)] if every else []),
-        Reseed(settings.seed_everything),
+        Reseed(own_seed(settings.seed_everything, settings.dropout_seed)),
         DropoutMasks(),
         ResumeCheck(
             identity,

@@ -42,9 +42,11 @@ def check_arguments(command: str, settings: Namespace) -> None:
     Raises:
         InputError: naming the setting, its value and what is expected.
     """
-    seed, trainer = settings.seed_everything, settings.trainer
-    if type(seed) is not int or not 0 <= seed <= LARGEST_SEED:
-        raise InputError(f"seed_everything is {seed}; must be an integer from 0 to {LARGEST_SEED}")
+    trainer = settings.trainer
+    for key in ("seed_everything", "init_seed", "order_seed", "dropout_seed"):
+        seed = settings[key]
+        if not (seed is None and key != "seed_everything") and (type(seed) is not int or not 0 <= seed <= LARGEST_SEED):
+            raise InputError(f"{key} is {seed}; must be an integer from 0 to {LARGEST_SEED}")
     if not settings.run_root or "\0" in settings.run_root:
         raise InputError(f"run_root is {settings.run_root!r}; pass the name of a folder")
     for key in ("model", "data"):

@@ -21,7 +21,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from app.batches import DataSpec
 from app.callbacks import AtomicCheckpointIO, DivergedError, EventFiles, RunResult
-from app.cli.arguments import add_run_arguments
+from app.cli.arguments import add_run_arguments, own_seed
 from app.cli.callbacks import evaluation_callbacks, fit_callbacks
 from app.cli.checks import check_arguments, check_distributed, check_settings, check_slurm, limit_lines
 from app.cli.norm import fold_norm
@@ -116,8 +116,8 @@ class CLI(LightningCLI):
         add_run_arguments(parser)
         parser.link_arguments("norm", "model.init_args.norm")
         parser.link_arguments("placement", "model.init_args.placement")
-        parser.link_arguments("seed_everything", "model.init_args.seed")
-        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments(("seed_everything", "init_seed"), "model.init_args.seed", compute_fn=own_seed)
+        parser.link_arguments(("seed_everything", "order_seed"), "data.init_args.seed", compute_fn=own_seed)
         parser.link_arguments("data", "model.init_args.data_spec", compute_fn=self._data_spec, apply_on="instantiate")
 
     @property
@@ -278,9 +278,13 @@ class CLI(LightningCLI):
 
     @property
     def identity(self) -> RunIdentity:
-        """The run's identity: task, dataset, model, norm, seed and placement."""
-        model, data, seed = self.model, self.datamodule, self.settings.seed_everything
-        return RunIdentity(model.name, data.name, model.model_name, model.norm, seed, model.placement)
+        """The run's identity: task, dataset, model, norm, placement, seed, and what departs from that."""
+        model, data, settings = self.model, self.datamodule, self.settings
+        seed = settings.seed_everything
+        own = {what: settings[f"{what}_seed"] for what in ("init", "order", "dropout")}
+        departures = {what: str(value) for what, value in own.items() if value not in (None, seed)}
+        departures |= data.split_choice.departures
+        return RunIdentity(model.name, data.name, model.model_name, model.norm, seed, model.placement, departures)
 
     def _config_text(self) -> str:
         """The text of config.yaml: the merged settings without what belongs to this call alone."""

@@ -21,6 +21,7 @@ from app.batches import Batch, DataSpec
 from app.datamodules.batching.batch_plan import BatchPlan, Plan, PlanItem, PlanSampler, digest
 from app.datamodules.batching.loader import PlanLoader
 from app.datamodules.io.chunks import Chunks
+from app.datamodules.io.splitting import SplitChoice
 from app.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,12 @@ class DataModule(LightningDataModule):
             may follow as #sha256=...
         val_fraction: fraction of the examples that become the validation split where the source has none.
         test_fraction: fraction of the examples that become the test split where the source has none.
-        split_seed: seeds the random choice of these examples; the same for all runs, whatever their seed.
+        split_seed: seeds every random choice of examples for splits; the same for all runs, whatever their seed.
+        folds: for cross-validation, cut all examples, those of published splits too, into N folds of equal size; null
+            for none.
+        fold: number of the fold that is the test split, from 0; the validation split is cut out of the other folds.
+        train_fraction: train on this fraction of the training split, the same for all runs; what a smaller one has is
+            in every larger one, and validation and test are whole.
         batch_tokens: maximum number of tokens, padding included, of a whole batch over all processes; null to limit
             batches by batch_size.
         batch_size: number of examples of a whole batch over all processes; null to limit batches by batch_tokens.
@@ -92,6 +98,9 @@ class DataModule(LightningDataModule):
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
+        folds: int | None = None,
+        fold: int = 0,
+        train_fraction: float = 1.0,
         batch_tokens: int | None = 1536,
         batch_size: int | None = None,
         eval_batch_factor: int = 4,
@@ -117,7 +126,8 @@ class DataModule(LightningDataModule):
             if value is not None and value < least:
                 raise InputError(f"data.{key} is {value}; it must be >= {least}")
         self.name, self.source = name, source
-        self.fractions, self.split_seed = {"val": val_fraction, "test": test_fraction}, split_seed
+        fractions = {"val": val_fraction, "test": test_fraction}
+        self.split_choice = SplitChoice(fractions, split_seed, folds, fold, train_fraction)
         self.batch_tokens, self.batch_size, self.eval_batch_factor = batch_tokens, batch_size, eval_batch_factor
         self.train_probe, self.workers, self.seed = train_probe, workers, seed
         self.cache_dir = Path(cache_dir)

@@ -77,7 +77,11 @@ def test_what_makes_the_run_what_it_is_cannot_change(root, fit, change, says, ca
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("change", [["--norm", "layernorm"], ["--seed_everything", "9"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "change",
+    [["--norm", "layernorm"], ["--seed_everything", "9"], ["--dropout_seed", "9"], ["--data.train_fraction", "0.5"]],
+    ids=" ".join,
+)
 def test_a_checkpoint_of_another_run_is_refused_by_path(root, fit, change, capsys):
     checkpoint = only_run(root) / "checkpoints/last.ckpt"
     assert fit(root, *LINEAR, *change, "--ckpt_path", str(checkpoint)) == 2

@@ -60,6 +60,16 @@ def test_the_run_of_a_trial_is_found_next_to_earlier_ones(trial):
     assert run_folder(trial) == folder
 
 
+def test_the_run_of_a_trial_is_found_whatever_departs_from_its_seed(trial):
+    departures = {"init": "4", "fold": "2of10", "train": "0.125"}
+    folder = RunIdentity("x", "x", "x", trial.variant.norm, trial.seed, departures=departures).folder(trial.root)
+    assert folder.name == "seed3-init4-fold2of10-train0.125"
+    folder.with_name(f"{folder.name}.20260101-000000-2").mkdir(parents=True)
+    assert run_folder(trial) is None
+    folder.mkdir()
+    assert run_folder(trial) == folder
+
+
 def test_a_run_of_an_earlier_version_is_found_unless_there_is_a_newer_one(trial):
     earlier = trial.root / "translation/pairs" / trial.variant.norm.label / f"seed{trial.seed}"
     earlier.mkdir(parents=True)

@@ -20,7 +20,7 @@ from app.datamodules.image_classification.reader import LabelledImages, images_t
 from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, count_classes, label_ids, majority_accuracy
-from app.datamodules.io.splitting import complete_splits, log_repetitions, sizes
+from app.datamodules.io.splitting import choose_splits, log_repetitions, sizes
 from app.errors import InputError
 from app.progress import phase
 
@@ -114,7 +114,7 @@ class ImageClassificationData(DataModule):
             label_column=self.table.label_column,
             table=self.table,
         )
-        splits = complete_splits(read, self.fractions, self.split_seed, classes=True)
+        splits = choose_splits(self.name, read, self.split_choice, classes=True)
         log_repetitions(self.name, splits, "images", "label")
         log.info("%s: read %d images, kept %s", self.name, sum(map(len, read.values())), sizes(splits))
         return splits

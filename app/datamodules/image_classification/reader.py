@@ -46,18 +46,19 @@ class LabelledImages:
     Args:
         pixels: uint8, (N, H, W) in grey or (N, H, W, C) in colour; 0 to 255 as published.
         labels: the class of each image, as text.
-        origin: where they were read: the path of a file, or the name of a hub split.
+        files: where each was read: the path of a file, or the name of a hub split; one string object for all of it.
         rows: (N,), the number of each image there, counted from 1; in a csv its line; of a picture the path.
     """
 
     pixels: np.ndarray
     labels: list[str]
-    origin: str
+    files: list[str]
     rows: np.ndarray
 
     def __post_init__(self) -> None:
         assert self.pixels.dtype == np.uint8 and self.pixels.ndim in (3, 4), (self.pixels.dtype, self.pixels.shape)
-        assert len(self.pixels) == len(self.labels) == len(self.rows), (len(self.pixels), len(self.labels))
+        counts = {len(column) for column in (self.pixels, self.labels, self.files, self.rows)}
+        assert len(counts) == 1, counts
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,12 +75,17 @@ class LabelledImages:
 
     def where(self, index: int) -> str:
         """`FILE:ROW` of an image, for the beginning of an error about it."""
-        return f"{self.origin}:{self.rows[index]}"
+        return f"{self.files[index]}:{self.rows[index]}"
+
+    def __add__(self, other: LabelledImages) -> LabelledImages:
+        """The images of both, which have one shape."""
+        pixels, rows = (np.concatenate(pair) for pair in ((self.pixels, other.pixels), (self.rows, other.rows)))
+        return LabelledImages(pixels, self.labels + other.labels, self.files + other.files, rows)
 
     def subset(self, indices: np.ndarray) -> LabelledImages:
         """The images at `indices`, in their order."""
-        labels = [self.labels[index] for index in indices]
-        return LabelledImages(self.pixels[indices], labels, self.origin, self.rows[indices])
+        labels, files = ([column[index] for index in indices] for column in (self.labels, self.files))
+        return LabelledImages(self.pixels[indices], labels, files, self.rows[indices])
 
 
 def read_labelled_images(
@@ -139,7 +145,7 @@ def _read_path(source: Path, table: PixelTable) -> dict[str, LabelledImages]:
         splits = {}
         for split, (paths, labels) in by_class(source, files).items():
             names = np.array([str(path.relative_to(source)) for path in paths])
-            splits[split] = LabelledImages(read_pictures(paths), labels, str(source), names)
+            splits[split] = LabelledImages(read_pictures(paths), labels, [str(source)] * len(labels), names)
         return splits
     if not source.is_dir():
         raise InputError(f"{source}: images and labels are two files; use the folder that has both")
@@ -213,7 +219,7 @@ def read_images(path: Path | str, table: PixelTable = ANY_TABLE) -> np.ndarray:
 
 
 def _labelled(pixels: np.ndarray, labels: list[str], origin: str, first: int = 1) -> LabelledImages:
-    return LabelledImages(pixels, labels, origin, np.arange(first, first + len(labels)))
+    return LabelledImages(pixels, labels, [origin] * len(labels), np.arange(first, first + len(labels)))
 
 
 def _read_csv(path: Path, table: PixelTable) -> LabelledImages:

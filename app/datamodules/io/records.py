@@ -28,6 +28,12 @@ class Records:
         """`FILE:LINE` of an example, for the beginning of an error about it."""
         return f"{self.files[index]}:{self.lines[index]}"
 
+    def __add__(self, other: Self) -> Self:
+        """The examples of both."""
+        others = other._columns()
+        joined = {name: column + others[name] for name, column in self._columns().items()}
+        return replace(self, **joined)  # type: ignore[type-var]
+
     def subset(self, indices: Iterable[int]) -> Self:
         """The examples at `indices`, in their order."""
         chosen = list(indices)

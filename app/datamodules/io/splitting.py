@@ -1,13 +1,17 @@
 """The splits train, val and test of any dataset: as published, from sources of their own, or chosen at random.
 
 Decisions: equal examples stay in one of the splits that are chosen here; what published splits share stays, and is
-counted in the log.
+counted in the log. Every choice is a function of `data.split_seed`, each by random numbers of its own.
 """
 
 from __future__ import annotations
 
+import heapq
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
@@ -34,11 +38,72 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
+    def __add__(self, other: Self) -> Self:
+        """These examples, followed by the others."""
+
     def subset(self, indices: np.ndarray) -> Self:
         """The examples at `indices`."""
 
 
 AnyExamples = TypeVar("AnyExamples", bound=Examples)
+
+
+@dataclass(frozen=True)
+class SplitChoice:
+    """What a datamodule's arguments say of how examples are chosen for splits.
+
+    Args:
+        fractions: fraction of `val` and of `test`, used where these are missing.
+        seed: seeds every choice.
+        folds: number of folds that all examples are cut into for cross-validation; None to have no folds.
+        fold: the number of the one that is the test split, from 0.
+        train_fraction: fraction of the training split that is trained on.
+
+    Raises:
+        InputError: for a number that is out of its range, and for a fold without folds.
+    """
+
+    fractions: dict[str, float]
+    seed: int = 0
+    folds: int | None = None
+    fold: int = 0
+    train_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"data.split_seed is {self.seed}; it must be >= 0")
+        if self.folds is not None and self.folds < 2:
+            raise InputError(f"data.folds is {self.folds}; it must be >= 2, or null to have no folds")
+        if self.folds is None and self.fold:
+            raise InputError(f"data.fold is {self.fold}, and data.folds is null; set data.folds to the number of folds")
+        if self.folds is not None and not 0 <= self.fold < self.folds:
+            raise InputError(f"data.fold is {self.fold} of data.folds {self.folds}; it must be 0 to {self.folds - 1}")
+        if not 0 < self.train_fraction <= 1:
+            raise InputError(f"data.train_fraction is {self.train_fraction}; it must be above 0 and at most 1")
+
+    @property
+    def departures(self) -> dict[str, str]:
+        """What differs from the default and tells a run from others with the same seed, for `RunIdentity`."""
+        chosen = {"split": str(self.seed)} if self.seed else {}
+        if self.folds is not None:
+            chosen["fold"] = f"{self.fold}of{self.folds}"
+        if self.train_fraction < 1:
+            chosen["train"] = str(self.train_fraction)
+        return chosen
+
+
+def refuse_folds_with_own_sources(choice: SplitChoice, own_sources: Mapping[str, str | None]) -> None:
+    """Refuse a source of the test or validation split next to folds, which make these splits of all examples.
+
+    Raises:
+        InputError: naming the source, and what to set to null.
+    """
+    for split, own in own_sources.items():
+        if own is not None and choice.folds is not None:
+            raise InputError(
+                f"data.{split}_source is {own}, but data.folds {choice.folds} makes the {split} split of all examples "
+                "of data.source; set one of them to null"
+            )
 
 
 def read_splits(
@@ -66,6 +131,37 @@ def read_splits(
     return splits
 
 
+def choose_splits(
+    name: str, found: dict[str, AnyExamples], choice: SplitChoice, classes: bool = False
+) -> dict[str, AnyExamples]:
+    """The splits train, val and test as `choice` has them.
+
+    With folds, the examples of all splits that were found are pooled, equal ones stay in one fold, and the sizes of
+    folds differ by as little as that allows; one fold is the test split, and the validation split is cut out of the
+    others. So each example is in the test split of exactly one fold, unless its class has examples in this fold alone.
+
+    A fraction of the training split is one of the distinct examples, in an order of its own: so the examples of a
+    smaller fraction are among those of a larger one. Validation and test stay as they are.
+
+    Args:
+        name: name of the dataset, for the log.
+        found: what was read: `all`, or `train` with or without `val` and `test`.
+        choice: how splits are chosen.
+        classes: whether answers are classes, each of which must be in the training split, also in a fraction of it.
+
+    Raises:
+        InputError: as `complete_splits` does; for more folds than distinct examples, and a fraction that is too small.
+    """
+    if choice.folds is not None:
+        found = _take_fold(name, found, choice.folds, choice.fold, choice.seed, classes)
+    splits = complete_splits(found, choice.fractions, choice.seed, classes)
+    if choice.train_fraction < 1:
+        train = splits["train"]
+        splits["train"] = train.subset(_nested_fraction(train, choice.train_fraction, choice.seed, classes))
+        log_fraction(name, splits["train"], train, "examples", choice)
+    return splits
+
+
 def complete_splits(
     found: dict[str, AnyExamples], fractions: dict[str, float], seed: int, classes: bool = False
 ) -> dict[str, AnyExamples]:
@@ -84,29 +180,93 @@ def complete_splits(
         InputError: if there is nothing to train on, a fraction is not between 0 and 1, or a split is empty.
     """
     whole = training_source(found, "the source")
-    if seed < 0:
-        raise InputError(f"data.split_seed is {seed}; it must be >= 0")
     splits, count = {"train": whole, **found}, f"{len(whole)} examples"
     missing = {split: checked_fraction(fractions, split) for split in fractions if split not in found}
     if missing:
-        numbers: dict[Hashable, int] = {}  # of the distinct examples, in the order in which they first appear
-        distinct = np.array([numbers.setdefault(key, len(numbers)) for key in whole.keys], dtype=np.int64)  # (N,)
-        shuffled = np.random.default_rng(seed).permutation(len(numbers))
-        chosen_for = np.zeros(len(numbers), dtype=np.int64)  # the place in SPLITS of each distinct example
+        distinct = _number_distinct(whole)
+        number = len(np.unique(distinct))
+        shuffled = np.random.default_rng(seed).permutation(number)
+        chosen_for = np.zeros(number, dtype=np.int64)  # the place in SPLITS of each distinct example
         begin = 0
         for split, fraction in missing.items():
-            end = begin + round(fraction * len(numbers))
+            end = begin + round(fraction * number)
             chosen_for[shuffled[begin:end]] = SPLITS.index(split)
             begin = end
         if classes and not chosen_for.all():  # an empty training split is refused below
             _return_lost_classes(whole.answers, distinct, chosen_for)
         for split in ("train", *missing):
             splits[split] = whole.subset(np.flatnonzero(chosen_for[distinct] == SPLITS.index(split)))
-        count += f", {len(numbers)} of them distinct," if len(numbers) < len(whole) else ""
+        count += f", {number} of them distinct," if number < len(whole) else ""
     for split in SPLITS:
         if len(splits[split]) == 0:
             raise empty_split("the source", split, count, fractions)
     return {split: splits[split] for split in SPLITS}
+
+
+def _number_distinct(examples: Examples) -> np.ndarray:
+    """(N,) int64, for each example the number of its distinct one, counted in the order in which these appear."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in examples.keys], dtype=np.int64)
+
+
+def _take_fold(
+    name: str, found: dict[str, AnyExamples], folds: int, fold: int, seed: int, classes: bool
+) -> dict[str, AnyExamples]:
+    """One fold of all examples as `test`, and the others as `train`."""
+    whole = reduce(add, [found[split] for split in ("all", *SPLITS) if split in found])
+    distinct = _number_distinct(whole)
+    sizes = np.bincount(distinct)  # examples of each distinct one
+    if len(sizes) < folds:
+        raise InputError(f"data.folds is {folds}, but {name} has only {len(sizes)} distinct examples; lower it")
+    is_tested = _folds(sizes, folds, seed) == fold
+    if classes:
+        _return_lost_classes(whole.answers, distinct, is_tested)
+    tested = is_tested[distinct]
+    counts = f"{tested.sum()} of all {len(whole)} examples"
+    log.info("%s: data.fold %d of data.folds %d, counted from 0: the test split is %s", name, fold, folds, counts)
+    return {"train": whole.subset(np.flatnonzero(~tested)), "test": whole.subset(np.flatnonzero(tested))}
+
+
+def _folds(sizes: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """(G,) int64, the fold of each of G groups: in random order, large ones first, each into the smallest fold."""
+    shuffled = np.random.default_rng([seed, 1]).permutation(len(sizes))
+    smallest = [(0, fold) for fold in range(folds)]  # a heap of sizes
+    fold_of = np.empty(len(sizes), dtype=np.int64)
+    for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        size, fold_of[group] = smallest[0]
+        heapq.heapreplace(smallest, (size + int(sizes[group]), int(fold_of[group])))
+    return fold_of
+
+
+def _nested_fraction(examples: Examples, fraction: float, seed: int, classes: bool) -> np.ndarray:
+    """The indices of a fraction of the distinct examples, with their repetitions; one of each class comes first."""
+    distinct = _number_distinct(examples)
+    number = len(np.unique(distinct))
+    order = np.random.default_rng([seed, 2]).permutation(number)
+    rank = np.argsort(order)  # of each distinct example
+    least, what = 1, "example"
+    if classes:
+        first_of: dict[Hashable, int] = {}
+        answers = examples.answers
+        for index in np.argsort(rank[distinct], kind="stable"):
+            first_of.setdefault(answers[index], distinct[index])
+        rank[list(first_of.values())] -= number
+        least, what = len(set(first_of.values())), f"example of each of {len(first_of)} classes"
+    kept = round(fraction * number)
+    if kept < least:
+        raise InputError(
+            f"data.train_fraction is {fraction}, which leaves {kept} of {number} distinct training examples, and at "
+            f"least one {what} is needed; raise it"
+        )
+    is_kept = np.zeros(number, dtype=bool)
+    is_kept[np.argsort(rank)[:kept]] = True
+    return np.flatnonzero(is_kept[distinct])
+
+
+def log_fraction(name: str, kept: Sized, whole: Sized, what: str, choice: SplitChoice) -> None:
+    """Log how much of the training split is trained on, where `data.train_fraction` reduces it."""
+    counts = f"{len(kept)} of {len(whole)} {what}"
+    log.info("%s: the training split is %s, as data.train_fraction is %s", name, counts, choice.train_fraction)
 
 
 def _return_lost_classes(labels: Sequence[Hashable], distinct: np.ndarray, chosen_for: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from app.datamodules.base import DataModule, Split
 from app.datamodules.batching.batch_plan import BatchPlan, Plan
 from app.datamodules.batching.stream_plan import StreamPlan
 from app.datamodules.io.chunks import Chunks
-from app.datamodules.io.splitting import sizes
+from app.datamodules.io.splitting import log_fraction, sizes
 from app.datamodules.io.texts import texts_to_predict
 from app.datamodules.language_modeling.reader import ByteRange, read_byte_splits
 from app.datamodules.language_modeling.split import PromptSplit, StreamSplit, WindowSplit
@@ -45,6 +45,7 @@ class ByteData(DataModule):
         window: without memory, maximum number of positions of an evaluation row; by default the same as segment.
         eval_stride: without memory, number of bytes that an evaluation row scores; those before them are context. By
             default half a window.
+        train_fraction: train on this fraction of the training bytes, the first ones; validation and test are whole.
         val_fraction: fraction of the bytes that become the validation split where the source has none: those before the
             test split.
         test_fraction: fraction of the bytes that become the test split where the source has none: the last ones.
@@ -71,6 +72,7 @@ class ByteData(DataModule):
         eval_stride: int | None = None,
         val_fraction: float = 0.05,
         test_fraction: float = 0.05,
+        train_fraction: float = 1.0,
         eval_limit: int | None = None,
         predict_source: str | None = None,
         **kwargs: Any,
@@ -85,12 +87,18 @@ class ByteData(DataModule):
         ):
             if value is not None and value < 1:
                 raise InputError(f"data.{key} is {value}; it must be >= 1")
+        if kwargs.get("folds") is not None:
+            raise InputError(
+                f"data.folds is {kwargs['folds']}, and bytes in the order of a file are not examples that folds could "
+                "be made of; set it to null"
+            )
         super().__init__(
             name,
             source,
             val_fraction,
             test_fraction,
             split_seed=0,  # the splits are cut in the order of the file
+            train_fraction=train_fraction,
             batch_tokens=None,
             batch_size=streams,
             eval_batch_factor=1,
@@ -113,8 +121,18 @@ class ByteData(DataModule):
     @phase("reading the data")
     def byte_ranges(self) -> dict[str, ByteRange]:
         """The bytes of the splits train, val and test; those of val up to `eval_limit`."""
-        ranges = read_byte_splits(self.source, self.cache_dir, own_sources=self.own_sources, fractions=self.fractions)
+        ranges = read_byte_splits(
+            self.source, self.cache_dir, own_sources=self.own_sources, fractions=self.split_choice.fractions
+        )
         log.info("%s: read %d bytes, kept %s", self.name, sum(map(len, ranges.values())), sizes(ranges))
+        if (fraction := self.split_choice.train_fraction) < 1:
+            whole = ranges["train"]
+            if not (size := round(fraction * len(whole))):
+                raise InputError(
+                    f"data.train_fraction is {fraction}, which leaves none of {len(whole)} bytes; raise it"
+                )
+            ranges["train"] = whole.slice(0, size)
+            log_fraction(self.name, ranges["train"], whole, "bytes", self.split_choice)
         val = ranges["val"]
         if self.eval_limit is not None and self.eval_limit < len(val):
             ranges["val"] = val.slice(0, self.eval_limit)

@@ -13,7 +13,7 @@ import numpy as np
 from app.batches import DataSpec, ParsingBatch
 from app.datamodules.base import DataModule
 from app.datamodules.io.chunks import Chunks
-from app.datamodules.io.splitting import log_repetitions
+from app.datamodules.io.splitting import choose_splits, log_repetitions, refuse_folds_with_own_sources
 from app.datamodules.parsing.conllu import Sentence
 from app.datamodules.parsing.encoding import PUNCTUATION, TreebankEncoder
 from app.datamodules.parsing.predict_source import sentences_to_parse
@@ -86,6 +86,7 @@ class ParsingData(DataModule):
             if value < least:
                 raise InputError(f"data.{key} is {value}; it must be >= {least}")
         self.own_sources, self.split_modulo = {"val": val_source, "test": test_source}, split_modulo
+        refuse_folds_with_own_sources(self.split_choice, self.own_sources)
         self.tokenizer_config, self.max_length = tokenizer, max_length
         self.tags, self.characters = tags, characters
         self.reading = Reading(tags, lowercase, subtypes)
@@ -98,14 +99,8 @@ class ParsingData(DataModule):
     @phase("reading the data")
     def treebank(self) -> dict[str, Treebank]:
         """The splits train, val and test as read; the training split without trees that `nonprojective` leaves out."""
-        splits = read_treebank(
-            self.source,
-            self.cache_dir,
-            own_sources=self.own_sources,
-            split_modulo=self.split_modulo,
-            fractions=self.fractions,
-            split_seed=self.split_seed,
-        )
+        read = read_treebank(self.source, self.cache_dir, own_sources=self.own_sources, split_modulo=self.split_modulo)
+        splits = choose_splits(self.name, read, self.split_choice)
         counts = (f"{len(bank)} {split} sentences of {bank.words} words" for split, bank in splits.items())
         log.info("%s: read %s", self.name, ", ".join(counts))
         cause = "as published" if self.split_modulo is None else "as data.split_modulo cuts them"

@@ -18,7 +18,7 @@ import numpy as np
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.files import data_suffix, one_layout, split_of, visible_files
 from app.datamodules.io.hub import check_columns, named_splits
-from app.datamodules.io.splitting import SPLITS, complete_splits, read_splits
+from app.datamodules.io.splitting import SPLITS, read_splits
 from app.datamodules.io.tables import text_value
 from app.datamodules.parsing.conllu import CONLLU_SUFFIXES, NONE, Sentence, parse_conllu, read_conllu
 from app.errors import InputError, LineFaults
@@ -57,6 +57,10 @@ class Treebank:
         """The tree of each sentence: heads and relations."""
         return [(sentence.heads, sentence.relations) for sentence in self.sentences]
 
+    def __add__(self, other: Treebank) -> Treebank:
+        """The sentences of both."""
+        return Treebank(self.sentences + other.sentences)
+
     def subset(self, indices: np.ndarray) -> Treebank:
         """The sentences at `indices`, in their order."""
         return Treebank([self.sentences[index] for index in indices])
@@ -68,10 +72,8 @@ def read_treebank(
     *,
     own_sources: Mapping[str, str | None],
     split_modulo: int | None = None,
-    fractions: dict[str, float],
-    split_seed: int,
 ) -> dict[str, Treebank]:
-    """The splits train, val and test, in this order.
+    """The sentences of each split: `train`, `val`, `test`, or `all` where nothing is split.
 
     A source is a file in CoNLL-U, plain or packed as .gz or .bz2; a folder, where names of files say the split (train,
     dev, valid, val, test: one word of the name), several files of a split are joined in the order of their names, and a
@@ -85,8 +87,6 @@ def read_treebank(
         own_sources: see `read_splits`.
         split_modulo: splits a source without splits: of every n sentences of a file, counted from 0, number n - 2 is
             for validation and n - 1 for testing, unless these have a source of their own.
-        fractions: fraction of `val` and of `test`, chosen at random where they are missing.
-        split_seed: seeds this choice.
 
     Raises:
         InputError: for a source that cannot be read or only sometimes names splits, nothing to train on, a sentence
@@ -97,8 +97,7 @@ def read_treebank(
     files = read_splits(partial(_read, cache_dir=cache_dir), source, own_sources)
     if split_modulo is not None:
         files = _split_by_modulo(files, split_modulo, source)
-    banks = {split: Treebank([sentence for file in read for sentence in file]) for split, read in files.items()}
-    return complete_splits(banks, fractions, split_seed)
+    return {split: Treebank([sentence for file in read for sentence in file]) for split, read in files.items()}
 
 
 def _split_by_modulo(files: _Files, modulo: int, source: str) -> _Files:

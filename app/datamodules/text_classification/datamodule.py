@@ -19,7 +19,7 @@ from app.datamodules.batching.padding import padding_mask, right_pad
 from app.datamodules.io.chunks import Chunks
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.labels import class_names, count_classes, label_ids, majority_accuracy
-from app.datamodules.io.splitting import complete_splits, log_repetitions, sizes
+from app.datamodules.io.splitting import choose_splits, log_repetitions, sizes
 from app.datamodules.io.tables import Quoting, TableStyle
 from app.datamodules.text_classification.naive_bayes import naive_bayes_accuracy
 from app.datamodules.text_classification.reader import Form, LabelledTexts, read_labelled_texts, texts_to_classify
@@ -143,7 +143,7 @@ class TextClassificationData(DataModule):
             if other:
                 what = "repetitions of a text with another label than its first one, such as"
                 log.warning("%s: dropped %d %s %s", self.name, len(other), what, whole.where(other[0]))
-        splits = complete_splits(read, self.fractions, self.split_seed, classes=True)
+        splits = choose_splits(self.name, read, self.split_choice, classes=True)
         log_repetitions(self.name, splits, "texts", "label")
         log.info("%s: kept %s", self.name, sizes(splits))
         return splits

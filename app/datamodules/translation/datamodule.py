@@ -16,7 +16,12 @@ from app.datamodules.base import DataModule
 from app.datamodules.io.chunks import Chunks, chunked
 from app.datamodules.io.fetch import fetch
 from app.datamodules.io.files import data_suffix
-from app.datamodules.io.splitting import complete_splits, log_repetitions, read_splits
+from app.datamodules.io.splitting import (
+    choose_splits,
+    log_repetitions,
+    read_splits,
+    refuse_folds_with_own_sources,
+)
 from app.datamodules.io.tables import Quoting, TableStyle
 from app.datamodules.io.texts import texts_to_predict
 from app.datamodules.tokenizers.tokenizer import TextTokenizer, TokenizerConfig, train_or_load_tokenizer
@@ -94,6 +99,7 @@ class TranslationData(DataModule):
             )
         self.languages = (source_language, target_language)
         self.own_sources = {"val": val_source, "test": test_source}
+        refuse_folds_with_own_sources(self.split_choice, self.own_sources)
         self.columns = [None if column is None else str(column) for column in (source_column, target_column)]
         self.style = TableStyle(header, quoting)
         self.encoding, self.detokenize = encoding, detokenize
@@ -104,7 +110,7 @@ class TranslationData(DataModule):
     def texts(self) -> dict[str, ParallelTexts]:
         """The splits train, val and test as text, without pairs with an empty side."""
         read = read_splits(self._read, self.source, self.own_sources)
-        splits = complete_splits(read, self.fractions, self.split_seed)
+        splits = choose_splits(self.name, read, self.split_choice)
         log_repetitions(self.name, splits, "sources", "translation")
         return splits
 

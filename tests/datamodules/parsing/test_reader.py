@@ -23,9 +23,9 @@ def bank(words) -> str:
 def read(source, cache="cache", **options) -> dict[str, list[str]]:
     """The first word of each sentence, by part."""
     own_sources = {split: options.pop(f"{split}_source", None) for split in ("val", "test")}
-    settings = {"fractions": FRACTIONS, "split_seed": 0, "own_sources": own_sources} | options
-    parts = read_treebank(str(source), cache, **settings)
-    assert list(parts) == ["train", "val", "test"]
+    found = read_treebank(str(source), cache, own_sources=own_sources, split_modulo=options.pop("split_modulo", None))
+    parts = complete_splits(found, options.pop("fractions", FRACTIONS), options.pop("split_seed", 0))
+    assert list(parts) == ["train", "val", "test"] and not options
     return {part: [sentence.forms[0] for sentence in found.sentences] for part, found in parts.items()}
 
 

@@ -38,9 +38,7 @@ def split(columns: dict[str, list]) -> Dataset:
 def read_hub(monkeypatch, splits: dict[str, dict[str, list]]) -> dict[str, Treebank]:
     dataset = DatasetDict({name: split(columns) for name, columns in splits.items()})
     monkeypatch.setattr(treebanks, "fetch", lambda source, cache_dir: dataset)
-    return read_treebank(
-        "hub://universal_dependencies/de_x", "cache", own_sources={}, fractions={"val": 0.1, "test": 0.1}, split_seed=0
-    )
+    return read_treebank("hub://universal_dependencies/de_x", "cache", own_sources={})
 
 
 def test_a_hub_set(monkeypatch):
