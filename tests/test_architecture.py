@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "callbacks": {"norms", "metrics", "errors", "progress", "runs", "figures"},
     "callbacks/diagnostics": {"norms", "metrics", "runs", "figures", "callbacks"},
     "study": {"backbones/placement", "errors", "installation", "norms", "metrics", "figures", "runs"},
+    # the parser of the command line says whether it would refuse a trial
+    "study/plan": {"backbones/placement", "cli", "errors", "installation", "norms", "metrics"},
     "benchmark": {"callbacks", "errors", "figures", "installation", "norms", "runs"},
 }
 COMMAND_LINE = {"cli", "export"}  # may import everything

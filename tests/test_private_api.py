@@ -52,6 +52,8 @@ NAMES = [
     ("activation_relu_or_gelu", lambda: torch.nn.TransformerEncoderLayer(4, 1), "0 keeps its fused inference away"),
     # Lightning
     ("_parse_ckpt_path", lambda: LightningCLI, "overridden: a checkpoint must not override the command line"),
+    ("_set_seed", lambda: LightningCLI, "overridden: a command line that is only parsed seeds nothing"),
+    ("_run_subcommand", lambda: LightningCLI, "overridden: a command line that is only parsed runs nothing"),
     ("_get", lambda: LightningCLI, "the trainer's parsed arguments, to which ours are added"),
     ("_parser", lambda: LightningCLI, "dumps config.yaml by the parser of the command that runs"),
     ("_trainer", pytorch_lightning.LightningModule, "whether a task has a trainer: `trainer` raises without one"),

@@ -332,6 +332,9 @@ def test_the_yaml_that_the_pages_show_is_read(here):
     assert build_model(BackboneConfig(**backbone)).norms_total == 9
     (here / "study.yaml").write_text("name: shown\n" + block("yaml", "baseline", "studies"))
     assert len(read_study(here / "study.yaml").trials(here)) == 9
+    (here / "study.yaml").write_text(block("yaml", "tuning_seeds", "studies"))
+    shown = read_study(here / "study.yaml")
+    assert (len(shown.conditions), len(shown.variants), len(shown.tuning.axes)) == (2, 5, 1)
 
 
 def test_the_readme_is_a_door():

@@ -42,6 +42,15 @@ def check_arguments(command: str, settings: Namespace) -> None:
     Raises:
         InputError: naming the setting, its value and what is expected.
     """
+    check_values(command, settings)
+    trainer = settings.trainer
+    _check_gpus(trainer, 1 if command == "predict" else trainer.devices)  # predict runs on one, whatever the run used
+    if command != "predict":
+        _check_processes(trainer)
+
+
+def check_values(command: str, settings: Namespace) -> None:
+    """As `check_arguments`, without what depends on the machine."""
     trainer = settings.trainer
     for key in ("seed_everything", "init_seed", "order_seed", "dropout_seed"):
         seed = settings[key]
@@ -62,9 +71,6 @@ def check_arguments(command: str, settings: Namespace) -> None:
         for key in ("max_epochs", "max_steps", "limit_train_batches", "val_check_interval"):
             if trainer[key] == 0:
                 raise InputError(f"trainer.{key} is 0, which would train or validate nothing; use more")
-    _check_gpus(trainer, 1 if command == "predict" else trainer.devices)  # predict runs on one, whatever the run used
-    if command != "predict":
-        _check_processes(trainer)
 
 
 def check_settings(settings: Namespace, identity: RunIdentity, batches: int | None) -> None:

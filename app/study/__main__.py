@@ -15,10 +15,12 @@ from app.errors.stop_signals import StopSignals, until_stopped
 from app.study.inspection import inspect
 from app.study.launch import run_trials
 from app.study.local import LocalEngine
-from app.study.plan import read_study
+from app.study.plan import Trial, read_study
+from app.study.plan.check import check_settings
 from app.study.power import power_lines
 from app.study.ray_engine import RayEngine
 from app.study.report import write_report
+from app.study.schedule import needed
 from app.study.status_display import StatusDisplay, estimate, status_lines
 
 EXIT_INPUT, EXIT_FAILED = 2, 1
@@ -88,17 +90,24 @@ def _parser() -> argparse.ArgumentParser:
 def _run(known: argparse.Namespace) -> int:
     _check(known)
     study = read_study(known.study)
-    trials = study.trials(known.study_root)
+    found = needed(study, known.study_root)
+    check_settings(found.runs)
     if known.dry_run:
-        print("\n".join(trial.command for trial in trials), flush=True)
-        print(estimate(study, trials), file=sys.stderr)  # not among the commands, which another program may read
+        print("\n".join(trial.command for trial in found.runs), flush=True)
+        said = estimate(study, found.runs, found.words)
+        print(said, file=sys.stderr)  # not among the commands, which another program may read
         return 0
-    display = StatusDisplay(study, trials)
+    display = StatusDisplay(study, found.runs)
+
+    def needed_now() -> list[Trial]:
+        display.trials = needed(study, known.study_root).runs
+        return display.trials
+
     is_ray = known.engine == "ray"
     engine = RayEngine(known.address, known.cpus or 1, known.gpus or 0) if is_ray else LocalEngine(known.jobs or 1)
     with StopSignals("in the study; the same command resumes its trials"), display.live:  # after Ray set its handlers
-        run_trials(trials, study.retries, engine, display.log, display.refresh)
-    print("\n".join(status_lines(study, trials)))
+        run_trials(needed_now, study.retries, engine, display.log, display.refresh)
+    print("\n".join(status_lines(study, display.trials, needed(study, known.study_root).words)))
     return EXIT_FAILED if display.has_failed else 0
 
 
@@ -118,14 +127,15 @@ def _check(known: argparse.Namespace) -> None:
 
 def _status(known: argparse.Namespace) -> int:
     study = read_study(known.study)
-    print("\n".join(status_lines(study, study.trials(known.study_root))))
+    found = needed(study, known.study_root)
+    print("\n".join(status_lines(study, found.runs, found.words)))
     return 0
 
 
 def _report(known: argparse.Namespace) -> int:
     study = read_study(known.study)
     folder = study.folder(known.study_root)
-    print(write_report(study, study.trials(known.study_root), folder / "report", known.twin_axes))
+    print(write_report(study, needed(study, known.study_root).trials, folder / "report", known.twin_axes))
     return 0
 
 

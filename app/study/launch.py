@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from app.study.plan import Trial
 from app.study.trials import DONE, checkpoint_of, is_running, last_log_line, note_failure, state_of
@@ -61,27 +62,30 @@ class Engine(ABC):
 
 
 def run_trials(
-    trials: Sequence[Trial],
+    needed: Callable[[], Sequence[Trial]],
     retries: int,
     engine: Engine,
     log: Callable[[str], None],
     refresh: Callable[[Sequence[Job]], None],
 ) -> None:
-    """Run the trials that are not done; one that fails does not stop the others.
+    """Run the trials that are not done, and those that are needed because of them; a failed one does not stop others.
 
     SIGTERM and Ctrl-C are passed on, so that the runs write their checkpoints.
 
     Args:
-        trials: the trials in the order in which they start.
+        needed: gives the trials in the order in which they start, as far as results on disk can say; asked again
+            whenever one has ended.
         retries: how often a failed trial is retried.
         engine: the engine that runs them.
         log: prints a line for each trial that starts or ends.
         refresh: updates a display; called repeatedly with the jobs that have started.
     """
-    waiting = [trial for trial in trials if state_of(trial, retries) not in (*DONE, "failed")]
+    known = needed()
+    waiting = _to_run(known, retries)
     jobs: list[Job] = []
+    settled: set[Path] = set()  # the runs that have ended here, whatever they have left on disk
     elsewhere: set[str] = set()  # trials that other processes run when no other is left
-    log(f"{len(waiting)} of {len(trials)} trials to run, {engine.description}")
+    log(f"{len(waiting)} of {len(known)} trials to run, {engine.description}")
     try:
         while waiting or jobs:
             while engine.has_room(len(jobs)) and (trial := _next_free(waiting, retries)) is not None:
@@ -90,13 +94,21 @@ def run_trials(
                 elsewhere |= held
                 log(f"waiting for trials that other processes run: {', '.join(sorted(held))}")
             time.sleep(_POLL_S)
+            has_news = False
             for job in list(jobs):
                 _log_start(job, log)
                 status = job.exit_status()
                 if status is not None:
                     jobs.remove(job)
-                    if _is_retried(job, status, retries, log):
-                        waiting.insert(0, job.trial)
+                    has_news = True
+                    if not _is_retried(job, status, retries, log):
+                        settled.add(job.trial.root)
+            if has_news or not (waiting or jobs):
+                before, known = len(known), needed()
+                if len(known) > before:
+                    log(f"{len(known) - before} more trials to run, chosen by those that have ended")
+                taken = settled | {job.trial.root for job in jobs}
+                waiting = [trial for trial in _to_run(known, retries) if trial.root not in taken]
             refresh([job for job in jobs if job.started_at is not None])
     finally:
         for job in jobs:
@@ -104,6 +116,10 @@ def run_trials(
         deadline = time.monotonic() + _STOP_S
         for job in jobs:
             job.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _to_run(trials: Sequence[Trial], retries: int) -> list[Trial]:
+    return [trial for trial in trials if state_of(trial, retries) not in (*DONE, "failed")]
 
 
 def _next_free(waiting: list[Trial], retries: int) -> Trial | None:

@@ -64,7 +64,7 @@ def power_lines(study: Study, trials: Sequence[Trial], stated: Mapping[str, floa
             f"study {study.name}: no two norms have finished two seeds in common, so how much differences vary is not "
             "known; run some seeds first, or state it: --sd accuracy=0.6"
         )
-    conditions, others = len(study.configs), len(study.variants) - 1
+    conditions, others = len(study.conditions), len(study.variants) - 1
     declared = next((len(family.comparisons) for family in found.families if family.name == "scores"), 0)
     size = max(declared, conditions * others)
     n = len(study.seeds)

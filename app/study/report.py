@@ -109,7 +109,7 @@ def row_cells(table: Table, row: Row) -> list[str]:
 
 def _plots(table: Table, folder: Path, twin_axes: bool) -> list[tuple[str, str]]:
     """Captions and svg texts; each plot is also written to a file of its own, as svg and as pdf."""
-    name = table.condition
+    name = table.condition.replace(", ", "_").replace(" ", "-")
     events = {
         row.variant.label: [read_events(run) for trial in row.trials.values() if (run := run_folder(trial)) is not None]
         for row in table.rows

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from app.study.launch import Job
-from app.study.plan import Study, Trial
+from app.study.plan import Condition, Study, Trial
 from app.study.trials import is_running, progress_of, result_of, state_of
 
 _EVERY_S = 1.0
@@ -55,31 +55,44 @@ class StatusDisplay:
         self.live.update(table, refresh=True)
 
 
-def status_lines(study: Study, trials: Sequence[Trial]) -> list[str]:
-    """A line for each trial, and one that says how many are done and, once one is, how long the others will take."""
+def status_lines(study: Study, trials: Sequence[Trial], words: str = "") -> list[str]:
+    """A line for each trial, and one that says how many are done and, once one is, how long the others will take.
+
+    Args:
+        study: the study.
+        trials: the runs that are known to be needed.
+        words: which others depend on their results.
+    """
     rows = _rows(study, trials, set())
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*lines, estimate(study, trials)]
+    return [*lines, estimate(study, trials, words)]
 
 
-def estimate(study: Study, trials: Sequence[Trial]) -> str:
-    """How many trials are done and how long the others will take, by the median time of those with the same config."""
-    seconds: dict[str, list[float]] = {}
+def estimate(study: Study, trials: Sequence[Trial], words: str = "") -> str:
+    """How many trials are done and how long the others will take, by the median time of those of the same condition.
+
+    Args:
+        study: the study.
+        trials: the runs that are known to be needed.
+        words: which others depend on their results.
+    """
+    seconds: dict[Condition, list[float]] = {}
     left = []
     for trial in trials:
         result = result_of(trial)
         if result is not None:
-            seconds.setdefault(trial.config, []).append(result["cost"]["elapsed_s"])
+            seconds.setdefault(trial.condition, []).append(result["cost"]["elapsed_s"])
         elif state_of(trial, study.retries) != "failed":
-            left.append(trial.config)
+            left.append(trial.condition)
     done = sum(map(len, seconds.values()))
     text = f"{done} of {len(trials)} trials done"
+    further = f"; {words}" if words else ""
     if not left or not seconds:
-        return text
-    known = {config: statistics.median(times) for config, times in seconds.items()}
-    rest = sum(known.get(config, statistics.median(known.values())) for config in left)
-    return f"{text}; the other {len(left)} will take about {rest / 60:.0f} minutes, one after the other"
+        return text + further
+    known = {condition: statistics.median(times) for condition, times in seconds.items()}
+    rest = sum(known.get(condition, statistics.median(known.values())) for condition in left)
+    return f"{text}; the other {len(left)} will take about {rest / 60:.0f} minutes, one after the other{further}"
 
 
 def _rows(study: Study, trials: Sequence[Trial], active: set[Path]) -> list[list[str]]:

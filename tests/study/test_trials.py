@@ -8,7 +8,7 @@ from app.metrics.info import BLEU, LAS
 from app.norms import NormSpec
 from app.runs.identity import RunIdentity
 from app.runs.run_info import write_run_info
-from app.study.plan import Trial, Variant
+from app.study.plan import Condition, Trial, Variant
 from app.study.trials import Progress, progress_of, result_of, run_folder, state_of
 
 TRANSLATION = {"val/loss": 2.0, "val/perplexity": 7.4, "val/bleu": 31.5, "val/chrf": 55.0}
@@ -18,7 +18,7 @@ PARSING = {"val/loss": 0.4, "val/uas": 0.92, "val/las": 0.9}
 @pytest.fixture
 def trial(tmp_path):
     norm = NormSpec.parse({"name": "adanorm", "options": {"k": 0.2}, "sites": ["layer.0"]})
-    return Trial("a.yaml", Variant(norm), 3, tmp_path, arguments=())
+    return Trial(Condition("a", ("a.yaml",)), Variant(norm), 3, tmp_path, arguments=())
 
 
 def make_run(trial, events):

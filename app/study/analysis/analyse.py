@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from app.metrics import MetricInfo
@@ -26,10 +25,11 @@ def analyse(study: Study, trials: Sequence[Trial]) -> Analysis:
         study: the study.
         trials: all its trials.
     """
+    trials = [trial for trial in trials if trial.phase == "score"]
     results = [result_of(trial) for trial in trials]
     by_condition: dict[str, list[int]] = {}
     for place, trial in enumerate(trials):
-        by_condition.setdefault(_condition(trial), []).append(place)
+        by_condition.setdefault(trial.condition.label, []).append(place)
     tables = []
     for condition, places in by_condition.items():
         if any(results[place] is not None for place in places):
@@ -48,10 +48,6 @@ def analyse(study: Study, trials: Sequence[Trial]) -> Analysis:
         preliminary=done < len(trials),
     )
     return replace(found, answers=tuple(answers(found)))
-
-
-def _condition(trial: Trial) -> str:
-    return Path(trial.config).stem
 
 
 def _table(study: Study, condition: str, trials: Sequence[tuple[Trial, dict[str, Any] | None]]) -> Table:

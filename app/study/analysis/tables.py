@@ -157,8 +157,8 @@ class Table:
 
     @property
     def name(self) -> str:
-        """What it is of, in words: dataset and model."""
-        return self.dataset if self.model is None else f"{self.dataset}, {self.model}"
+        """What it is of, in words: dataset and model, and what the condition says beyond its config."""
+        return ", ".join(filter(None, [self.dataset, self.model, self.condition.partition(", ")[2]]))
 
     def row(self, variant: Variant) -> Row:
         """The row of a variant of the study."""

@@ -1,0 +1,418 @@
+"""Reads a study's YAML, and checks each of its keys."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from app.backbones.placement import PlacementSpec
+from app.errors import InputError
+from app.errors.did_you_mean import did_you_mean
+from app.errors.yaml_file import read_settings
+from app.installation import config_path
+from app.metrics import metric_info
+from app.norms import NATIVE, NormError, NormSpec
+from app.study.plan.flags import Settings, bracketed, flat, in_brief, number_in, written
+from app.study.plan.study import ALWAYS_VARIED, SOURCES, Condition, Study, Tuning, Variant
+
+_KEYS = (
+    "name", "configs", "norms", "placements", "axes", "seeds", "baseline", "overrides", "retries", "looks", "vary",
+    "folds", "margin", "comparisons", "claims", "tune", "tuning_seeds", "grow", "controls",
+)  # fmt: skip
+_LARGEST_SEED = 2**32 - 1  # that Lightning accepts
+_FEWEST_AT_A_LOOK = 3  # seeds below which nothing is called
+# keys of a norm in a config that outlast the flags of a trial, each with the value that adds nothing
+_OUTLASTS_FLAGS = {
+    "sites": "all",
+    "by_role": {},
+    "weight_decay": None,
+    "lr_multiplier": 1,
+    "freeze": [],
+    "embedding_scale": None,
+}
+_SET_BY_THE_STUDY = (
+    "config", "norm", "placement", "seed_everything", "run_root", "ckpt_path",
+    *(f"{source}_seed" for source in SOURCES),
+)  # fmt: skip
+# a tenth more of Adam's epsilon: far below any gradient that matters, and enough for numbers to be rounded otherwise
+_OF_NULL_TWIN = {"model.optimizer.eps": 1.1e-8}
+_BROKEN = NormSpec.parse({"name": "adanorm", "options": {"k": 0.0, "scale": 1e-6}})  # next to nothing passes it
+
+
+def read_study(path: Path) -> Study:
+    """Read a study's YAML.
+
+    Raises:
+        InputError: for a file that cannot be read, and for each key that is unknown, missing or wrong.
+    """
+    content = read_settings(path, str(path), f"expected a study, with the keys {', '.join(_KEYS)}")
+    return _Reader(path, content).study()
+
+
+class _Reader:
+    """Reads one key after the other, so that each message can say where it is.
+
+    Args:
+        path: of the YAML, for messages.
+        content: of the YAML.
+    """
+
+    def __init__(self, path: Path, content: dict[Any, Any]) -> None:
+        self.path, self.content = path, {key: value for key, value in content.items() if value is not None}
+        for key in content:
+            if key not in _KEYS:
+                raise self.wrong(f"unknown key {key!r}{did_you_mean(str(key), _KEYS)} allowed: {', '.join(_KEYS)}")
+        for key in ("configs", "norms", "seeds", "placements"):
+            value = content.get(key, [NATIVE] if key == "placements" else None)
+            if not isinstance(value, list) or not value:
+                raise self.wrong(f"{key} is {value!r}; must be a list with at least one entry")
+
+    def wrong(self, message: str) -> InputError:
+        """The error to raise, with the place."""
+        return InputError(f"{self.path}: {message}")
+
+    def study(self) -> Study:
+        """The study, checked."""
+        norms = [self._norm(entry) for entry in self.content["norms"]]
+        placements = [self._placement(entry) for entry in self.content.get("placements", [NATIVE])]
+        variants = [self._variant(norm, placement) for placement in placements for norm in norms]
+        baseline = self._baseline(variants)
+        overrides = self._settings("overrides", self.content.get("overrides", {}))
+        seeds = self._seeds("seeds")
+        axes = self._axes()
+        tuning, crossed = self._tuning(axes, seeds)
+        variants += self._controls(baseline, [*variants])
+        configs = [self._config(entry) for entry in self.content["configs"]]
+        study = Study(
+            name=self._name(),
+            conditions=tuple(
+                Condition(name, files, own, {key: value for point in points for key, value in point.items()})
+                for name, files, own in configs
+                for points in product(*crossed)
+            ),
+            variants=tuple(variants),
+            seeds=seeds,
+            baseline=baseline,
+            overrides=overrides,
+            retries=self._whole("retries", 1),
+            looks=self._looks(len(seeds)),
+            vary=self._vary(),
+            folds=self._folds(len(seeds)),
+            margin=self._margin(),
+            comparisons=self._comparisons(variants, baseline),
+            claims=self._claims(),
+            tuning=tuning,
+        )
+        self._once("norms", [norm.label + "".join(in_brief(own)) for norm, own in norms])
+        self._once("placements", [f"{placement}{''.join(in_brief(own))}" for placement, own in placements])
+        self._once("norms and placements", [variant.label for variant in variants])
+        self._once("configs", [name for name, _, _ in configs], "list each once, or give one of them another `name`")
+        self._check_owners(study, crossed)
+        for condition in study.conditions:
+            for key, value in study.common(condition).items():
+                if value is None:
+                    raise self.wrong(
+                        f"tune: config {condition.name} does not set {key}, and all variants are also compared at its "
+                        f"own value; set {key} in overrides"
+                    )
+        return study
+
+    def _once(self, key: str, labels: Sequence[Any], remedy: str = "list each once") -> None:
+        twice = sorted({str(label) for label in labels if list(labels).count(label) > 1})
+        if twice:
+            raise self.wrong(f"{key} names {', '.join(twice)} twice; {remedy}")
+
+    def _name(self) -> str:
+        name = self.content.get("name", self.path.stem)
+        if not _names_folder(name):
+            raise self.wrong(f"name is {name!r}; must be a folder name, without / and without a leading dot")
+        return str(name)
+
+    def _settings(self, key: str, value: Any) -> dict[str, Any]:
+        """A mapping of settings of train.py, flat."""
+        if not isinstance(value, dict):
+            raise self.wrong(f"{key} is {value!r}; must be a mapping such as {{trainer.max_epochs: 3}}")
+        settings = dict(flat(value))
+        for name, setting in settings.items():
+            self._plain(key, name, setting)
+        return settings
+
+    def _plain(self, key: str, name: str, value: Any) -> None:
+        try:
+            written(value)
+        except TypeError as error:  # YAML has dates, sets and bytes; a command line has not
+            raise self.wrong(f"{key}: {name} is {value!r}, not a plain value; put it into quotes") from error
+        if name.split(".")[0] in _SET_BY_THE_STUDY:
+            raise self.wrong(f"{key} names {name}, which the study sets itself; omit it")
+
+    def _config(self, entry: Any) -> tuple[str, tuple[str, ...], Settings]:
+        """The name, files and overrides of an entry: a path, a list of paths, or a mapping."""
+        named = entry if isinstance(entry, dict) else {"config": entry}
+        if not ({"config"} <= named.keys() <= {"config", "name", "overrides"}):
+            raise self.wrong(
+                f"config {entry!r}; must be a path, a list of them, or a mapping of config, name, overrides"
+            )
+        files = named["config"] if isinstance(named["config"], list) and named["config"] else [named["config"]]
+        for file in files:
+            self._check_config(file)
+        overrides = self._settings(f"config {files[-1]}: overrides", named.get("overrides", {}))
+        name = named.get("name", "+".join(Path(file).stem for file in files) + bracketed(in_brief(overrides)))
+        if not _names_folder(name):
+            raise self.wrong(f"config {files[-1]}: name is {name!r}; must be a folder name, without / and leading dot")
+        return name, tuple(files), overrides
+
+    def _check_config(self, config: Any) -> None:
+        if not isinstance(config, str) or "\0" in config or not config_path(config).is_file():
+            raise self.wrong(f"config {config!r}: no such file; paths are relative to the current directory")
+        path = config_path(config)
+        content = read_settings(path, config, "expected a config, with keys such as norm, data and model")
+        for name in content.values():
+            if isinstance(name, str) and name.endswith(".yaml"):
+                read_settings(path.parent / name, f"{config}: {name}", "give class_path and init_args")
+        if "placement" in content:
+            raise self.wrong(
+                f"config {config} sets placement, which the study sets itself; omit it there, and list it in placements"
+            )
+        of_norm = content.get("norm")
+        set_there = of_norm if isinstance(of_norm, dict) else {}
+        kept = [key for key, nothing in _OUTLASTS_FLAGS.items() if set_there.get(key, nothing) != nothing]
+        if kept:
+            raise self.wrong(
+                f"config {config} sets norm.{kept[0]}, which would also hold for norms of the study; omit it there, "
+                "and set it in the norms of the study that it is meant for"
+            )
+
+    def _with_overrides(self, key: str, entry: Any) -> tuple[Any, Settings]:
+        """An entry without its overrides, and these; {norm: RULES, overrides: ...} gives the rules."""
+        if not isinstance(entry, dict) or not entry.keys() & {"overrides", key}:
+            return entry, {}
+        rest = {name: value for name, value in entry.items() if name != "overrides"}
+        overrides = self._settings(f"{key} {entry!r}: overrides", entry.get("overrides", {}))
+        return (rest[key] if rest.keys() == {key} else rest), overrides
+
+    def _norm(self, entry: Any) -> tuple[NormSpec, Settings]:
+        norm, overrides = self._with_overrides("norm", entry)
+        try:
+            return NormSpec.parse(norm), overrides
+        except NormError as error:
+            raise self.wrong(f"norm {entry!r}: {error}") from error
+
+    def _placement(self, entry: Any) -> tuple[PlacementSpec, Settings]:
+        placement, overrides = self._with_overrides("placement", entry)
+        try:
+            return PlacementSpec.parse(placement), overrides
+        except NormError as error:
+            raise self.wrong(f"placement {entry!r}: {error}") from error
+
+    def _variant(self, norm: tuple[NormSpec, Settings], placement: tuple[PlacementSpec, Settings]) -> Variant:
+        if both := sorted(norm[1].keys() & placement[1].keys()):
+            raise self.wrong(f"norm {norm[0].label} and placement {placement[0]} both override {both[0]}; omit one")
+        return Variant(norm[0], placement[0], {**norm[1], **placement[1]})
+
+    def _baseline(self, variants: Sequence[Variant]) -> Variant:
+        """A norm, or a mapping of norm and placement; what it omits is the first of the study."""
+        entry = self.content.get("baseline", {})
+        if not (isinstance(entry, dict) and entry.keys() <= {"norm", "placement"}):
+            entry = {"norm": entry}
+        norm, own = self._norm(entry["norm"]) if "norm" in entry else (variants[0].norm, variants[0].overrides)
+        placement = self._placement(entry["placement"])[0] if "placement" in entry else variants[0].placement
+        fitting = [one for one in variants if (one.norm, one.placement) == (norm, placement)]
+        chosen = [one for one in fitting if one.overrides == own] or (fitting if len(fitting) == 1 else [])
+        if not chosen:
+            listed = "norms and placements" if len({one.placement for one in variants}) > 1 else "norms"
+            labels = ", ".join(one.label for one in variants)
+            sought = Variant(norm, placement, own).label
+            raise self.wrong(f"baseline {sought} is not among the {listed}; must be one of {labels}")
+        return chosen[0]
+
+    def _controls(self, baseline: Variant, variants: Sequence[Variant]) -> list[Variant]:
+        wanted = self.content.get("controls", False)
+        if not isinstance(wanted, bool):
+            raise self.wrong(f"controls is {wanted!r}; must be true or false")
+        if not wanted:
+            return []
+        twin = Variant(baseline.norm, baseline.placement, {**baseline.overrides, **_OF_NULL_TWIN}, "null-twin")
+        return [twin, Variant(_BROKEN, baseline.placement, baseline.overrides, "broken")]
+
+    def _seeds(self, key: str) -> tuple[int, ...]:
+        seeds = self.content[key]
+        for seed in seeds:
+            if type(seed) is not int or not 0 <= seed <= _LARGEST_SEED:  # a bool is an int too
+                raise self.wrong(f"{key.removesuffix('s')} {seed!r}; must be a whole number from 0 to {_LARGEST_SEED}")
+        self._once(key, seeds)
+        return tuple(seeds)
+
+    def _whole(self, key: str, default: int) -> int:
+        number = self.content.get(key, default)
+        if type(number) is not int or number < 0:
+            raise self.wrong(f"{key} is {number!r}; must be a whole number >= 0")
+        return number
+
+    def _looks(self, seeds: int) -> tuple[int, ...]:
+        looks = self.content.get("looks", [seeds])
+        if (
+            not isinstance(looks, list)
+            or not all(type(look) is int for look in looks)
+            or looks != sorted(set(looks))
+            or looks[-1:] != [seeds]
+            or ("looks" in self.content and looks[0] < _FEWEST_AT_A_LOOK)
+        ):
+            raise self.wrong(
+                f"looks is {looks!r}; must be rising numbers of seeds, each >= {_FEWEST_AT_A_LOOK}, of which the last "
+                f"is the number of all seeds, {seeds}"
+            )
+        return tuple(looks)
+
+    def _vary(self) -> tuple[str, ...]:
+        vary = self.content.get("vary", list(ALWAYS_VARIED))
+        if not isinstance(vary, list) or not vary or not all(source in SOURCES for source in vary):
+            raise self.wrong(f"vary is {vary!r}; must be a list of some of {', '.join(SOURCES)}")
+        return tuple(source for source in SOURCES if source in vary)
+
+    def _folds(self, seeds: int) -> int | None:
+        folds = self.content.get("folds")
+        if folds is None:
+            return None
+        if type(folds) is not int or folds < 2:
+            raise self.wrong(f"folds is {folds!r}; must be a whole number >= 2")
+        if seeds % folds:
+            raise self.wrong(
+                f"folds is {folds}, of which each seed tests one, and {seeds} seeds do not test all equally often; "
+                f"list {folds} seeds, or a multiple"
+            )
+        return folds
+
+    def _margin(self) -> dict[str, float]:
+        margin = self.content.get("margin", {})
+        if not isinstance(margin, dict):
+            raise self.wrong(f"margin is {margin!r}; must be a mapping of metrics such as {{accuracy: 0.5}}")
+        found = {}
+        for metric, value in margin.items():
+            number = number_in(value)
+            if not isinstance(metric, str) or metric_info(metric) is None:
+                raise self.wrong(f"margin: unknown metric {metric!r}; use one such as accuracy, bleu, bpc, uas")
+            if type(number) not in (int, float) or not (math.isfinite(number) and number > 0):
+                raise self.wrong(f"margin: {metric} is {value!r}; must be a number > 0, in points where it is a share")
+            found[metric] = float(number)
+        return found
+
+    def _comparisons(self, variants: Sequence[Variant], baseline: Variant) -> tuple[tuple[Variant, Variant], ...]:
+        pairs = self.content.get("comparisons", "baseline")
+        if pairs == "baseline":
+            return tuple((variant, baseline) for variant in variants if variant != baseline)
+        if not isinstance(pairs, list) or not pairs or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
+            raise self.wrong(f"comparisons is {pairs!r}; must be baseline, or pairs such as [[adanorm, none]]")
+        found = tuple((self._named(first, variants), self._named(second, variants)) for first, second in pairs)
+        for pair, (first, second) in zip(pairs, found, strict=True):
+            if first == second:
+                raise self.wrong(f"comparisons: {pair!r} compares a variant with itself; name two")
+        self._once("comparisons", [" and ".join(sorted((one.label, other.label))) for one, other in found])
+        return found
+
+    def _named(self, entry: Any, variants: Sequence[Variant]) -> Variant:
+        """The variant with this label, or the only one with this norm."""
+        labelled = [variant for variant in variants if variant.label == entry]
+        if not labelled and isinstance(entry, str | dict):
+            norm, own = self._norm(entry) if not isinstance(entry, str) or "(" not in entry else (None, {})
+            labelled = [one for one in variants if one.norm == norm and own.items() <= one.overrides.items()]
+        if len(labelled) != 1:
+            labels = ", ".join(variant.label for variant in variants)
+            raise self.wrong(f"comparisons: {entry!r} is not the label of one variant; must be one of {labels}")
+        return labelled[0]
+
+    def _claims(self) -> tuple[str, ...]:
+        claims = self.content.get("claims", ["paper"])
+        if not isinstance(claims, list) or not all(isinstance(name, str) for name in claims):
+            raise self.wrong(f"claims is {claims!r}; must be a list of names in configs/claims, or of paths")
+        return tuple(claims)
+
+    def _axes(self) -> list[tuple[Settings, ...]]:
+        """The points of each axis: a key's values, or those of several keys that change together."""
+        given = self.content.get("axes", {})
+        groups = given if isinstance(given, list) else [{key: value} for key, value in _flat_axes(given)]
+        if not isinstance(given, dict | list) or not all(isinstance(group, dict) and group for group in groups):
+            raise self.wrong(f"axes is {given!r}; must be a mapping such as {{model.optimizer.lr: [1e-4, 1e-3]}}")
+        axes = []
+        for group in groups:
+            columns = dict(_flat_axes(group))
+            for key, values in columns.items():
+                if not isinstance(values, list) or not values:
+                    raise self.wrong(f"axes: {key} is {values!r}; must be a list of its values")
+                for value in values:
+                    self._plain("axes", key, value)
+            if len({len(values) for values in columns.values()}) > 1:
+                lengths = ", ".join(f"{key} has {len(values)} values" for key, values in columns.items())
+                raise self.wrong(f"axes: {lengths}; settings of one mapping change together: give each as many")
+            points = [
+                dict(zip(columns, map(number_in, values), strict=True))
+                for values in zip(*columns.values(), strict=True)
+            ]
+            self._once("axes", [", ".join(in_brief(point)) for point in points])
+            axes.append(tuple(points))
+        self._once("axes", [key for axis in axes for key in axis[0]])
+        return axes
+
+    def _tuning(
+        self, axes: Sequence[tuple[Settings, ...]], seeds: Sequence[int]
+    ) -> tuple[Tuning | None, list[tuple[Settings, ...]]]:
+        """What is tuned, and the axes that are crossed."""
+        keys = self.content.get("tune", [])
+        known = [key for axis in axes for key in axis[0]]
+        if not isinstance(keys, list) or not all(key in known for key in keys):
+            raise self.wrong(
+                f"tune is {keys!r}; must be a list of keys of axes: {', '.join(known) or 'there are none'}"
+            )
+        tuned = [axis for axis in axes if axis[0].keys() & set(keys)]
+        if not tuned:
+            if unused := [key for key in ("tuning_seeds", "grow") if key in self.content]:
+                raise self.wrong(f"{unused[0]} is set, and nothing is tuned; omit it, or list keys of axes in tune")
+            return None, list(axes)
+        for axis in tuned:
+            if missing := sorted(axis[0].keys() - set(keys)):
+                raise self.wrong(f"tune omits {missing[0]}, which changes together with a tuned setting; add it")
+            if len(axis) < 2:
+                raise self.wrong(f"axes: {', '.join(axis[0])} has one value, and tune chooses among values; add some")
+        own = self.content.get("tuning_seeds")
+        if not isinstance(own, list) or not own:
+            raise self.wrong(
+                f"tuning_seeds is {own!r}; must be a list of seeds of the runs that choose, as tune is set"
+            )
+        tuning_seeds = self._seeds("tuning_seeds")
+        if both := sorted(set(tuning_seeds) & set(seeds)):
+            raise self.wrong(f"tuning_seeds and seeds both have {both[0]}; scores need seeds that chose nothing")
+        return Tuning(tuple(tuned), tuning_seeds, self._whole("grow", 2)), [axis for axis in axes if axis not in tuned]
+
+    def _check_owners(self, study: Study, crossed: Sequence[tuple[Settings, ...]]) -> None:
+        """Refuse a setting that has two owners, of which one would silently win."""
+        owners = {key: "axes" for axis in crossed for key in axis[0]}
+        tuned = dict.fromkeys(study.tuning.keys if study.tuning else (), "tune")
+        if study.folds is not None:
+            owners |= {"data.folds": "folds", "data.fold": "folds"}
+        if "split" in study.vary:
+            owners["data.split_seed"] = "vary"
+        if study.controls:
+            owners |= dict.fromkeys(_OF_NULL_TWIN, "controls")
+        named = [("overrides", study.overrides), *((f"config {one.name}", one.overrides) for one in study.conditions)]
+        named += [("axes", dict.fromkeys(key for axis in crossed for key in axis[0])), ("tune", tuned)]
+        for variant in study.variants:
+            if not variant.control:
+                self._refuse_second(f"norm or placement {variant.label}", variant.overrides, owners | tuned)
+        for what, settings in named:
+            self._refuse_second(what, settings, owners)
+
+    def _refuse_second(self, what: str, settings: Settings, owners: dict[str, str]) -> None:
+        for key in settings:
+            if owners.get(key, what) != what:
+                raise self.wrong(f"{what} sets {key}, which {owners[key]} sets; omit one of them")
+
+
+def _flat_axes(given: Any) -> list[tuple[str, Any]]:
+    return list(flat(given)) if isinstance(given, dict) else []
+
+
+def _names_folder(name: Any) -> bool:
+    return isinstance(name, str) and re.fullmatch(r"[^./\0][^/\0]*", name) is not None
