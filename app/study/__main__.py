@@ -141,7 +141,7 @@ def _report(known: argparse.Namespace) -> int:
 
 def _power(known: argparse.Namespace) -> int:
     study = read_study(known.study)
-    print("\n".join(power_lines(study, study.trials(known.study_root), dict(map(_deviation, known.sd)))))
+    print("\n".join(power_lines(study, needed(study, known.study_root).trials, dict(map(_deviation, known.sd)))))
     return 0
 
 
