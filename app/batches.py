@@ -145,8 +145,8 @@ class ParsingBatch(Batch):
     projective_heads: Tensor  # (B, W) int64, `heads`, lifted where a tree is not projective, for transitions
     scored: Tensor  # (B, W, G) bool, the words that count in each of the G additional scores
     writers: list[WritesTree]  # B functions that write predictions into the sentences as read; empty in training
-    parsed_words: int  # sum of the lengths of parsed sentences, known without asking the device
-    real_words: int  # words of all sentences
+    all_words: Tensor  # (B,) int64, words of each sentence, also of one that is not parsed
+    real_words: int  # their sum, known without asking the device
     scored_words: tuple[int, ...]  # words of all sentences that count in each of the G additional scores
     forms: list[tuple[str, ...]] = field(default_factory=list)  # B; the words, for predictions; empty in training
 

@@ -6,6 +6,8 @@ A wheel has no train.py, and its configs are in app/configs; a checkout and an e
 from __future__ import annotations
 
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]  # of a checkout; site-packages for a wheel
@@ -17,6 +19,14 @@ _TRAIN = ROOT / "train.py"
 _IS_CHECKOUT = CONFIGS != _INSTALLED and _TRAIN.is_file()
 TRAIN = [sys.executable, *([str(_TRAIN)] if _IS_CHECKOUT else ["-m", "app.cli"])]  # starts the command line
 TYPED = ["python", "train.py"] if _IS_CHECKOUT else ["norm-workbench"]  # how the user starts it
+
+
+def app_version() -> str:
+    """The version of this project: that of pyproject.toml in a checkout, else that of the installed package."""
+    project = ROOT / "pyproject.toml"
+    if _IS_CHECKOUT and project.is_file():  # it need not be installed, or may have been installed before it changed
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+    return version("norm-workbench")
 
 
 def config_path(name: str) -> Path:

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
     "installation": set(),
-    "runs": {"backbones/placement", "errors", "norms", "metrics"},
+    "runs": {"backbones/placement", "errors", "installation", "norms", "metrics"},
     "figures": {"runs", "metrics"},
     "backbones": {"norms", "errors", "progress"},
     "backbones/placement": {"norms", "errors", "backbones"},

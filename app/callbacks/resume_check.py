@@ -6,7 +6,7 @@ What may change and what may not is a table in docs/distributed_and_resuming.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -15,6 +15,7 @@ from app.errors import InputError
 from app.norms import NATIVE
 from app.runs.checkpoint_file import RUN_RECORD
 from app.runs.identity import RunIdentity
+from app.runs.training import NOT_OF_THE_DATA, callback_settings, flat
 
 _OF_A_STEP = (  # settings of the trainer that make an update, or a score, what it is
     "precision",
@@ -25,7 +26,6 @@ _OF_A_STEP = (  # settings of the trainer that make an update, or a score, what 
     "limit_val_batches",
 )
 _LENGTH = ("max_epochs", "max_steps")
-_NOT_OF_THE_DATA = ("data.workers", "data.cache_dir", "data.predict_")  # they change no example and no batch
 
 
 class ResumeCheck(Callback):
@@ -99,7 +99,7 @@ class ResumeCheck(Callback):
         return {
             name: (then[name], value)
             for name, value in now.items()
-            if name in then and then[name] != value and not name.startswith(_NOT_OF_THE_DATA)
+            if name in then and then[name] != value and not name.startswith(NOT_OF_THE_DATA)
             if not name.startswith("trainer.callbacks.") or name.split(".")[2] in stateful
         }
 
@@ -117,24 +117,11 @@ class ResumeCheck(Callback):
 
     def _settings(self, trainer: Trainer) -> dict[str, Any]:
         """The settings by the names of their flags: all of model and data, and those of the trainer that must stay."""
-        found = {name: value for group in ("model", "data") for name, value in _flat(group, self.settings[group])}
+        found = {name: value for group in ("model", "data") for name, value in flat(group, self.settings[group])}
         for key in (*_OF_A_STEP, *(_LENGTH if self.has_fixed_length else ())):
             value = getattr(trainer, key)
             found[f"trainer.{key}"] = value if value is None or isinstance(value, (int, float)) else str(value)
-        callbacks = self.settings["trainer"]["callbacks"] or []
-        for callback in [callbacks] if isinstance(callbacks, Mapping) else callbacks:
-            name = callback["class_path"].rpartition(".")[2]
-            found |= dict(_flat(f"trainer.callbacks.{name}", callback.get("init_args", {})))
-        return found
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings by dotted names, without the `class_path` and `init_args` between."""
-    if not isinstance(value, Mapping):
-        yield name, value
-        return
-    for key, inner in value.items():
-        yield from _flat(name if key in ("class_path", "init_args") else f"{name}.{key}", inner)
+        return found | callback_settings(self.settings)
 
 
 def _text(value: Any) -> str:

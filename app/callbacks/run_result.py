@@ -6,7 +6,7 @@ Any callback of the run may add to them: what its `summary(events, result)` retu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,10 +19,12 @@ from app.callbacks.stopping import DivergedError
 from app.errors import InputError
 from app.errors.stop_signals import StoppedError
 from app.runs.atomic_write import atomic_write
+from app.runs.examples_file import write_test_examples
 from app.runs.folder import CHECKPOINTS
 from app.runs.identity import RunIdentity
 from app.runs.metrics_file import Event, MetricsFile, read_events
 from app.runs.result import Status, build_result, read_result, write_result
+from app.runs.training import seeds, training_settings
 
 
 @runtime_checkable
@@ -50,6 +52,7 @@ class RunResult(Callback):
     Args:
         identity: of the run.
         fingerprints: digests of its data and its batch plan.
+        settings: the merged settings of the run, as config.yaml has them.
         lines: counts what the run costs.
         plots: draw them.
         tests: a test of the best checkpoint ends the run.
@@ -65,11 +68,12 @@ class RunResult(Callback):
         self,
         identity: RunIdentity,
         fingerprints: dict[str, str],
+        settings: Mapping[str, Any],
         lines: MetricLines,
         plots: bool = True,
         tests: bool = True,
     ) -> None:
-        self.identity, self.fingerprints, self.lines = identity, fingerprints, lines
+        self.identity, self.fingerprints, self.settings, self.lines = identity, fingerprints, settings, lines
         self.plots, self.tests = plots, tests
         self.result: dict[str, Any] | None = None
         self.was_finished = self.awaits_test = False
@@ -113,6 +117,8 @@ class RunResult(Callback):
         self.result["test"] = {key.removeprefix("test/"): score for key, score in pl_module.scores.items()}
         self.result["tested"], self.result["score_signatures"] = self.tested, pl_module.score_signatures
         self.result["status"] = "finished"
+        if examples := pl_module.examples.get("test"):
+            write_test_examples(folder, examples)
         for name, lines in pl_module.test_texts.items():
             with atomic_write(folder / f"test_{name}.txt") as part:
                 part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -145,6 +151,8 @@ class RunResult(Callback):
                 "processes": trainer.world_size,
             },
             fingerprints={**self.fingerprints, "weights": pl_module.initial_weights},
+            training=training_settings(self.settings, trainer),
+            seeds=seeds(self.settings),
         )
         has_trained = self._first_step not in (None, trainer.global_step)
         self.was_finished = not has_trained and _is_result_of(self._former, result)

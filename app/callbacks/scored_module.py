@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from app.metrics import MetricInfo
+from app.metrics import ExampleCounts, MetricInfo
 from app.norms import NormSpec
 
 
@@ -15,6 +15,7 @@ class ScoredModule(Protocol):
     primary: MetricInfo  # chooses the best checkpoint
     metrics: Sequence[MetricInfo]  # what lines and plots show of an evaluation, loss first
     scores: dict[str, float]  # of the last evaluation, such as {"val/loss": 0.5}
+    examples: dict[str, ExampleCounts]  # of the last evaluation of val and test
     score_signatures: dict[str, str]  # how a score was made, such as {"bleu": ...}
     test_texts: dict[str, list[str]]  # what a test leaves besides scores, such as {"hypothesis": lines}
     norm: NormSpec

@@ -63,6 +63,7 @@ def fit_callbacks(
         users: those of `trainer.callbacks`; one of a class that is among ours takes its place.
     """
     monitor, mode = f"val/{model.primary.name}", model.primary.mode
+    merged = yaml.safe_load(config_text)
     fingerprints = {"data": datamodule.fingerprint, "plan": datamodule.plan.fingerprint}
     lines = next((callback for callback in users if type(callback) is MetricLines), MetricLines())
     every = settings.norm_diagnostics_every_n_steps
@@ -74,13 +75,13 @@ def fit_callbacks(
         ResumeCheck(
             identity,
             fingerprints,
-            yaml.safe_load(config_text),
+            merged,
             model.optimizer_config.ends_with_run,
             settings.allow_world_size_change,
         ),
         lines,
         RunFiles(config_text, identity, datamodule.export_spec()),
-        RunResult(identity, fingerprints, lines, settings.plots, settings.test_after_fit),
+        RunResult(identity, fingerprints, merged, lines, settings.plots, settings.test_after_fit),
         StopWhenDiverged(),
         *([CompileModel()] if settings.compile else []),
         *([StopEarly(monitor, mode, settings.patience)] if settings.patience else []),

@@ -36,6 +36,7 @@ from app.errors.stop_signals import StoppedError, StopSignals, set_requeue_signa
 from app.installation import BASE_CONFIG
 from app.progress import bar_wanted
 from app.runs.averaging import mean_checkpoint
+from app.runs.examples_file import add_missing_test_examples
 from app.runs.folder import (
     CHECKPOINTS,
     find_checkpoint,
@@ -229,6 +230,9 @@ class CLI(LightningCLI):
     def test(self, model: Task, datamodule: DataModule, ckpt_path: str | None, verbose: bool) -> None:
         """Score a checkpoint on the test set."""
         self._score(self.trainer.test, model, datamodule, ckpt_path)
+        if self.trainer.is_global_zero:
+            scores = {key.removeprefix("test/"): score for key, score in model.scores.items()}
+            add_missing_test_examples(self.folder, scores, model.examples["test"])
 
     def predict(
         self, model: Task, datamodule: DataModule, ckpt_path: str | None, return_predictions: bool | None

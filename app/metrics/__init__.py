@@ -1,5 +1,6 @@
 """Predictions to counts to a score: what is counted is added over batches and processes, and scored once."""
 
+from app.metrics.examples import ExampleCollector, ExampleCounts
 from app.metrics.info import LOSS, MetricInfo, baseline_of, baselines_not_beaten, declare_metric, metric_info
 from app.metrics.parsing import Attachments, attachments, heads_of_next
 from app.metrics.ratio import Ratio
@@ -8,6 +9,7 @@ from app.metrics.translation import (
     Translated,
     TranslationScores,
     bleu,
+    bleu_counts,
     chrf,
     tokenized_bleu,
     tokenizer_of,
@@ -17,6 +19,8 @@ __all__ = [
     "LOSS",
     "Attachments",
     "BleuTokenizer",
+    "ExampleCollector",
+    "ExampleCounts",
     "MetricInfo",
     "Ratio",
     "Translated",
@@ -25,6 +29,7 @@ __all__ = [
     "baseline_of",
     "baselines_not_beaten",
     "bleu",
+    "bleu_counts",
     "chrf",
     "declare_metric",
     "heads_of_next",

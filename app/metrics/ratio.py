@@ -27,7 +27,7 @@ class Ratio(Metric):
         self.add_state("numerator", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("denominator", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, numerator: Tensor, denominator: int) -> None:
+    def update(self, numerator: Tensor, denominator: Tensor | int) -> None:
         """Add a batch's sums; `numerator` is a scalar tensor of any dtype."""
         self.numerator += numerator.detach()
         self.denominator += denominator

@@ -81,6 +81,26 @@ def bleu(
     return _scored(BLEU(tokenize=tokenizer or tokenizer_of(language)), hypotheses, references)
 
 
+def bleu_counts(
+    hypotheses: Sequence[str], references: Sequence[str], language: str, tokenizer: BleuTokenizer | None = None
+) -> dict[str, list[int]]:
+    """Count what BLEU is computed from, sentence by sentence; arguments as for `bleu`.
+
+    Returns:
+        By name, N each, whose sums give the BLEU of the whole: `sys_len` and `ref_len`, tokens of hypothesis and
+        reference; `correct_1` to `correct_4`, n-grams of the hypothesis that are in the reference; `total_1` to
+        `total_4`, all of them.
+    """
+    metric = BLEU(tokenize=tokenizer or tokenizer_of(language), smooth_method="none", effective_order=True)
+    found = [metric.sentence_score(*pair) for pair in zip(hypotheses, ([text] for text in references), strict=True)]
+    return {
+        "sys_len": [score.sys_len for score in found],
+        "ref_len": [score.ref_len for score in found],
+        **{f"correct_{n}": [score.counts[n - 1] for score in found] for n in range(1, 5)},
+        **{f"total_{n}": [score.totals[n - 1] for score in found] for n in range(1, 5)},
+    }
+
+
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
     """Compute chrF2, and return it with sacrebleu's signature; arguments as for `bleu`."""
     return _scored(CHRF(), hypotheses, references)

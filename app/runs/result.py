@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.errors import InputError
+from app.installation import app_version
 from app.metrics import MetricInfo
 from app.norms import NormSpec
 from app.runs.atomic_write import atomic_write
@@ -36,6 +37,8 @@ def build_result(
     events: Sequence[Event],
     cost: dict[str, Any],
     fingerprints: dict[str, str],
+    training: dict[str, Any],
+    seeds: dict[str, int],
 ) -> dict[str, Any]:
     """Everything of result.json but what callbacks add and the test scores, which come after the test.
 
@@ -51,10 +54,13 @@ def build_result(
         events: events of the run in order.
         cost: elapsed_s, unit (what was counted, such as tokens), the count under this name, parameters, processes.
         fingerprints: of data, plan and weights (initial ones outside the norms): runs that agree in all are paired.
+        training: what decides what was trained, besides norm, placement and seeds; see `training_settings`.
+        seeds: of weights, batches, dropout and splits.
     """
     validations = [event for event in events if event.get(f"val/{primary.name}") is not None]
     choose = max if primary.higher_is_better else min
     best = choose(validations, key=lambda event: event[f"val/{primary.name}"], default=None)  # the first of equals
+    with_loss = (event for event in events if event.get("val/loss") is not None)
     return {
         "schema": SCHEMA,
         "signature": identity.signature(replaced, total, f"steps:{step}"),
@@ -71,9 +77,12 @@ def build_result(
         },
         "placement": identity.placement.to_dict(),
         "seed": identity.seed,
+        "seeds": seeds,
+        "training": training,
         "status": status,
         "primary_metric": primary.to_dict(),
         "best": _scores(best),
+        "best_by_loss": _scores(min(with_loss, key=lambda event: event["val/loss"], default=None)),
         "final": _scores(validations[-1]) if validations else None,
         "test": None,
         "tested": None,
@@ -85,10 +94,7 @@ def build_result(
             f"{cost['unit']}_per_s": cost[cost["unit"]] / cost["elapsed_s"] if cost["elapsed_s"] else 0.0,
             "peak_rss_bytes": _peak_rss_bytes(),
         },
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("torch", "pytorch-lightning", "transformers")},
-        },
+        "versions": package_versions(),
         **{f"{name}_fingerprint": digest for name, digest in fingerprints.items()},
     }
 
@@ -122,6 +128,16 @@ def read_result(folder: Path) -> dict[str, Any] | None:
             f"{path} has schema {schema}, expected {SCHEMA}; use a run folder written by this version's fit"
         )
     return result
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of this project, as `app`, of Python and of the libraries that compute."""
+    packages = ("torch", "pytorch-lightning", "transformers")
+    return {
+        "app": app_version(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
 
 
 def throughput(cost: dict[str, Any]) -> tuple[float, str]:

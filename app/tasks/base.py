@@ -35,7 +35,7 @@ from app.backbones import (
 )
 from app.batches import Batch, DataSpec
 from app.errors import InputError
-from app.metrics import MetricInfo, Ratio, baselines_not_beaten, declare_metric
+from app.metrics import ExampleCollector, ExampleCounts, MetricInfo, Ratio, baselines_not_beaten, declare_metric
 from app.norms import NATIVE, NormSpec, norm_signature
 from app.tasks.forward_pass import ForwardPass, loading_lines
 from app.tasks.optimization import OptimizerConfig, build_optimizer
@@ -46,7 +46,8 @@ log = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Counts = dict[str, tuple[Tensor, int]]  # metric name -> (numerator, denominator) of one batch
+# metric name -> (numerator, denominator) of one batch, each a tensor with examples in its first dimension, or a sum
+Counts = dict[str, tuple[Tensor, Tensor | int]]
 SPLITS = ("val", "train_probe", "test")
 HEAD_FILE = "head.safetensors"  # of an exported folder
 TRAIN_METRICS = ("loss", "smoothed_loss")
@@ -90,6 +91,8 @@ class Task(LightningModule):
     metrics: ClassVar[tuple[MetricInfo, ...]]  # what lines and plots show of an evaluation, the loss first
     ratio_metrics: ClassVar[tuple[str, ...]]  # what `evaluate` counts
     derived_metrics: ClassVar[tuple[str, ...]] = ()  # what `derive` computes besides `metrics`
+    # what is kept of each example: column -> a metric, and 0 for its numerator or 1 for its denominator
+    example_columns: dict[str, tuple[str, int]] = {"nats": ("loss", 0), "units": ("loss", 1)}
     # of a prediction's JSON line by default; where there are none, predictions are plain lines
     output_fields: ClassVar[tuple[str, ...]] = ()
     loader: ClassVar[str] = "app.backbones.load_model"  # what loads an exported folder
@@ -122,6 +125,7 @@ class Task(LightningModule):
         self.model_options = {"model_type": backbone.model_type, **data_spec.model_options, **backbone.options}
         self.total_steps: int | None = None  # updates of the whole run, for schedules that end; set before fit
         self.scores: dict[str, float] = {}  # of the latest evaluation, e.g. {"val/loss": 0.5}
+        self.examples: dict[str, ExampleCounts] = {}  # of the latest evaluation of val and test, on all processes
         self.score_signatures: dict[str, str] = {}  # how a library computed a score, e.g. sacrebleu's for "bleu"
         self.test_texts: dict[str, list[str]] = {}  # texts of a test, e.g. {"hypothesis": lines}
         self.sites: list[SiteRecord]
@@ -147,6 +151,7 @@ class Task(LightningModule):
         self.counters = nn.ModuleDict(
             {split: nn.ModuleDict({metric: Ratio() for metric in self.ratio_metrics}) for split in SPLITS}
         )
+        self._collected = {split: ExampleCollector() for split in ("val", "test")}
 
     @abstractmethod
     def build_head(self) -> None:
@@ -158,7 +163,10 @@ class Task(LightningModule):
 
     @abstractmethod
     def evaluate(self, batch: Batch, split: str = "val") -> Counts:
-        """Count each of `ratio_metrics` on a batch of a split, without dropout and label smoothing."""
+        """Count each of `ratio_metrics` on a batch of a split, without dropout and label smoothing.
+
+        Of the metrics in `example_columns`, what is counted of each example is kept, where it is told apart.
+        """
 
     def observe(self, batch: Batch, split: str) -> None:
         """Keep what scores other than ratios need, such as the translations of a batch; nothing by default."""
@@ -436,15 +444,23 @@ class Task(LightningModule):
         return digest.hexdigest()[:16]
 
     def _count(self, batch: Batch, split: str) -> None:
-        for metric, (numerator, denominator) in self.evaluate(batch, split).items():
+        counts = self.evaluate(batch, split)
+        for metric, (numerator, denominator) in totals(counts).items():
             if batch.is_dummy:  # counted as nothing, not skipped: all processes have to take part in the division
                 numerator, denominator = torch.zeros_like(numerator), 0
             self.counters[split][metric].update(numerator, denominator)  # type: ignore[index]
-        if not batch.is_dummy:
-            self.observe(batch, split)
+        if batch.is_dummy:
+            return
+        if split in self._collected:
+            kept = self.example_columns.items()
+            columns = {column: counts[metric][place] for column, (metric, place) in kept if metric in counts}
+            self._collected[split].update(batch.index, columns)
+        self.observe(batch, split)
 
     def _divide(self, split: str) -> dict[str, float]:
         scores = self._divide_all(split, self.counters[split])
+        if split in self._collected:
+            self.examples[split] = self._collected[split].collect()
         if not scores:
             return {}
         derived = self.derive(split, {key.removeprefix(f"{split}/"): score for key, score in scores.items()})
@@ -480,6 +496,14 @@ class Task(LightningModule):
                 f"{positions}{why}; raise model.backbone.options.max_position_embeddings to {longest + first} or lower "
                 f"data.max_length to {positions - first}"
             )
+
+
+def totals(counts: Counts) -> dict[str, tuple[Tensor, Tensor | int]]:
+    """Return the sums of both counts of each metric over the examples of a batch."""
+    return {
+        metric: (top.sum(), below.sum() if isinstance(below, Tensor) else below)
+        for metric, (top, below) in counts.items()
+    }
 
 
 def _or_blank(value: object) -> str:

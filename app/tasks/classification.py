@@ -15,7 +15,7 @@ from app.errors import InputError
 from app.metrics.info import ACCURACY, LOSS, MACRO_F1
 from app.tasks.base import SPLITS, Counts, Task, TrainLoss
 from app.tasks.forward_pass import ForwardPass, example_ids, example_mask, loading_lines
-from app.tasks.losses import smoothed_cross_entropy, summed_nats
+from app.tasks.losses import nats, smoothed_cross_entropy
 from app.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Classification(Task):
     primary = ACCURACY
     metrics = (LOSS, ACCURACY)
     ratio_metrics = ("loss", "accuracy")
+    example_columns = {**Task.example_columns, "correct": ("accuracy", 0)}
     output_fields = ("label", "probabilities")
 
     def __init__(
@@ -170,13 +171,13 @@ class Classification(Task):
     def evaluate(self, batch: TextBatch | ImageBatch, split: str = "val") -> Counts:
         """Count nats and correct predictions; where classes are unbalanced, those of each class."""
         logits = self(batch)
-        examples = len(batch.labels)
+        ones = torch.ones_like(batch.labels)
         if self._is_unbalanced:
             counted = torch.full_like(batch.labels, batch.IGNORED) if batch.is_dummy else batch.labels
             self.macro_f1[split].update(logits.argmax(-1), counted)  # type: ignore[operator]
         return {
-            "loss": (summed_nats(logits, batch.labels), examples),
-            "accuracy": ((logits.argmax(-1) == batch.labels).sum(), examples),
+            "loss": (nats(logits, batch.labels), ones),
+            "accuracy": (logits.argmax(-1) == batch.labels, ones),
         }
 
     def derive(self, split: str, scores: dict[str, float]) -> dict[str, float]:

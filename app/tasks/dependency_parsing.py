@@ -93,6 +93,8 @@ class DependencyParsing(Task):
         self.metrics = (LOSS, UAS, LAS) if labelled else (LOSS, UAS)
         strict = ("las_strict",) if any(":" in label for label in data_spec.labels) else ()
         self.attached = ("uas", "las", *strict) if labelled else ("uas",)
+        self.example_columns = {**Task.example_columns, "words": ("uas", 1)}
+        self.example_columns |= {score: (score, 0) for score in self.attached[:2]}
         groups = ("", *(f"_without_{group}" for group in data_spec.score_groups))
         self.ratio_metrics = (
             "loss",
@@ -121,9 +123,9 @@ class DependencyParsing(Task):
         parsed = self.parser.parse(self.model, batch)
         is_word = batch.is_word & batch.is_parsed.unsqueeze(1)
         right = attachments(parsed.heads, parsed.relations, batch.heads, batch.relations, is_word)
-        counts: Counts = {"loss": (parsed.nats, batch.parsed_words)}
+        counts: Counts = {"loss": (parsed.nats, batch.lengths * batch.is_parsed)}
         trees = right.labelled_trees if "las" in self.attached else right.trees
-        counts["match"] = ((trees & batch.is_parsed).sum(), len(batch.index))
+        counts["match"] = (trees & batch.is_parsed, len(batch.index))
         found = {"uas": right.heads, "las": right.labelled, "las_strict": right.labelled}
         if "las_strict" in self.attached:
             universal = self.universal[parsed.relations.clamp(min=0)]
@@ -133,10 +135,10 @@ class DependencyParsing(Task):
         for score, correct in found.items():
             if score not in (*self.attached, "uas_of_next"):
                 continue
-            counts[score] = (correct.sum(), batch.real_words)
+            counts[score] = (correct, batch.all_words)
             for column, group in enumerate(self.data_spec.score_groups):
                 scored = correct & batch.scored[..., column]
-                counts[f"{score}_without_{group}"] = (scored.sum(), batch.scored_words[column])
+                counts[f"{score}_without_{group}"] = (scored, batch.scored_words[column])
         return counts
 
     def score_names(self, split: str) -> list[str]:

@@ -15,7 +15,7 @@ from app.tasks.base import SPLITS, Counts, Task, TrainLoss
 from app.tasks.forward_pass import ForwardPass, example_ids, loading_lines
 from app.tasks.generation.sampling import SamplingConfig, continue_prompt, has_memory, is_causal
 from app.tasks.generation.stream_memory import StreamMemory
-from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
+from app.tasks.losses import nats, perplexity, smoothed_cross_entropy
 from app.tasks.prediction import Prediction
 
 
@@ -84,8 +84,7 @@ class LanguageModeling(Task):
 
     def evaluate(self, batch: ByteBatch, split: str = "val") -> Counts:
         """Count the nats of the bytes."""
-        logits = self(batch, split).flatten(0, 1)
-        return {"loss": (summed_nats(logits, batch.labels.flatten()), batch.target_bytes)}
+        return {"loss": (nats(self(batch, split), batch.labels), batch.labels != batch.IGNORED)}
 
     def derive(self, split: str, scores: dict[str, float]) -> dict[str, float]:
         """Compute bits and perplexity per byte."""

@@ -62,15 +62,19 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> 
     return objective, nats
 
 
-def summed_nats(logits: Tensor, labels: Tensor) -> Tensor:
-    """Compute the cross-entropy for an evaluation, () float64: a score must not depend on the cut into batches.
+def nats(logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute the cross-entropy for an evaluation, float64: their sum must not depend on the cut into batches.
 
     Args:
-        logits: (N, V), of any floating type; computed in float32 at least.
-        labels: (N,) int64; -100 where a position counts nothing.
+        logits: (..., V), of any floating type; computed in float32 at least.
+        labels: (...) int64; -100 where a position counts nothing, and has 0 nats.
+
+    Returns:
+        (...), the nats of each position.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(logits, labels, reduction="none").double().sum()
+    flat = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
+    return flat.double().view(labels.shape)
 
 
 def perplexity(loss_nats: float) -> float:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
 from app.batches import TranslationBatch
 from app.errors import InputError
 from app.languages import has_no_spaces
-from app.metrics import BleuTokenizer, Translated, TranslationScores, bleu, chrf, tokenized_bleu, tokenizer_of
+from app.metrics import (
+    BleuTokenizer,
+    Translated,
+    TranslationScores,
+    bleu,
+    bleu_counts,
+    chrf,
+    tokenized_bleu,
+    tokenizer_of,
+)
 from app.metrics.info import BLEU, LOSS
 from app.tasks.base import SPLITS, Counts, Task, TrainLoss
 from app.tasks.forward_pass import ForwardPass, example_ids, example_mask, loading_lines
 from app.tasks.generation.beam_search import DecodingConfig, generation_config, start_token, translate
-from app.tasks.losses import perplexity, smoothed_cross_entropy, summed_nats
+from app.tasks.losses import nats, perplexity, smoothed_cross_entropy
 from app.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -95,8 +105,7 @@ class Translation(Task):
 
     def evaluate(self, batch: TranslationBatch, split: str = "val") -> Counts:
         """Count the nats of the target tokens."""
-        logits = self(batch).flatten(0, 1)
-        return {"loss": (summed_nats(logits, batch.labels.flatten()), batch.target_tokens)}
+        return {"loss": (nats(self(batch), batch.labels), batch.labels != batch.IGNORED)}
 
     def observe(self, batch: TranslationBatch, split: str) -> None:
         """Translate the examples of the batch that are to be scored."""
@@ -138,7 +147,19 @@ class Translation(Task):
             )
             derived["bleu_of_copy"], _ = bleu(sources, references, language, tokenizer)
             self.test_texts = {"source": sources, "hypothesis": hypotheses, "reference": references}
+            self._keep_bleu_counts(examples)
         return derived
+
+    def _keep_bleu_counts(self, examples: list[Translated]) -> None:
+        """Add to the counts of the test examples those of BLEU; they are masked where nothing was translated."""
+        kept = self.examples.get("test")
+        if not kept:
+            return
+        texts = [example.hypothesis for example in examples], [example.reference for example in examples]
+        is_translated = np.isin(kept["index"], [example.position for example in examples])
+        for column, counts in bleu_counts(*texts, self.data_spec.target_language, self.bleu_tokenizer).items():
+            kept[column] = np.ma.masked_all(len(is_translated), np.int64)
+            kept[column][is_translated] = counts
 
     def predict_step(self, batch: TranslationBatch, batch_idx: int) -> list[Prediction]:
         """Translate each source, which is one line; an empty one stays empty."""

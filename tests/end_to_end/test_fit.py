@@ -9,7 +9,9 @@ import torch
 import yaml
 
 from app.metrics.info import ACCURACY
+from app.runs.examples_file import FILE_NAME
 from tests.conftest import only_run, read_result
+from tests.example_scores import scores_of_examples
 
 QUICK = "configs/quickstart.yaml"
 
@@ -37,7 +39,7 @@ def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
     names = {path.name for path in run.iterdir()}
     assert names >= {
         "config.yaml", "run.json", "data_spec.json", "metrics.jsonl", "checkpoints", "norm_sites.csv", "curves.svg",
-        "result.json", "tensorboard",
+        "result.json", "tensorboard", FILE_NAME,
     }  # fmt: skip
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
@@ -46,9 +48,9 @@ def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
     named = "classification|rt|bert-4x128|adanorm(k=0.1,scale=1)|sites:all 9/9|seed:1"
     assert result["signature"] == f"{named}|steps:{steps}"
     assert set(result) == {
-        "schema", "signature", "task", "dataset", "model", "norm", "placement", "seed", "status", "primary_metric",
-        "best", "final", "test", "tested", "score_signatures", "gap", "cost", "versions", "data_fingerprint",
-        "plan_fingerprint", "weights_fingerprint", "norm_gradients",
+        "schema", "signature", "task", "dataset", "model", "norm", "placement", "seed", "seeds", "training", "status",
+        "primary_metric", "best", "best_by_loss", "final", "test", "tested", "score_signatures", "gap", "cost",
+        "versions", "data_fingerprint", "plan_fingerprint", "weights_fingerprint", "norm_gradients",
     }  # fmt: skip
     assert result["norm"] == {
         "name": "adanorm", "options": {"k": 0.1, "scale": 1.0}, "sites": "all", "replaced": 9, "total": 9,
@@ -58,6 +60,8 @@ def test_the_run_folder_holds_what_it_should(train, short, tmp_path):
     assert result["tested"] == "best checkpoint" and result["score_signatures"] == {}
     assert result["final"]["epoch"] == 2
     assert set(result["best"]) == {"epoch", "step", "val", "train_probe"}
+    assert result["best_by_loss"]["val"]["loss"] == min(result[which]["val"]["loss"] for which in ("best", "final"))
+    assert result["seeds"] == {"init": 1, "order": 1, "dropout": 1, "split": 0}
     assert result["cost"]["parameters"] > 0 and result["cost"]["tokens"] > 0
 
     with open(run / "norm_sites.csv", newline="") as file:
@@ -119,6 +123,20 @@ def test_test_scores_the_best_checkpoint_as_fit_did(run, train, capsys):
     printed = capsys.readouterr().out
     scores = json.loads(printed[printed.index("{\n") :])
     assert scores == {f"test/{metric}": value for metric, value in expected.items()}
+
+
+def test_counts_of_test_examples_sum_to_the_scores_and_are_added_where_they_are_missing(run, train):
+    test, kept = read_result(run)["test"], (run / FILE_NAME).read_bytes()
+    assert scores_of_examples(run) == {name: pytest.approx(test[name], rel=1e-14) for name in ("loss", "accuracy")}
+    again = ["test", run / "config.yaml"]
+    first = ["--data.batch_tokens=40", "--data.eval_batch_factor=1", "--trainer.limit_test_batches=1"]
+    assert train(*again, *first) == 0
+    assert (run / FILE_NAME).read_bytes() == kept, "of this test, which is not the recorded one"
+    (run / FILE_NAME).unlink()
+    assert train(*again, *first) == 0
+    assert not (run / FILE_NAME).exists()
+    assert train(*again) == 0
+    assert (run / FILE_NAME).read_bytes() == kept
 
 
 def test_divergence_is_recorded_and_has_its_own_exit_status(train, short, tmp_path, capsys):

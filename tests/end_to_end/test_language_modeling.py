@@ -11,6 +11,7 @@ from app.metrics.info import BITS_PER_BYTE
 from tests.conftest import ROOT, mostly_slow, only_run, read_result
 from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
+from tests.example_scores import scores_of_examples
 
 CONFIG = CASES["language_modeling"].config
 FAMILIES = {
@@ -47,6 +48,7 @@ def test_bits_stand_beside_those_of_compressors(fitted, tiny_bytes):
     assert "bits per byte" in (fitted / "curves.svg").read_text()
     assert result["cost"]["unit"] == "bytes" and result["cost"]["bytes_per_s"] > 0 and "byte_perplexity" in test
     assert not {"tokens", "tokens_per_s"} & result["cost"].keys()
+    assert scores_of_examples(fitted) == {name: pytest.approx(test[name], rel=1e-14) for name in ("loss", "bpc")}
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])

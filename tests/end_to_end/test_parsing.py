@@ -12,6 +12,7 @@ from app.metrics.info import LAS
 from tests.conftest import ROOT, mostly_slow, only_run, read_result
 from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
+from tests.example_scores import scores_of_examples
 from tests.stand_ins import write_treebank
 
 CONFIG = CASES["parsing_biaffine"].config
@@ -71,6 +72,7 @@ def test_scores_are_those_of_the_shared_tasks_script(fitted, train, tmp_path):
     assert test["las_strict"] < test["las"]
     assert set(test) >= {"uas_without_punct", "las_without_punct", "las_strict_without_punct", "match", "uas_of_next"}
     assert read_result(run)["primary_metric"] == {"mode": "max", **dataclasses.asdict(LAS)}
+    assert scores_of_examples(run) == {name: pytest.approx(test[name], rel=1e-14) for name in ("loss", "uas", "las")}
 
 
 def test_predict_writes_conllu_with_nothing_changed_but_the_tree(fitted, train, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT, only_run, read_result
 from tests.errors.test_input_error import one_answer
 from tests.exactness.cases import CASES
+from tests.example_scores import scores_of_examples
 from tests.processes import started
 from tests.stand_ins import sentence_pairs, write_aligned
 
@@ -41,6 +42,8 @@ def test_the_test_leaves_its_translations_and_says_how_they_were_scored(fitted):
     assert len(sources) == len(hypotheses) == len(references) > 5
     assert all(pair in sentence_pairs(120) for pair in zip(sources, references, strict=True))
     assert len(list((fitted / "checkpoints").glob("weights-*.ckpt"))) == 2
+    expected = {name: pytest.approx(result["test"][name], rel=1e-14) for name in ("loss", "bleu")}
+    assert scores_of_examples(fitted) == expected
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from app.runs.examples_file import FILE_NAME
+
 TIMES = ("elapsed_s", "_per_s", "seconds_left")
 
 
@@ -25,6 +27,8 @@ def differences(first: Path, second: Path) -> list[str]:
         found += [f"{name} {path}" for path in _unequal(a, b, "state_dict")]
     texts = [{path.name: path.read_text() for path in run.glob("test_*.txt")} for run in (first, second)]
     found += [f"translations {path}" for path in _unequal(*texts, "file")]
+    tested = [(run / FILE_NAME).exists() and (run / FILE_NAME).read_bytes() for run in (first, second)]
+    found += [f"{FILE_NAME} of {first} and {second}"] if tested[0] != tested[1] else []
     found += [f"metrics.jsonl {path}" for path in _unequal(_events(first), _events(second), "line")]
     found += [f"result.json {path}" for path in _unequal(_result(first), _result(second), "")]
     return found

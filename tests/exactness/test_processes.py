@@ -6,14 +6,17 @@ Each case is train.py in processes of its own (gloo), in float64, and without dr
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
+from app.runs.examples_file import read_test_examples
 from app.runs.metrics_file import read_events
 from tests.conftest import ROOT, only_run, read_result
 from tests.exactness.cases import CASES
 from tests.exactness.compare import differences
 from tests.exactness.launch import by_fork, by_lightning, by_torchrun
+from tests.example_scores import scores_of_examples
 
 pytestmark = pytest.mark.slow
 EXACT = ["--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", "--trainer.precision=64-true"]
@@ -83,6 +86,13 @@ def test_processes_count_the_same_scores(runs, processes):
     for part in ("val", "train_probe"):
         assert several["final"][part][score] == pytest.approx(one["final"][part][score], rel=1e-12)
         assert several["final"][part]["loss"] == pytest.approx(one["final"][part]["loss"], rel=1e-12)
+    assert scores_of_examples(runs[processes]) == {
+        name: pytest.approx(value, rel=1e-12) for name, value in scores_of_examples(runs["1"]).items()
+    }
+    examples = [read_test_examples(runs[key]) for key in ("1", processes)]
+    assert examples[1].keys() == examples[0].keys() >= {"index", "nats", "units"}
+    for column, values in examples[0].items():
+        np.testing.assert_allclose(examples[1][column], values, rtol=1e-10 if column == "nats" else 0, err_msg=column)
     texts = [{path.name: path.read_text() for path in runs[key].glob("test_*.txt")} for key in ("1", processes)]
     assert texts[0] == texts[1] and len(texts[0]) == (3 if runs["task"] == "translation" else 0)
 

@@ -7,7 +7,7 @@ import pytest
 import sacrebleu
 
 from app.languages import has_no_spaces, short_code
-from app.metrics import Translated, TranslationScores, bleu, chrf, tokenized_bleu, tokenizer_of
+from app.metrics import Translated, TranslationScores, bleu, bleu_counts, chrf, tokenized_bleu, tokenizer_of
 
 REFERENCES = [
     "Das ist ein Haus, und es ist rot.", "Der Hund läuft.", "Ein Mann (alt) sieht \"nichts\".", "Kosten: 3,5 %!",
@@ -19,6 +19,12 @@ def test_scores_are_sacrebleus():
     score, signature = bleu(HYPOTHESES, REFERENCES, "de")
     assert score == sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
     assert signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
+    counts = bleu_counts([*HYPOTHESES, ""], [*REFERENCES, "Nichts."], "de")
+    assert all(len(column) == 5 for column in counts.values()) and counts["sys_len"][4] == 0 < counts["ref_len"][4]
+    total = {name: sum(column) for name, column in counts.items()}
+    lists = ([total[f"{kind}_{n}"] for n in range(1, 5)] for kind in ("correct", "total"))
+    whole = sacrebleu.BLEU.compute_bleu(*lists, total["sys_len"], total["ref_len"]).score
+    assert whole == bleu([*HYPOTHESES, ""], [*REFERENCES, "Nichts."], "de")[0] > 0
     score, signature = chrf(HYPOTHESES, REFERENCES)
     assert score == sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES]).score
     assert "nc:6" in signature

@@ -11,6 +11,7 @@ from app.batches import DataSpec, ParsingBatch
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks import DependencyParsing
+from app.tasks.base import totals
 from app.tasks.optimization import OptimizerConfig
 from app.tasks.parsing.biaffine import BiaffineConfig
 from app.tasks.parsing.word_features import FeatureConfig
@@ -65,7 +66,7 @@ def batch(trees=TREES, relations=None, universal=None):
         relations=padded(1) if relations is None else relations, projective_heads=heads,
         universal_relations=padded(1) if universal is None else universal,
         scored=(scored := ((place[1:] != 2) & real[:, 1:]).unsqueeze(2)), writers=[], real_words=int(lengths.sum()),
-        is_parsed=lengths > 0, parsed_words=int(lengths.sum()), scored_words=(int(scored.sum()),),
+        is_parsed=lengths > 0, all_words=lengths, scored_words=(int(scored.sum()),),
     )  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def test_it_learns_its_trees(parser, norm):
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        counts = model.eval().evaluate(batch(), "test")
+        counts = totals(model.eval().evaluate(batch(), "test"))
     assert counts["loss"][0] / 7 < 0.01
     assert {name: (int(right), of) for name, (right, of) in counts.items() if name != "loss"} == {
         "uas": (7, 7), "las": (7, 7), "match": (3, 3), "uas_of_next": (5, 7), "uas_without_punct": (5, 5),
@@ -92,8 +93,8 @@ def test_it_learns_its_trees(parser, norm):
 @PARSERS
 def test_scores_do_not_depend_on_padding_and_batch_mates(parser):
     model = task(parser).eval()
-    alone = [model.evaluate(batch([tree]), "test") for tree in TREES]
-    for name, (value, of) in model.evaluate(batch(), "test").items():
+    alone = [totals(model.evaluate(batch([tree]), "test")) for tree in TREES]
+    for name, (value, of) in totals(model.evaluate(batch(), "test")).items():
         assert sum(counts[name][1] for counts in alone) == of
         torch.testing.assert_close(sum(counts[name][0] for counts in alone), value, rtol=1e-5, atol=1e-5)
 
@@ -101,7 +102,7 @@ def test_scores_do_not_depend_on_padding_and_batch_mates(parser):
 @PARSERS
 def test_loss_of_training_and_of_evaluation_are_the_same_nats(parser):
     model = task(parser).eval()
-    trained, (scored, units) = model.train_loss(batch()), model.evaluate(batch())["loss"]
+    trained, (scored, units) = model.train_loss(batch()), totals(model.evaluate(batch()))["loss"]
     torch.testing.assert_close(trained.nats.double(), scored, rtol=1e-5, atol=1e-5)
     assert trained.units == units == 7
     assert torch.equal(trained.objective, trained.nats) and trained.objective.requires_grad
@@ -117,7 +118,7 @@ def test_biaffine_nats_are_those_of_heads_and_relations():
     for row, (heads, labels) in enumerate(TREES):
         for word, (head, label) in enumerate(zip(heads, labels, strict=True)):
             by_hand -= (arcs[row, word, head] + relations[row, word, label]).item()
-    assert model.evaluate(given)["loss"][0].item() == pytest.approx(by_hand, rel=1e-5)
+    assert totals(model.evaluate(given))["loss"][0].item() == pytest.approx(by_hand, rel=1e-5)
     assert (arcs[1, 0].exp() > 0).tolist() == [True, False, False, False, False]  # one word: the root alone is left
 
 
@@ -166,7 +167,7 @@ def test_a_root_relation_stands_at_the_root_alone(parser):
 def test_a_relation_that_training_does_not_have_costs_nothing_and_is_wrong(parser):
     model = task(parser).eval()
     relations = torch.tensor([[0, -100, 2, 1], [2, -100, -100, -100], [1, 2, -100, -100]])
-    known, unknown = model.evaluate(batch()), model.evaluate(batch(relations=relations))
+    known, unknown = totals(model.evaluate(batch())), totals(model.evaluate(batch(relations=relations)))
     assert torch.isfinite(unknown["loss"][0]) and unknown["loss"][0] < known["loss"][0]
     assert unknown["las"][0] <= unknown["uas"][0] == known["uas"][0]
 
@@ -178,10 +179,10 @@ def test_las_ignores_subtypes_also_those_that_training_does_not_have():
     found = model.parser.parse(model.model, batch())
     right = [(row[:length].tolist(), [1] * length) for row, length in zip(found.heads, (4, 1, 2), strict=True)]
     model.parser.parse = lambda *_: found._replace(relations=torch.full((3, 4), 2))  # nsubj:pass, not nsubj
-    counts = model.evaluate(batch(right))
+    counts = totals(model.evaluate(batch(right)))
     assert (counts["uas"][0], counts["las"][0], counts["las_strict"][0], counts["match"][0]) == (7, 7, 0, 0)
     unseen = batch(right, relations=torch.full((3, 4), -100))
-    assert model.evaluate(unseen)["las"][0] == 7
+    assert totals(model.evaluate(unseen))["las"][0] == 7
     assert "las_strict" not in task("mlp").ratio_metrics
 
 

@@ -10,6 +10,7 @@ from app.batches import ByteBatch, DataSpec
 from app.errors import InputError
 from app.norms import NormSpec
 from app.tasks import LanguageModeling
+from app.tasks.base import totals
 from app.tasks.optimization import OptimizerConfig
 
 FAMILIES = {
@@ -85,7 +86,7 @@ def test_each_part_has_a_memory_of_its_own_and_forgets_at_a_beginning():
 def test_counts_are_sums_of_nats_and_bits_are_derived():
     model = task().double().eval()
     with torch.no_grad():
-        counts = model.evaluate(batch(TEXT), "val")
+        counts = totals(model.evaluate(batch(TEXT), "val"))
         logits = model(batch(TEXT), "val")
     labels = torch.tensor(TEXT)[:, 1:]
     nats = -logits.log_softmax(-1).gather(2, labels.unsqueeze(2)).sum()

@@ -11,6 +11,7 @@ from app.cli.norm import fold_norm
 from app.cli.output import configure_logging
 from app.installation import BASE_CONFIG
 from app.metrics import bleu
+from app.tasks.base import totals
 from tests.conftest import ROOT
 from tests.exactness.cases import CASES
 
@@ -66,7 +67,7 @@ def test_scores_are_what_predictions_count_to(trained, precision, monkeypatch):
     def watched(batch, split):
         batches.append(batch)
         found = evaluate(batch, split)
-        counts.append({metric: (float(top), below) for metric, (top, below) in found.items()})
+        counts.append({metric: (float(top), int(below)) for metric, (top, below) in totals(found).items()})
         return found
 
     monkeypatch.setattr(model, "evaluate", watched)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -67,7 +68,8 @@ class StreamSplit:
 
     The split is cut into streams whose lengths differ by at most one, the first ones longer. Example t * streams + s is
     segment t of stream s. Where a stream ends before the longest one (in the last step only), its example is a row
-    without targets, so that every step has the same rows.
+    without targets, so that every step has the same rows. The `index` of a batch numbers the segments in the order of
+    the text instead; that of a row without targets is -1.
 
     Args:
         content: the bytes of the split.
@@ -86,6 +88,8 @@ class StreamSplit:
         steps = np.arange(-(-int(taken.max()) // segment))
         self.units = np.clip(taken - steps[:, None] * segment, 0, segment).reshape(-1)
         self.lengths = self.units
+        of_stream = np.count_nonzero(self.units.reshape(-1, streams), axis=0)
+        self._first = np.cumsum(of_stream) - of_stream  # (streams,) segments of the streams before
 
     def batch(self, item: PlanItem) -> ByteBatch:
         """The next segment of some streams, right-padded to the longest."""
@@ -94,7 +98,9 @@ class StreamSplit:
         rows = []
         for begin, units in zip(self._begins[streams] + steps * self.segment, self.units[item.indices], strict=True):
             rows.append((self.content.inputs(begin, begin + units), self.content.data[begin : begin + units]))
-        return _padded(item, rows, streams.tolist(), begins=bool(steps[0] == 0))
+        batch = _padded(item, rows, streams.tolist(), begins=bool(steps[0] == 0))
+        number = np.where(self.units[item.indices] > 0, self._first[streams] + steps, -1)
+        return replace(batch, index=torch.from_numpy(number))
 
     def subset(self, indices: np.ndarray) -> StreamSplit:
         """Not supported: a segment depends on those before it."""

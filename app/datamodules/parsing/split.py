@@ -92,7 +92,7 @@ class ParsingSplit:
             projective_heads=right_pad([row.projective_heads for row in rows], ignored),
             scored=right_pad([row.scored for row in rows], 0).bool(),
             writers=[] if self.sentences is None else [self.sentences[i].with_tree for i in item.indices],
-            parsed_words=int((self.units[item.indices] * self.is_parsed[item.indices]).sum()),
+            all_words=torch.from_numpy(self.units[item.indices]),
             real_words=int(self.units[item.indices].sum()),
             scored_words=tuple(sum(self.encoded[i].scored.sum(0) for i in item.indices).tolist()),
             forms=[] if self.sentences is None else [self.sentences[i].forms for i in item.indices],

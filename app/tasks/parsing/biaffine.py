@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from app.batches import DataSpec, ParsingBatch
 from app.errors import InputError
-from app.tasks.losses import smoothed_cross_entropy, summed_nats
+from app.tasks.losses import nats, smoothed_cross_entropy
 from app.tasks.parsing.spanning_tree import best_trees
 from app.tasks.parsing.word_features import FeatureConfig, WordFeatures
 
@@ -46,7 +46,7 @@ class Parsed(NamedTuple):
     """The predicted trees of a batch, and the loss of the right ones.
 
     Attributes:
-        nats: (), the loss summed over words.
+        nats: (B,) float64, the loss summed over the words of each sentence.
         heads: (B, W) int64, 0 to W.
         relations: (B, W) int64; zeros where the data has none.
     """
@@ -115,19 +115,18 @@ class BiaffineParser(nn.Module):
         """Find the best tree with one root for each sentence, and the best relation for each of its arcs."""
         words = self._words(model, batch)
         arcs = self._arcs(words, batch)  # (B, W, W + 1)
-        nats = summed_nats(arcs.flatten(0, 1), batch.heads.flatten()) if with_loss else torch.zeros(())
+        loss = nats(arcs, batch.heads).sum(1) if with_loss else arcs.new_zeros(len(arcs))
         # scores of a diverged model must not break the search; double, because float16 has no 1e30
         finite = arcs.double().nan_to_num(nan=-1e30, posinf=1e30, neginf=-1e30)
         heads = best_trees(finite, batch.lengths).clamp(min=0)
         if not self.labels:
-            return Parsed(nats, heads, torch.zeros_like(heads))
+            return Parsed(loss, heads, torch.zeros_like(heads))
         if with_loss:
-            scores = self._relations(words, batch.heads.clamp(min=0)).flatten(0, 1)
-            nats = nats + summed_nats(scores, batch.relations.flatten())
+            loss = loss + nats(self._relations(words, batch.heads.clamp(min=0)), batch.relations).sum(1)
         scores = self._relations(words, heads)
         if len(self.marks_root):
             scores = scores.masked_fill((heads == 0).unsqueeze(-1) != self.marks_root, -torch.inf)
-        return Parsed(nats, heads, scores.argmax(-1))
+        return Parsed(loss, heads, scores.argmax(-1))
 
     def _words(self, model: nn.Module, batch: ParsingBatch) -> Tensor:
         """Compute the vectors of the root and the words, (B, W + 1, H)."""

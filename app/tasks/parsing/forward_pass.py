@@ -102,10 +102,18 @@ def _batch(names: Sequence[str], tensors: Sequence[Tensor]) -> ParsingBatch:
     """Make a batch of these tensors; its other fields are placeholders that no forward pass reads."""
     given = dict(zip(names, tensors, strict=True))
     words = given["words"]
-    rest = ("lengths", "is_parsed", "heads", "relations", "universal_relations", "projective_heads", "scored")
+    rest = (
+        "lengths",
+        "is_parsed",
+        "all_words",
+        "heads",
+        "relations",
+        "universal_relations",
+        "projective_heads",
+        "scored",
+    )
     optional = ("tags", "characters", "input_ids", "word_of_subword", "attention_mask")
     return ParsingBatch(
-        index=words, loss_denominator=1, is_dummy=False, words=words, writers=[], real_words=1, parsed_words=1,
-        scored_words=(),
+        index=words, loss_denominator=1, is_dummy=False, words=words, writers=[], real_words=1, scored_words=(),
         **{name: given.get(name, words) for name in rest}, **{name: given.get(name) for name in optional},
     )  # fmt: skip

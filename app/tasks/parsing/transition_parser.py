@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from app.batches import DataSpec, ParsingBatch
 from app.errors import InputError
-from app.tasks.losses import smoothed_cross_entropy, summed_nats
+from app.tasks.losses import nats, smoothed_cross_entropy
 from app.tasks.parsing.arc_standard import LABEL_SLOTS, WORD_SLOTS, OracleStates, decode, replay
 from app.tasks.parsing.biaffine import Parsed
 from app.tasks.parsing.word_features import FeatureConfig, WordFeatures
@@ -85,17 +85,19 @@ class TransitionParser(nn.Module):
     def parse(self, model: nn.Module, batch: ParsingBatch, with_loss: bool = True) -> Parsed:
         """Find the tree to which the best transition at each state leads."""
         words = self._words(batch)
-        nats = torch.zeros(())
+        loss = words.new_zeros(len(words))
         if with_loss:
             states, actions = self._oracle(batch)
-            nats = summed_nats(self._scores(model, words, states.positions, states.labels, states.sentence), actions)
+            scores = self._scores(model, words, states.positions, states.labels, states.sentence)
+            # a sentence's states follow each other; not index_add, which adds in any order on a GPU
+            loss = torch.segment_reduce(nats(scores, actions), "sum", lengths=2 * batch.lengths)
 
         def score(positions: Tensor, labels: Tensor, sentence: Tensor) -> Tensor:
             scores = self._scores(model, words, positions, labels, sentence)
             return self._without_misplaced_roots(scores, positions)
 
         heads, relations = decode(score, batch.lengths, self.num_relations)
-        return Parsed(nats, heads.clamp(min=0), relations.clamp(min=0))
+        return Parsed(loss, heads.clamp(min=0), relations.clamp(min=0))
 
     def _without_misplaced_roots(self, scores: Tensor, positions: Tensor) -> Tensor:
         """Allow root relations for arcs from the root, and only for these; the scores that remain are comparable."""

@@ -31,7 +31,7 @@ def rows(split, indices):
     batch = split.batch(PlanItem(list(indices), loss_denominator=5, is_dummy=False))
     counts = batch.labels != ByteBatch.IGNORED
     assert batch.target_bytes == batch.tokens == int(counts.sum()) == int(split.units[list(indices)].sum())
-    assert batch.index.tolist() == list(indices) and batch.input_ids.dtype == batch.labels.dtype == counts.long().dtype
+    assert len(batch.index) == len(indices) and batch.input_ids.dtype == batch.labels.dtype == counts.long().dtype
     return [
         (batch.input_ids[r][counts[r]].tolist(), batch.labels[r][counts[r]].tolist()) for r in range(len(counts))
     ], batch
@@ -53,7 +53,7 @@ def test_windows_score_every_byte_once_with_the_context_that_there_is(file, size
     found, batch = rows(split, range(len(split.units)))
     check_covered(part, found)
     content = [part.before, *part.data.tolist()]
-    assert batch.begins and set(batch.stream.tolist()) == {-1}
+    assert batch.begins and set(batch.stream.tolist()) == {-1} and batch.index.tolist() == list(range(len(found)))
     assert batch.input_ids.shape[1] == split.lengths.max() <= window
     for k, length in enumerate(split.lengths):
         begin = max(0, k * stride - (window - stride))
@@ -72,7 +72,7 @@ def test_streams_are_contiguous_and_cover_every_byte_once(file, size, streams, s
     longest = -(-size // streams)
     steps = -(-longest // segment)
     assert len(split.units) == len(split.lengths) == steps * streams
-    found = [[] for _ in range(streams)]
+    found, numbers = [[] for _ in range(streams)], [[] for _ in range(streams)]
     for step in range(steps):
         step_rows, batch = rows(split, range(step * streams, (step + 1) * streams))
         assert batch.begins == (step == 0) and batch.stream.tolist() == list(range(streams))
@@ -80,9 +80,15 @@ def test_streams_are_contiguous_and_cover_every_byte_once(file, size, streams, s
         for stream, row in enumerate(step_rows):
             assert len(row[0]) == segment or step == steps - 1 or size < streams
             found[stream].append(row)
+            if row[1]:
+                numbers[stream].append(batch.index[stream].item())
+            else:
+                assert batch.index[stream] == -1
     lengths = [sum(len(targets) for _, targets in stream) for stream in found]
     assert lengths == sorted(lengths, reverse=True) and max(lengths) - min(lengths) <= 1
     check_covered(part, [row for stream in found for row in stream])
+    in_order = [number for stream in numbers for number in stream]
+    assert in_order == list(range(len(in_order))), "segments are numbered in the order of the text"
 
 
 def test_a_stream_that_has_ended_is_a_row_without_targets(file):
