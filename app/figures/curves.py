@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.figures.drawing import COLOURS, GAP, MARKERS, Event, curve_axes, gap_axes, new_figure, save, unit_of_time
-from app.metrics import MetricInfo
+from app.metrics import LOSS, MetricInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +20,7 @@ def draw_curves(
     path: Path,
     twin_axes: bool = False,
     best_step: int | None = None,
+    onset_step: int | None = None,
 ) -> None:
     """Draw a panel per metric, with train in one colour and validation in another, and one of the loss's gap.
 
@@ -30,6 +31,7 @@ def draw_curves(
         path: the .svg or .pdf file to write; replaced whole.
         twin_axes: give validation an axis of its own on the right, as in the paper's figures.
         best_step: step of the best checkpoint, marked in each panel.
+        onset_step: step since which the run overfits, if it does; marked in the panel of the loss.
     """
     gaps = [event for event in events if event.get(GAP) is not None]
     figure, panels = new_figure(len(metrics) + bool(gaps), title)
@@ -43,6 +45,10 @@ def draw_curves(
             if points:
                 side.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, label=label)
         _mark_best(right, events, f"val/{metric.name}", unit, best_step)
+        since = next((event[unit] for event in events if event["step"] == onset_step), None)
+        if metric == LOSS and since is not None:
+            label = f"overfitting since {unit} {since}"
+            right.axvline(since, color=COLOURS[3], linestyle="--", linewidth=1.2, label=label)
         lines = [line for side in dict.fromkeys((axes, right)) for line in side.lines]
         shown = [line for line in lines if not str(line.get_label()).startswith("_")]
         if shown:

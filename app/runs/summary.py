@@ -37,7 +37,7 @@ def summarise(result: dict[str, Any], folder: Path, was_finished: bool = False) 
         if best["train_probe"]:
             lines.append(f"            train {_row(best['train_probe'])}")
     if gap["best"]:
-        at_best, at_last = ({key: gap[at][key] for key in gap["onset"] if key in gap[at]} for at in ("best", "final"))
+        at_best, at_last = ({key: gap[at][key] for key in gap["rise"] if key in gap[at]} for at in ("best", "final"))
         lines.append(f"gap         at the best epoch {_row(at_best)}; at the last {_row(at_last)}")
         lines.append("            " + _overfitting_in_words(gap))
     if result["norm_gradients"]:
@@ -61,15 +61,16 @@ def summarise(result: dict[str, Any], folder: Path, was_finished: bool = False) 
 
 
 def _overfitting_in_words(gap: dict[str, Any]) -> str:
-    began = gap["onset"]["loss"]
+    began, se = gap["onset"]["loss"], gap.get("rise_se", {}).get("loss")
+    if se is None:  # of an earlier version, or of a task without losses of examples
+        return "the losses of the validation examples, which tell overfitting from noise, were not kept"
+    ends = f"{gap['rise']['loss']:.4f} (standard error {se:.4f})"
     if began is not None:
         return (
-            f"overfitting since epoch {began['epoch']}: validation loss was lowest in epoch {began['best_epoch']} and "
-            f"ends {gap['rise']['loss']:.4f} above that; its noise is {gap['noise']['loss']:.4f}"
+            f"overfitting since step {began['step']} (epoch {began['epoch']}): validation loss was lowest at step "
+            f"{began['best_step']} (epoch {began['best_epoch']}) and ends {ends} above that"
         )
-    if gap["noise"]["loss"] is None:
-        return "too few validations to tell overfitting from noise"
-    return f"no overfitting beyond the noise of validation loss, {gap['noise']['loss']:.4f}"
+    return f"no overfitting beyond noise: validation loss ends {ends} above its minimum"
 
 
 def _gradients_in_words(gradients: dict[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.callbacks.diagnostics.overfitting_statistics import gaps, onset, overfitting_summary
+from app.callbacks.diagnostics.overfitting_statistics import gaps, overfitting_summary
 from app.metrics import MetricInfo, baseline_of, baselines_not_beaten, declare_metric, metric_info
 from app.metrics.info import UAS
 
@@ -28,7 +28,6 @@ def test_a_new_metric_is_best_where_it_is_lowest():
         {"step": step, "epoch": step, **scores("error_rate", value, 0.1), "train_probe/loss": 1.0 / step}
         for step, value in enumerate([0.5, 0.4, 0.3, 0.302, 0.45, 0.6, 0.75], start=1)
     ]
-    assert onset(events, ERROR_RATE)["best_epoch"] == 3
     summary = overfitting_summary(events, [ERROR_RATE], best_step=3, steps_per_epoch=1)
     assert summary["rise"]["error_rate"] == pytest.approx(0.45)
 

@@ -1,18 +1,18 @@
-"""Indicators of overfitting in the series of a run's validations: gap, area, rise, noise and onset."""
+"""Indicators of overfitting in the series of a run's validations: gap, area, rise and onset."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from app.metrics import MetricInfo, metric_info
 from app.runs.metrics_file import Event
 
-_FEWEST = 5  # validations that noise is estimated from: three second differences, the median of which is robust
-_DEVIATIONS = 4.0  # of noise that a rise must exceed
-_IN_A_ROW = 2  # validations that must do so
+_FALSE_ALARMS = 0.05  # of runs that do not overfit
+_IN_A_ROW = 2  # validations that must have a rise
 
 
 def gaps(scores: dict[str, float]) -> dict[str, float]:
@@ -26,63 +26,81 @@ def gaps(scores: dict[str, float]) -> dict[str, float]:
     return found
 
 
-def noise(values: Sequence[float]) -> float | None:
-    """Standard deviation of the noise on a series: of its second differences, to which no straight line contributes.
+def rise_since(best: np.ndarray, now: np.ndarray, units: np.ndarray) -> dict[str, float]:
+    """By how much the validation loss is above its minimum, judged by the same examples at both validations.
 
-    A second difference of independent noise has six times its variance. Their deviation is 1.4826 times their median
-    absolute value, so that a bend here and there, as at the minimum, does not count.
-
-    Returns:
-        In the unit of the values; None for fewer than five of them.
-    """
-    if len(values) < _FEWEST:
-        return None
-    second = [values[i - 1] - 2 * values[i] + values[i + 1] for i in range(1, len(values) - 1)]
-    return 1.4826 * statistics.median(map(abs, second)) / math.sqrt(6)
-
-
-def onset(events: Sequence[Event], metric: MetricInfo) -> dict[str, Any] | None:
-    """When overfitting began, by one metric; None if it did not, or if there are too few validations to tell.
-
-    It began at the first of the validations that, up to the last one and two of them at least, are all worse than the
-    best one by more than four standard deviations of the series' noise, with a train loss below that at the best one.
-    Four, because the best of many noisy values is itself about two below the others.
+    The loss is a ratio of sums, and so its standard error is the linearised one of a ratio (Cochran, Sampling
+    Techniques, 1977, section 2.11); examples are taken as independent. What an example always costs cancels, and noise
+    of any correlation over time is allowed for, because the differences have it too.
 
     Args:
-        events: of a run in order; only validations that were scored on the train probe, too, count.
-        metric: the loss, or any other that is scored on both splits.
+        best: (N,) float64, the nats of each example where the loss was lowest.
+        now: (N,) float64, its nats now.
+        units: (N,) int64, its loss units.
 
     Returns:
-        `epoch` and `step` of that validation; `best_epoch` and `best_value` of the best one; `value`; `noise`; train
-        loss at the best one and now, as `train_loss_then` and `train_loss`.
+        `rise/loss`, in nats per unit; `rise/loss_se`, its standard error; `rise/loss_p`, the chance of so large a rise
+        if the loss of all possible examples is the same: one-sided, by Student's t with N - 1 degrees of freedom.
+        Empty for fewer than two examples.
     """
-    series, key = _validations(events, metric), f"val/{metric.name}"
-    sign = -1.0 if metric.higher_is_better else 1.0
-    values = [sign * event[key] for event in series]
-    deviation = noise(values)
-    if deviation is None:
-        return None
-    best = min(range(len(values)), key=values.__getitem__)
-    train_then = series[best]["train_probe/loss"]
-    began = len(values)
-    while (
-        began - 1 > best
-        and values[began - 1] - values[best] > _DEVIATIONS * deviation
-        and series[began - 1]["train_probe/loss"] < train_then
-    ):
+    from scipy.special import stdtr
+
+    count, total = len(units), units.sum()
+    if count < 2:
+        return {}
+    change = now - best
+    rise = change.sum() / total
+    se = math.sqrt(count / (count - 1) * np.square(change - rise * units).sum()) / total
+    p = stdtr(count - 1, -rise / se) if se else float(rise <= 0)  # a rise without any noise is one
+    return {"rise/loss": float(rise), "rise/loss_se": float(se), "rise/loss_p": float(p)}
+
+
+def onset(events: Sequence[Event]) -> dict[str, Any] | None:
+    """When overfitting began; None if it did not, or without the standard errors of `rise_since`.
+
+    It began at the first of the validations that, up to the last one and two of them at least, all have a loss above
+    the minimum by more than its noise and by more than it ever was above and came back from, with a train loss below
+    that at the minimum. Validation k has k - 1 earlier ones that may be the minimum, and is one of many at which this
+    is asked, so its p value is compared with 0.05 / (k (k - 1)^2): over all k these add up to 0.05, which thus bounds
+    the chance of a false alarm in a run of any length, by noise that is independent between examples.
+
+    Args:
+        events: of a run in order; those without validation scores are skipped.
+
+    Returns:
+        `epoch` and `step` of that validation, `value` and `standard_error` of its distance from the minimum;
+        `best_epoch`, `best_step` and `best_value` of the minimum; train loss there and at the onset, as
+        `train_loss_then` and `train_loss`.
+    """
+    series = [event for event in events if event.get("val/loss") is not None]
+    best = min(range(len(series)), key=lambda number: series[number]["val/loss"], default=0)
+    recovered = max((event.get("rise/loss") or 0.0 for event in series[:best]), default=0.0)
+    began = len(series)
+    while began - 1 > best and _is_above(series[began - 1], began, series[best], recovered):
         began -= 1
-    if len(values) - began < _IN_A_ROW:
+    if len(series) - began < _IN_A_ROW:
         return None
+    then, now = series[best], series[began]
     return {
-        "epoch": series[began]["epoch"],
-        "step": series[began]["step"],
-        "value": series[began][key],
-        "best_epoch": series[best]["epoch"],
-        "best_value": series[best][key],
-        "noise": deviation,
-        "train_loss_then": train_then,
-        "train_loss": series[began]["train_probe/loss"],
+        "epoch": now["epoch"],
+        "step": now["step"],
+        "value": now["val/loss"],
+        "standard_error": now["rise/loss_se"],
+        "best_epoch": then["epoch"],
+        "best_step": then["step"],
+        "best_value": then["val/loss"],
+        "train_loss_then": then["train_probe/loss"],
+        "train_loss": now["train_probe/loss"],
     }
+
+
+def _is_above(event: Event, number: int, best: Event, recovered: float) -> bool:
+    """Whether validation `number`, from 1, shows overfitting."""
+    p, train, train_then = event.get("rise/loss_p"), event.get("train_probe/loss"), best.get("train_probe/loss")
+    if p is None or train is None or train_then is None:
+        return False
+    is_beyond_noise = p < _FALSE_ALARMS / (number * (number - 1) ** 2) and event["rise/loss"] > recovered
+    return is_beyond_noise and train < train_then
 
 
 def overfitting_summary(
@@ -92,14 +110,14 @@ def overfitting_summary(
 
     Args:
         events: events of a run in order; those without validation scores are skipped.
-        metrics: those that `onset`, `rise`, `noise` and `area` are given for.
+        metrics: those that `rise` and `area` are given for.
         best_step: step of the best checkpoint.
         steps_per_epoch: updates of an epoch, for the area.
 
     Returns:
         `best` and `final`: the gaps there, by metric. By metric, too: `area`, the gap's integral from the first
         validation to the last, in its unit times epochs; `rise`, by how much the last validation is worse than the
-        best; `noise` and `onset`, see the functions of these names.
+        best. Of the loss alone: `rise_se`, the standard error of its rise over the validation examples, and `onset`.
     """
     validations = [event for event in events if any(event.get(f"val/{m.name}") is not None for m in metrics)]
     by_step = {event["step"]: event for event in validations}
@@ -108,13 +126,9 @@ def overfitting_summary(
         "final": _by_metric(validations[-1]) if validations else {},
         "area": {m.name: _area(validations, m) / steps_per_epoch for m in metrics},
         "rise": {m.name: _rise(validations, m) for m in metrics},
-        "noise": {m.name: noise([e[f"val/{m.name}"] for e in _validations(validations, m)]) for m in metrics},
-        "onset": {m.name: onset(validations, m) for m in metrics},
+        "rise_se": {"loss": validations[-1].get("rise/loss_se") if validations else None},
+        "onset": {"loss": onset(validations)},
     }
-
-
-def _validations(events: Sequence[Event], metric: MetricInfo) -> list[Event]:
-    return [e for e in events if e.get(f"val/{metric.name}") is not None and e.get("train_probe/loss") is not None]
 
 
 def _rise(events: Sequence[Event], metric: MetricInfo) -> float:
