@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from app.norms import NormSpec
+from app.study.plan import Variant
+
 # Accuracy and UAS in per cent, BLEU, bits per character; None where training diverged.
-PUBLISHED: dict[str, dict[str, float | None]] = {
+_SCORES: dict[str, dict[str, float | None]] = {
     "wmt14_en_de": {
         "none": None, "layernorm": 28.3, "layernorm_simple": 28.4, "detachnorm": None, "adanorm": 28.5,
     },
@@ -19,3 +22,15 @@ PUBLISHED: dict[str, dict[str, float | None]] = {
     "mnist": {"none": 99.14, "layernorm": 99.13, "layernorm_simple": 99.09, "detachnorm": 99.10, "adanorm": 99.35},
     "ptb": {"none": 88.31, "layernorm": 89.12, "layernorm_simple": 89.19, "detachnorm": 89.79, "adanorm": 89.23},
 }  # fmt: skip
+
+
+def published(dataset: str, variant: Variant) -> str:
+    """The score that the paper has for exactly this variant, or "diverges"; "" for what it did not run.
+
+    It ran norms with their default options, at all sites, where the model has them, and nothing else changed.
+    """
+    name, scores = variant.norm.name, _SCORES.get(dataset, {})
+    if name not in scores or variant != Variant(NormSpec.parse(name)):
+        return ""
+    score = scores[name]
+    return "diverges" if score is None else f"{score:g}"

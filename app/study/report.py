@@ -24,7 +24,7 @@ from app.study.analysis.quantities import BY_NAME
 from app.study.analysis.tables import Row, Table
 from app.study.analysis.words import interval, number
 from app.study.plan import Study, Trial
-from app.study.published import PUBLISHED
+from app.study.published import published
 from app.study.sentence_bootstrap import sentence_tests
 from app.study.status_display import estimate
 from app.study.trials import run_folder, state_of
@@ -88,8 +88,6 @@ def row_cells(table: Table, row: Row) -> list[str]:
     """The cells of a norm's row; * marks a difference that is shown."""
     compared = row.comparison
     found = compared.estimate if compared else None
-    published = PUBLISHED.get(table.dataset, {}) if row.variant.is_plain else {}
-    paper = published.get(row.variant.norm.name)
     scores = list(row.scores.values())
     sd = statistics.stdev(scores) if len(scores) > 1 else math.nan
     se = sd / math.sqrt(len(scores)) if scores else math.nan
@@ -103,7 +101,7 @@ def row_cells(table: Table, row: Row) -> list[str]:
         "" if found is None else interval(found.low, found.high, found.se),
         "" if found is None or math.isnan(found.adjusted) else f"{found.adjusted:.3f}",
         "" if found is None else number(found.detectable.value, found.se),
-        "" if row.variant.norm.name not in published else "diverges" if paper is None else f"{paper:g}",
+        published(table.dataset, row.variant),
     ]  # fmt: skip
 
 

@@ -31,17 +31,26 @@ def study(tmp_path, tiny_texts):
 
 @pytest.fixture
 def made(tmp_path):
-    """A study whose runs were made up: for each norm, the result of each seed."""
+    """A study whose runs were made up: for each norm or label, the result of each seed.
 
-    def make(results, seeds=(1, 2, 3, 4), **settings):
-        (tmp_path / "rt.yaml").write_text("norm: layernorm\n")
-        content = {"configs": [str(tmp_path / "rt.yaml")], "norms": list(results), "seeds": list(seeds), **settings}
+    `others` has further datasets by name, whose results have all norms of the first.
+    """
+
+    def make(results, seeds=(1, 2, 3, 4), others=None, **settings):
+        by_dataset = {"rt": results, **(others or {})}
+        for name in by_dataset:
+            (tmp_path / f"{name}.yaml").write_text("norm: layernorm\n")
+        configs = [str(tmp_path / f"{name}.yaml") for name in by_dataset]
+        content = {"configs": configs, "norms": list(results), "seeds": list(seeds), **settings}
         (tmp_path / "study.yaml").write_text(json.dumps(content))
         study = read_study(tmp_path / "study.yaml")
         trials = study.trials(tmp_path / "studies")
         for trial in trials:
-            found = results[trial.variant.norm.name].get(trial.seed)
+            name = trial.condition.name
+            ours = by_dataset[name]
+            found = ours.get(trial.variant.label, ours.get(trial.variant.norm.name, {})).get(trial.seed)
             if found is not None:
+                found = {**found, "dataset": name}
                 folder = trial.root / "classification/rt/bert-4x128" / trial.variant.norm.label / f"seed{trial.seed}"
                 folder.mkdir(parents=True)
                 (folder / "config.yaml").write_text("")

@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from app.metrics import MetricInfo
+from app.study.analysis.answers import answers, asked
 from app.study.analysis.comparisons import DIVERGENCE, Looks, best_of, compare
+from app.study.analysis.controls import controls_of
 from app.study.analysis.evidence import Declared
 from app.study.analysis.quantities import BY_NAME, DECLARED, Quantity, score
+from app.study.analysis.sides import Side
 from app.study.analysis.tables import Analysis, Comparison, Family, Row, Table
-from app.study.claims import answers, asked
-from app.study.plan import Study, Trial, Variant
+from app.study.claims import Claim, claims_path, read_claims
+from app.study.plan import Study, Trial
 from app.study.trials import result_of
 
 _FAMILIES = {"score": "scores", "overfitting": "overfitting", "gradient": "gradients"}
@@ -37,7 +40,8 @@ def analyse(study: Study, trials: Sequence[Trial]) -> Analysis:
             tables.append(_table(study, condition, ours))
     done = sum(found is not None for found in results)
     looks = Looks((), (study.seeds,), preliminary=done < len(trials))
-    families = _families(study, tables, looks)
+    claims = [claim for name in study.claims for claim in read_claims(claims_path(name))]
+    families = _families(study, tables, claims, looks)
     tables = [_with_comparisons(study, table, families, looks) for table in tables]
     found = Analysis(
         study=study,
@@ -46,8 +50,9 @@ def analyse(study: Study, trials: Sequence[Trial]) -> Analysis:
         done=done,
         total=len(trials),
         preliminary=done < len(trials),
+        controls=controls_of(study, [one for family in families for one in family.comparisons]),
     )
-    return replace(found, answers=tuple(answers(found)))
+    return replace(found, answers=tuple(answers(claims, found)))
 
 
 def _table(study: Study, condition: str, trials: Sequence[tuple[Trial, dict[str, Any] | None]]) -> Table:
@@ -71,12 +76,12 @@ def _table(study: Study, condition: str, trials: Sequence[tuple[Trial, dict[str,
     return Table(condition, first["task"], first["dataset"], first.get("model"), metric, tuple(rows))
 
 
-def _families(study: Study, tables: Sequence[Table], looks: Looks) -> list[Family]:
+def _families(study: Study, tables: Sequence[Table], claims: Sequence[Claim], looks: Looks) -> list[Family]:
     """The families of comparisons: each variant with the baseline, and what claims ask for, each once."""
     declared: dict[str, list[Declared]] = {kind: [] for kind in _FAMILIES}
     known: set[tuple[str, str, frozenset[str]]] = set()
 
-    def declare(table: Table, quantity: Quantity, variant: Variant, other: Variant) -> None:
+    def declare(table: Table, quantity: Quantity, variant: Side, other: Side) -> None:
         one = Declared(table, quantity, variant, other)
         key = (table.condition, quantity.name, one.pair)
         if key not in known:
@@ -88,8 +93,8 @@ def _families(study: Study, tables: Sequence[Table], looks: Looks) -> list[Famil
             for variant in study.variants:
                 if variant != study.baseline:
                     declare(table, quantity, variant, study.baseline)
-        for name, variant, other in asked(table):
-            declare(table, BY_NAME.get(name) or score(table.metric), variant, other)
+        for name, ours, theirs in asked(claims, study, table):
+            declare(table, BY_NAME.get(name) or score(table.metric), ours, theirs)
     pairs = list({(one.table.condition, one.pair): one for ones in declared.values() for one in ones}.values())
     families = []
     for kind, name in _FAMILIES.items():
@@ -104,9 +109,8 @@ def _families(study: Study, tables: Sequence[Table], looks: Looks) -> list[Famil
 
 def _is_measured(one: Declared) -> bool:
     """Whether any run has the quantity: the score always counts, as a run that lacks it yet will have it."""
-    rows = (one.table.row(one.variant), one.table.row(one.other))
     return one.quantity.kind == "score" or any(
-        one.quantity.value(result) is not None for row in rows for result in row.results.values()
+        one.quantity.value(result) is not None for row, _ in one.terms for result in row.results.values()
     )
 
 

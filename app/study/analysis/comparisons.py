@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from app.study.analysis.evidence import Declared, Evidence, blocks, divergences, gather
 from app.study.analysis.quantities import Quantity, margin_of
+from app.study.analysis.sides import Side
 from app.study.analysis.tables import Comparison, Diverged, Table, Verdict
 from app.study.plan import Variant
 from app.study.statistics.binary import unequal_shares
@@ -53,7 +54,7 @@ class Looks:
         return sequential_p(p_values, self.planned)
 
 
-Deaths = dict[tuple[str, Variant, Variant], Diverged]  # by condition, ours and theirs
+Deaths = dict[tuple[str, Side, Side], Diverged]  # by condition, ours and theirs
 
 
 def compare(

@@ -13,6 +13,7 @@ from app.metrics import MetricInfo
 from app.study.analysis.examples import shares_in_score
 from app.study.analysis.pairing import difference_of
 from app.study.analysis.quantities import Quantity
+from app.study.analysis.sides import Side, weights_of
 from app.study.analysis.tables import Row, Table
 from app.study.plan import Variant
 from app.study.statistics.blocks import Variance, residual_variance, shrunken
@@ -28,18 +29,24 @@ class Declared:
 
     table: Table
     quantity: Quantity
-    variant: Variant
-    other: Variant
+    variant: Side
+    other: Side
 
-    @property
-    def rows(self) -> tuple[Row, Row]:
-        """Ours and theirs."""
-        return self.table.row(self.variant), self.table.row(self.other)
+    @cached_property
+    def terms(self) -> list[tuple[Row, int]]:
+        """The rows that it is a sum of, with their factors: 1 for ours and -1 for theirs, where these are variants."""
+        weights = weights_of(self.variant, self.other)
+        return [(self.table.row(variant), weight) for variant, weight in weights.items()]
 
     @property
     def pair(self) -> frozenset[str]:
         """Both labels: a comparison is the same either way round."""
         return frozenset((self.variant.label, self.other.label))
+
+    @property
+    def spread(self) -> float:
+        """Its variance in the unit of that of a difference of two scores."""
+        return sum(weight**2 for _, weight in self.terms) / 2
 
     @property
     def block(self) -> tuple[str, str]:
@@ -49,9 +56,16 @@ class Declared:
 
 def divergences(one: Declared, seeds: Collection[int]) -> tuple[int, int, int, int]:
     """Runs with these seeds that diverged and runs that ended, of ours and of theirs."""
-    dead = [sum(seed in seeds for seed in row.diverged) for row in one.rows]
-    finished = [sum(seed in seeds for seed in row.results) for row in one.rows]
-    return dead[0], dead[0] + finished[0], dead[1], dead[1] + finished[1]
+    if isinstance(one.variant, Variant) and isinstance(one.other, Variant):
+        rows = one.table.row(one.variant), one.table.row(one.other)
+        dead = [sum(seed in seeds for seed in row.diverged) for row in rows]
+        finished = [sum(seed in seeds for seed in row.results) for row in rows]
+        return dead[0], dead[0] + finished[0], dead[1], dead[1] + finished[1]
+    # of effects: seeds on which the sum is the worst, and the best, if a run that diverged has the worst score of all
+    ended = [set(row.diverged) | row.results.keys() for row, _ in one.terms]
+    known = set(seeds).intersection(*ended)
+    sums = [sum(weight for row, weight in one.terms if seed in row.diverged) for seed in known]
+    return sum(found > 0 for found in sums), len(known), sum(found < 0 for found in sums), len(known)
 
 
 @dataclass(frozen=True)
@@ -60,29 +74,30 @@ class Pairs:
 
     Attributes:
         seeds: those that are paired and have the quantity.
-        ours: scores by seed.
-        theirs: scores by seed.
+        scores: (seeds, terms of the comparison).
+        weights: of the terms.
         unpaired: why other seeds that both have are not among them.
     """
 
     seeds: tuple[int, ...]
-    ours: np.ndarray
-    theirs: np.ndarray
+    scores: np.ndarray
+    weights: np.ndarray
     unpaired: str
 
     @cached_property
     def differences(self) -> np.ndarray:
         """Ours minus theirs by seed."""
-        return self.ours - self.theirs
+        return self.scores @ self.weights
 
 
 def pairs(one: Declared, among: Collection[int]) -> Pairs:
     """Pair the runs of a comparison by seed."""
-    ours, theirs = one.rows
+    rows = [row for row, _ in one.terms]
     found, unlike = {}, {}
-    for seed in sorted(ours.results.keys() & theirs.results.keys() & set(among)):
-        values = [one.quantity.value(row.results[seed]) for row in (ours, theirs)]
-        if reason := difference_of(ours.results[seed], theirs.results[seed], ()):
+    for seed in sorted(set(among).intersection(*(row.results for row in rows))):
+        first, *others = (row.results[seed] for row in rows)
+        values = [one.quantity.value(row.results[seed]) for row in rows]
+        if reason := next((why for other in others if (why := difference_of(first, other, ()))), ""):
             unlike[seed] = reason
         elif None not in values:
             found[seed] = values
@@ -91,8 +106,8 @@ def pairs(one: Declared, among: Collection[int]) -> Pairs:
         which = f"seed{'s' * (len(unlike) > 1)} {', '.join(map(str, unlike))}"
         reasons = "; ".join(dict.fromkeys(unlike.values()))
         text = f"{one.variant.label} and {one.other.label} are not paired on {which}: their runs differ in {reasons}"
-    scores = np.array(list(found.values()), dtype=float).reshape(-1, 2)
-    return Pairs(tuple(found), scores[:, 0], scores[:, 1], text)
+    scores = np.array(list(found.values()), dtype=float).reshape(-1, len(rows))
+    return Pairs(tuple(found), scores, np.array([weight for _, weight in one.terms]), text)
 
 
 @dataclass(frozen=True)
@@ -152,13 +167,13 @@ def blocks(evidence: Sequence[Evidence]) -> tuple[list[Block], list[int]]:
     found = []
     for places in by_block.values():
         cells: dict[tuple[str, int], int] = {}
-        contrasts = np.zeros((len(places), sum(2 * len(evidence[place].pairs.seeds) for place in places)))
+        contrasts = np.zeros((len(places), sum(evidence[place].pairs.scores.size for place in places)))
         for row, place in enumerate(places):
             one = evidence[place]
             for seed in one.pairs.seeds:
-                for variant, sign in ((one.declared.variant, 1), (one.declared.other, -1)):
-                    column = cells.setdefault((variant.label, seed), len(cells))
-                    contrasts[row, column] = sign / len(one.pairs.seeds)
+                for of, weight in one.declared.terms:
+                    column = cells.setdefault((of.variant.label, seed), len(cells))
+                    contrasts[row, column] = weight / len(one.pairs.seeds)
         contrasts /= np.linalg.norm(contrasts, axis=1, keepdims=True)
         df = np.array([evidence[place].mean.df for place in places])
         shared = min(min(evidence[place].variance.shared for place in places), float(df.min()))
@@ -172,14 +187,17 @@ def _pooled(ones: Sequence[Declared], paired: Sequence[Pairs]) -> tuple[float, f
     No less than the mean of the comparisons' own variances, which is larger where the baseline is the noisy one.
     """
     seeds = sorted({seed for own in paired for seed in own.seeds})
-    labels = sorted({label for one in ones for label in one.pair})
+    labels = sorted({row.variant.label for one in ones for row, _ in one.terms})
     table = np.full((len(seeds), len(labels)), np.nan)
     for one, own in zip(ones, paired, strict=True):
         at = [seeds.index(seed) for seed in own.seeds]
-        table[at, labels.index(one.variant.label)] = own.ours
-        table[at, labels.index(one.other.label)] = own.theirs
+        table[np.ix_(at, [labels.index(row.variant.label) for row, _ in one.terms])] = own.scores
     variance, df = residual_variance(table)
-    variances = [standard_deviation(own.differences) ** 2 for own in paired if len(own.seeds) > 1]
+    variances = [
+        standard_deviation(own.differences) ** 2 / one.spread
+        for one, own in zip(ones, paired, strict=True)
+        if len(own.seeds) > 1
+    ]
     return max(2 * variance, sum(variances) / max(1, len(variances))), df
 
 
@@ -187,7 +205,7 @@ def _step(ones: Sequence[Declared], paired: Sequence[Pairs]) -> float:
     """The least distance of two unlike scores of a block: no less than that of the lattice on which they lie."""
     if ones[0].quantity.kind != "score":
         return 0.0
-    scores = np.unique(np.concatenate([values for own in paired for values in (own.ours, own.theirs)]))
+    scores = np.unique(np.concatenate([own.scores.ravel() for own in paired]))
     gaps = np.diff(scores)
     gaps = gaps[gaps > 1e-9 * np.abs(scores).max(initial=0)]
     return float(gaps.min(initial=math.inf)) if len(gaps) else 0.0
@@ -199,9 +217,9 @@ def _evidence(one: Declared, own: Pairs, pooled: tuple[float, float], step: floa
         mean = float(own.differences.mean()) if n else math.nan
         return Evidence(one, own, Variance(math.nan, 0, 0), None, Mean(mean, math.nan, 0), floored=False)
     sd = standard_deviation(own.differences)
-    variance = shrunken(sd**2, n - 1, *pooled)
+    variance = shrunken(sd**2, n - 1, one.spread * pooled[0], pooled[1])
     examples = _components(one, own)
-    least = max(step**2 / 12, examples.residual if examples else 0.0)
+    least = max(one.spread * step**2 / 12, examples.residual if examples else 0.0)
     floored = variance.value < least
     if floored:
         variance = variance._replace(value=least)
@@ -217,17 +235,16 @@ def _components(one: Declared, own: Pairs) -> Components | None:
     """The variance that examples cause; None where each seed has a test set of its own, and so holds that variance."""
     if one.quantity.kind != "score":
         return None
-    ours, theirs = one.rows
-    if len({ours.results[seed]["data_fingerprint"] for seed in own.seeds}) > 1:
+    if len({one.terms[0][0].results[seed]["data_fingerprint"] for seed in own.seeds}) > 1:
         return None
     tables = []
-    for row in (ours, theirs):
+    for row, weight in one.terms:
         shares = [_shares(row, seed, one.table.metric) for seed in own.seeds]
         known = [found for found in shares if found is not None]
         if len(known) < len(shares) or len({len(found) for found in known}) > 1:
             return None
-        tables.append(np.stack(known))
-    return components(tables[0] - tables[1]) if tables[0].shape == tables[1].shape else None
+        tables.append(weight * np.stack(known))
+    return components(np.sum(tables, axis=0)) if len({table.shape for table in tables}) == 1 else None
 
 
 def _shares(row: Row, seed: int, metric: MetricInfo) -> np.ndarray | None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from app.metrics import MetricInfo
 from app.study.analysis.quantities import Quantity
+from app.study.analysis.sides import Side
 from app.study.analysis.words import sentence
 from app.study.plan import Study, Trial, Variant
 from app.study.statistics.estimate import Estimate
+
+if TYPE_CHECKING:  # both read this module
+    from app.study.analysis.answers import Answer
+    from app.study.analysis.controls import Controls
 
 # higher and lower: of quantities that have no direction of improvement
 Verdict = Literal["better", "worse", "higher", "lower", "equal", "undecided", "preliminary"]
@@ -66,8 +71,8 @@ class Comparison:
 
     quantity: Quantity
     condition: str
-    variant: Variant
-    other: Variant
+    variant: Side
+    other: Side
     estimate: Estimate | None
     diverged: Diverged
     margin: float | None
@@ -164,10 +169,6 @@ class Table:
         """The row of a variant of the study."""
         return next(row for row in self.rows if row.variant == variant)
 
-    def plain_row(self, norm: str) -> Row | None:
-        """The row of a norm by its name, whatever its options; None where the study lacks it alone and not placed."""
-        return next((row for row in self.rows if row.variant.is_plain and row.variant.norm.name == norm), None)
-
 
 @dataclass(frozen=True)
 class Family:
@@ -197,7 +198,7 @@ class Analysis:
         preliminary: whether planned runs are missing, so that there is no verdict yet.
         answers: what the study says of each claim.
         tuning: what was tuned; None where nothing was.
-        controls: the comparisons of the null twin and of the planted broken norm; None without controls.
+        controls: whether the null twin and the planted broken norm are found as such; None without controls.
     """
 
     study: Study
@@ -206,11 +207,11 @@ class Analysis:
     done: int
     total: int
     preliminary: bool
-    answers: tuple[Any, ...] = ()
+    answers: tuple[Answer, ...] = ()
     tuning: Any = None
-    controls: Any = None
+    controls: Controls | None = None
 
-    def find(self, quantity: str, condition: str, variant: Variant, other: Variant) -> Comparison | None:
+    def find(self, quantity: str, condition: str, variant: Side, other: Side) -> Comparison | None:
         """The declared comparison of two variants in a quantity, either way round; None where none was declared."""
         for family in self.families:
             for found in family.comparisons:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from app.study.analysis.sides import Effect
 from app.study.statistics.estimate import FEWEST_SEEDS, Estimate, Ranged
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def sentence(found: Comparison) -> str:
     """What a comparison says, divergences first, without a full stop."""
     parts = []
     if found.diverged.any:
-        parts.append(divergences(found.diverged, found.variant.label, found.other.label))
+        dead, ours, theirs = found.diverged, found.variant.label, found.other.label
+        are_effects = isinstance(found.variant, Effect)
+        parts.append(_worst_of_effects(dead, ours, theirs) if are_effects else divergences(dead, ours, theirs))
     if found.estimate is None:
         if found.quantity.kind == "stability":
             return parts[0] if parts else f"neither {found.variant.label} nor {found.other.label} diverged"
@@ -60,6 +63,15 @@ def sentence(found: Comparison) -> str:
 def divergences(found: Diverged, ours: str, theirs: str) -> str:
     """How often ours and theirs diverged, with the p value of the difference."""
     text = f"{ours} diverged on {found.ours} of {found.ours_of} seeds, {theirs} on {found.theirs} of {found.theirs_of}"
+    return text if math.isnan(found.adjusted) else f"{text} ({p_value(found.adjusted)})"
+
+
+def _worst_of_effects(found: Diverged, ours: str, theirs: str) -> str:
+    """On how many seeds which of two effects is the lower, if runs that diverged have the worst score of all."""
+    text = (
+        f"with the worst score for runs that diverged, {ours} is the lower on {found.ours} of {found.ours_of} seeds, "
+        f"{theirs} on {found.theirs} of {found.theirs_of}"
+    )
     return text if math.isnan(found.adjusted) else f"{text} ({p_value(found.adjusted)})"
 
 

@@ -16,6 +16,7 @@ from app.errors.yaml_file import read_settings
 from app.installation import config_path
 from app.metrics import metric_info
 from app.norms import NATIVE, NormError, NormSpec
+from app.study.claims import claims_path, read_claims
 from app.study.plan.flags import Settings, bracketed, flat, in_brief, number_in, written
 from app.study.plan.study import ALWAYS_VARIED, SOURCES, Condition, Study, Tuning, Variant
 
@@ -328,6 +329,11 @@ class _Reader:
         claims = self.content.get("claims", ["paper"])
         if not isinstance(claims, list) or not all(isinstance(name, str) for name in claims):
             raise self.wrong(f"claims is {claims!r}; must be a list of names in configs/claims, or of paths")
+        for name in claims:
+            try:
+                read_claims(claims_path(name))
+            except InputError as error:
+                raise self.wrong(str(error)) from error
         return tuple(claims)
 
     def _axes(self) -> list[tuple[Settings, ...]]:

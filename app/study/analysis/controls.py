@@ -1,0 +1,52 @@
+"""Whether the planted variants of a study are found as what they are: the null twin equal, the broken norm worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.study.analysis.tables import Comparison
+from app.study.plan import Study
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What a study says of its null twin and of its broken norm.
+
+    Attributes:
+        are_right: whether no comparison tells the twin from the baseline, and each score of the broken norm is worse;
+            None while planned runs are missing.
+        words: the same in a sentence, with the numbers of what is wrong.
+    """
+
+    are_right: bool | None
+    words: str
+
+
+def controls_of(study: Study, comparisons: Iterable[Comparison]) -> Controls | None:
+    """The answer of the controls; None for a study without them.
+
+    Args:
+        study: the study.
+        comparisons: all of its families.
+    """
+    kinds = {variant: variant.control for variant in study.controls}
+    ours = [(kinds[one.variant], one) for one in comparisons if one.variant in kinds and one.other == study.baseline]
+    if not ours:
+        return None
+    if any(one.verdict == "preliminary" for _, one in ours):
+        return Controls(None, "Preliminary: what the controls say is known when all runs are done")
+    twins = [one for kind, one in ours if kind == "null-twin"]
+    broken = [one for kind, one in ours if kind == "broken" and one.quantity.kind == "score"]
+    wrong = [one for one in twins if one.is_shown] + [one for one in broken if one.verdict != "worse"]
+    if not wrong:
+        return Controls(
+            True,
+            f"The controls are right: the null twin is not told from {study.baseline.label} in any of {len(twins)} "
+            f"comparisons, and the broken norm is found worse in all {len(broken)} scores",
+        )
+    return Controls(
+        False,
+        "The controls are wrong, so do not trust differences of this size: "
+        + "; ".join(f"{one.condition}: {one.words}" for one in wrong),
+    )
