@@ -9,6 +9,7 @@ import ast
 import collections
 import importlib
 import inspect
+import os
 from operator import attrgetter
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def trainer():
 NAMES = [
     # Python
     ("_replace", lambda: collections.namedtuple("Pair", "a b"), "another value in a named tuple; documented"),
+    ("_exit", lambda: os, "ends the process between fork server and trial, which cleans nothing up; documented"),
     ("_fields", lambda: collections.namedtuple("Pair", "a b"), "tells named tuples, which are built from arguments"),
     # torch
     ("_modules", torch.nn.Module, "a norm that two modules share is replaced in both: named_children gives it once"),

@@ -7,6 +7,7 @@ blocks within it say what a signal interrupts, and the innermost one answers it.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -130,6 +131,13 @@ def until_stopped(command: Callable[[], int], rest: str) -> int:
         return error.exit_status
     finally:
         _stopping_since, _requeue_signal = None, signal.SIGUSR1
+
+
+def stop_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent of this process is gone (Linux)."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def set_requeue_signal(number: int | None) -> None:

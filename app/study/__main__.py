@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from app.errors import DEBUG, InputError, print_answer, take_debug
@@ -105,7 +106,8 @@ def _run(known: argparse.Namespace) -> int:
 
     is_ray = known.engine == "ray"
     engine = RayEngine(known.address, known.cpus or 1, known.gpus or 0) if is_ray else LocalEngine(known.jobs or 1)
-    with StopSignals("in the study; the same command resumes its trials"), display.live:  # after Ray set its handlers
+    stops = StopSignals("in the study; the same command resumes its trials")  # after Ray set its handlers
+    with closing(engine), stops, display.live:
         run_trials(needed_now, study.retries, engine, display.log, display.refresh)
     print("\n".join(status_lines(study, display.trials, needed(study, known.study_root).words)))
     return EXIT_FAILED if display.has_failed else 0

@@ -60,6 +60,9 @@ class Engine(ABC):
     def start(self, trial: Trial) -> Job:
         """Accept a trial, and run it at once or when there is room."""
 
+    def close(self) -> None:  # noqa: B027  # most hold nothing
+        """Release what the engine holds, when no trial runs any more."""
+
 
 def run_trials(
     needed: Callable[[], Sequence[Trial]],
