@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from app.metrics import MetricInfo
 from app.study.analysis.answers import answers, asked
-from app.study.analysis.comparisons import DIVERGENCE, Looks, best_of, compare
+from app.study.analysis.comparisons import DIVERGENCE, best_of, compare, looks_so_far
 from app.study.analysis.controls import controls_of
 from app.study.analysis.evidence import Declared
-from app.study.analysis.quantities import BY_NAME, DECLARED, Quantity, score
+from app.study.analysis.looks import Looks
+from app.study.analysis.quantities import BY_NAME, DECLARED, Kind, Quantity, score
 from app.study.analysis.sides import Side
 from app.study.analysis.tables import Analysis, Comparison, Family, Row, Table
 from app.study.claims import Claim, claims_path, read_claims
-from app.study.plan import Study, Trial
+from app.study.plan import Study, Trial, Variant
 from app.study.trials import result_of
+from app.study.tuning import tuning_results
+from app.study.tuning.choice import has_ended
 
-_FAMILIES = {"score": "scores", "overfitting": "overfitting", "gradient": "gradients"}
+_FAMILIES: dict[Kind, str] = {
+    "score": "scores", "overfitting": "overfitting", "gradient": "gradients", "stability": "divergences",
+}  # fmt: skip
 
 
 def analyse(study: Study, trials: Sequence[Trial]) -> Analysis:
@@ -28,31 +33,68 @@ def analyse(study: Study, trials: Sequence[Trial]) -> Analysis:
         study: the study.
         trials: all its trials.
     """
-    trials = [trial for trial in trials if trial.phase == "score"]
-    results = [result_of(trial) for trial in trials]
-    by_condition: dict[str, list[int]] = {}
-    for place, trial in enumerate(trials):
-        by_condition.setdefault(trial.condition.label, []).append(place)
-    tables = []
-    for condition, places in by_condition.items():
-        if any(results[place] is not None for place in places):
-            ours = [(trials[place], results[place]) for place in places]
-            tables.append(_table(study, condition, ours))
-    done = sum(found is not None for found in results)
-    looks = Looks((), (study.seeds,), preliminary=done < len(trials))
-    claims = [claim for name in study.claims for claim in read_claims(claims_path(name))]
-    families = _families(study, tables, claims, looks)
-    tables = [_with_comparisons(study, table, families, looks) for table in tables]
+    plan = _Plan(study, trials)
+    declared = [(kind, ones) for kind, ones in plan.declared.items() if ones]
+    families = [_family(kind, ones, compare(ones, plan.pairs, study, plan.looks)) for kind, ones in declared]
     found = Analysis(
         study=study,
-        tables=tuple(tables),
+        tables=tuple(_with_comparisons(study, table, families, plan.looks) for table in plan.tables),
         families=tuple(families),
-        done=done,
-        total=len(trials),
-        preliminary=done < len(trials),
+        done=plan.done,
+        total=plan.total,
+        preliminary=plan.looks.preliminary,
+        tuning=tuning_results(study, trials) or None,
         controls=controls_of(study, [one for family in families for one in family.comparisons]),
     )
-    return replace(found, answers=tuple(answers(claims, found)))
+    return replace(found, answers=tuple(answers(plan.claims, found)))
+
+
+def decided(study: Study, trials: Sequence[Trial]) -> dict[tuple[str, Variant], int]:
+    """The variants that further seeds would tell nothing new of, by label of the condition and variant.
+
+    Args:
+        study: the study.
+        trials: all its trials.
+
+    Returns:
+        The number of seeds at which the last of its comparisons of scores was decided; only of variants all of which
+        are.
+    """
+    plan = _Plan(study, trials)
+    scores = plan.declared["score"]
+    found: dict[tuple[str, Variant], list[int]] = {}
+    open_: set[tuple[str, Variant]] = set()
+    for one, it in zip(scores, compare(scores, plan.pairs, study, plan.looks), strict=True):
+        for row, _ in one.terms:
+            where = (it.condition, row.variant)
+            if it.is_decided and it.look is not None:
+                found.setdefault(where, []).append(it.look)
+            else:
+                open_.add(where)
+    return {where: max(looks) for where, looks in found.items() if where not in open_}
+
+
+class _Plan:
+    """What a study compares, as far as its runs say."""
+
+    def __init__(self, study: Study, trials: Sequence[Trial]) -> None:
+        scored = [trial for trial in trials if trial.phase == "score"]
+        results = [result_of(trial) for trial in scored]
+        by_condition: dict[str, list[tuple[Trial, dict[str, Any] | None]]] = {}
+        for trial, result in zip(scored, results, strict=True):
+            by_condition.setdefault(trial.condition.label, []).append((trial, result))
+        self.done, self.total = sum(result is not None for result in results), len(scored)
+        self.tables = [
+            _table(study, condition, own) for condition, own in by_condition.items() if any(result for _, result in own)
+        ]
+        self.claims = [claim for name in study.claims for claim in read_claims(claims_path(name))]
+        self.declared = _declared(study, self.tables, self.claims)
+        self.pairs = [replace(one, quantity=DIVERGENCE) for one in _by_pair(self.declared)]
+        self.declared["stability"] = self.pairs
+        tuned = all(has_ended(trial, study.retries) for trial in trials if trial.phase == "tune")
+        is_whole = tuned and len(self.tables) == len(by_condition)
+        scores = self.declared["score"] if is_whole else []
+        self.looks = looks_so_far(study, scores, self.pairs, is_whole and self.done == self.total)
 
 
 def _table(study: Study, condition: str, trials: Sequence[tuple[Trial, dict[str, Any] | None]]) -> Table:
@@ -76,35 +118,31 @@ def _table(study: Study, condition: str, trials: Sequence[tuple[Trial, dict[str,
     return Table(condition, first["task"], first["dataset"], first.get("model"), metric, tuple(rows))
 
 
-def _families(study: Study, tables: Sequence[Table], claims: Sequence[Claim], looks: Looks) -> list[Family]:
-    """The families of comparisons: each variant with the baseline, and what claims ask for, each once."""
-    declared: dict[str, list[Declared]] = {kind: [] for kind in _FAMILIES}
+def _declared(study: Study, tables: Sequence[Table], claims: Sequence[Claim]) -> dict[Kind, list[Declared]]:
+    """The comparisons of each family: those of the plan, and what claims ask for, each once."""
+    declared: dict[Kind, list[Declared]] = {kind: [] for kind in _FAMILIES}
     known: set[tuple[str, str, frozenset[str]]] = set()
 
     def declare(table: Table, quantity: Quantity, variant: Side, other: Side) -> None:
         one = Declared(table, quantity, variant, other)
         key = (table.condition, quantity.name, one.pair)
-        if key not in known:
+        if key not in known and _is_measured(one):
             known.add(key)
             declared[quantity.kind].append(one)
 
     for table in tables:
         for quantity in (score(table.metric), *DECLARED):
-            for variant in study.variants:
-                if variant != study.baseline:
-                    declare(table, quantity, variant, study.baseline)
+            for variant, other in study.comparisons:
+                declare(table, quantity, variant, other)
         for name, ours, theirs in asked(claims, study, table):
             declare(table, BY_NAME.get(name) or score(table.metric), ours, theirs)
-    pairs = list({(one.table.condition, one.pair): one for ones in declared.values() for one in ones}.values())
-    families = []
-    for kind, name in _FAMILIES.items():
-        ones = [one for one in declared[kind] if _is_measured(one)]
-        if ones:
-            families.append(_family(name, compare(ones, pairs, {}, looks)))
-    if pairs:
-        ones = [replace(one, quantity=DIVERGENCE) for one in pairs]
-        families.append(_family("divergences", compare(ones, pairs, {}, looks)))
-    return families
+    return declared
+
+
+def _by_pair(declared: Mapping[Kind, Sequence[Declared]]) -> list[Declared]:
+    """One comparison of each pair of variants under each condition."""
+    every = [one for ones in declared.values() for one in ones]
+    return list({(one.table.condition, one.pair): one for one in every}.values())
 
 
 def _is_measured(one: Declared) -> bool:
@@ -114,27 +152,30 @@ def _is_measured(one: Declared) -> bool:
     )
 
 
-def _family(name: str, comparisons: Sequence[Comparison]) -> Family:
+def _family(kind: Kind, declared: Sequence[Declared], comparisons: Sequence[Comparison]) -> Family:
     listed = ", ".join(
         f"{one.variant.label} - {one.other.label} in {one.quantity.name} on {one.condition}" for one in comparisons
     )
-    count = f"{len(comparisons)} comparison{'s' * (len(comparisons) > 1)}"
-    method = "by Holm's method" if name == "divergences" else "by their joint distribution, step by step"
-    return Family(name, tuple(comparisons), f"{count}, with p values adjusted together {method}: {listed}")
+    number = len({one.key for one in declared})
+    count = f"{number} comparison{'s' * (number > 1)}"
+    method = "by Holm's method" if kind == "stability" else "by their joint distribution, step by step"
+    return Family(_FAMILIES[kind], tuple(comparisons), f"{count}, with p values adjusted together {method}: {listed}")
 
 
 def _with_comparisons(study: Study, table: Table, families: Sequence[Family], looks: Looks) -> Table:
+    """The table with the comparisons that the plan declares; those that only claims ask for are not among them."""
     own = [
         found
         for family in families
         for found in family.comparisons
-        if found.condition == table.condition and found.other == study.baseline
+        if found.condition == table.condition and (found.variant, found.other) in study.comparisons
     ]
-    scores = {found.variant: found for found in own if found.quantity.kind == "score"}
-    rows = tuple(replace(row, comparison=scores.get(row.variant)) for row in table.rows)
+    scores = [found for found in own if found.quantity.kind == "score"]
+    with_baseline = sorted(scores, key=lambda found: found.other == study.baseline)  # which wins, being the last
+    by_variant = {found.variant: found for found in with_baseline}
     return replace(
         table,
-        rows=rows,
-        secondary=tuple(one for one in own if one.quantity.name in BY_NAME),
+        rows=tuple(replace(row, comparison=by_variant.get(row.variant)) for row in table.rows),
+        secondary=tuple(found for found in own if found.quantity.name in BY_NAME),
         best=() if looks.preliminary else best_of(table, score(table.metric)),
     )

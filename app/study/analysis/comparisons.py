@@ -3,87 +3,84 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from app.study.analysis.evidence import Declared, Evidence, blocks, divergences, gather
+from app.study.analysis.looks import Looks
 from app.study.analysis.quantities import Quantity, margin_of
 from app.study.analysis.sides import Side
 from app.study.analysis.tables import Comparison, Diverged, Table, Verdict
-from app.study.plan import Variant
+from app.study.analysis.words import estimand
+from app.study.plan import Study, Variant
 from app.study.statistics.binary import unequal_shares
 from app.study.statistics.equivalence import equal_within, not_worse
 from app.study.statistics.estimate import ALPHA, FEWEST_SEEDS, Estimate, Ranged
 from app.study.statistics.multiplicity import Joint, holm
 from app.study.statistics.paired import outliers, standard_deviation
 from app.study.statistics.power import detectable, seeds_needed
-from app.study.statistics.sequential import nominal_levels, sequential_p
 
 DIVERGENCE = Quantity("divergence", "", False, "stability", lambda result: None)
 _UNKNOWN = Ranged(math.nan, math.nan, math.nan)
 
 
-@dataclass(frozen=True)
-class Looks:
-    """When a study looks at its results.
-
-    Args:
-        planned: numbers of seeds at which it looks, the last of which is all; empty where it looks once, at its end.
-        seeds: what each look so far sees.
-        preliminary: whether runs are missing, so that there is no verdict yet.
-    """
-
-    planned: tuple[int, ...]
-    seeds: tuple[tuple[int, ...], ...]
-    preliminary: bool
-
-    @property
-    def level(self) -> float:
-        """The level of a single test at the newest look."""
-        return nominal_levels(self.planned, ALPHA)[len(self.seeds) - 1] if self.planned else ALPHA
-
-    def so_far(self) -> Iterator[Looks]:
-        """The looks up to the first, up to the second, and so on."""
-        for number in range(1, len(self.seeds) + 1):
-            yield replace(self, seeds=self.seeds[:number])
-
-    def p_value(self, p_values: Sequence[float]) -> float:
-        """One p value of all looks so far, from that of each; nan without one at the newest look."""
-        if not self.planned or math.isnan(p_values[-1]):
-            return p_values[-1]
-        return sequential_p(p_values, self.planned)
-
-
 Deaths = dict[tuple[str, Side, Side], Diverged]  # by condition, ours and theirs
 
 
-def compare(
-    declared: Sequence[Declared], pairs: Sequence[Declared], margins: Mapping[str, float], looks: Looks
-) -> list[Comparison]:
+def compare(declared: Sequence[Declared], pairs: Sequence[Declared], study: Study, looks: Looks) -> list[Comparison]:
     """The comparisons of one family; what a look decided, later ones do not change.
+
+    Comparisons of the same runs, which a study that tunes may have under several conditions, are one.
 
     Args:
         declared: what is compared.
         pairs: one comparison of each pair of variants of the study, whose divergences are a family of their own.
-        margins: of the study, by quantity.
+        study: whose margins these are.
         looks: the looks so far.
     """
+    distinct = list({one.key: one for one in declared}.values())
     found: list[Comparison] = []
     for until in looks.so_far():
-        new = _compare(declared, stability(pairs, until), margins, until)
+        new = _compare(distinct, stability(pairs, until), study, until)
         found = [old if old.is_decided else one for old, one in zip(found, new, strict=True)] if found else new
-    return found
+    by_key = dict(zip((one.key for one in distinct), found, strict=True))
+    return [replace(by_key[one.key], condition=one.table.condition) for one in declared]
+
+
+def looks_so_far(study: Study, declared: Sequence[Declared], pairs: Sequence[Declared], is_done: bool) -> Looks:
+    """The looks that the study has reached: those at which no undecided comparison of scores lacks a run.
+
+    Args:
+        study: the study.
+        declared: its comparisons of scores; without them all, as before the first runs, there is no look.
+        pairs: as in `compare`.
+        is_done: whether all trials have ended.
+    """
+    if len(study.looks) < 2:
+        return Looks.at_the_end(study, is_done)
+    looks, undecided = Looks.at(study, 0), list(declared)
+    for number, size in enumerate(study.looks, 1):
+        if not undecided or not all(one.has_ended(study.seeds[:size]) for one in undecided):
+            break
+        looks = Looks.at(study, number)
+        found = compare(declared, pairs, study, looks)
+        undecided = [one for one, it in zip(declared, found, strict=True) if not it.is_decided]
+    return looks
 
 
 def stability(pairs: Sequence[Declared], looks: Looks) -> Deaths:
     """The divergences of each pair of variants, both ways round; p values are adjusted over all by Holm's method."""
-    counts = [[divergences(one, seeds) for seeds in looks.seeds] for one in pairs]
+    distinct = list({one.runs: one for one in pairs}.values())
+    counts = [[divergences(one, seeds) for seeds in looks.seeds] for one in distinct]
     p_values = [looks.p_value([unequal_shares(*count) for count in counted]) for counted in counts]
+    by_runs = {
+        one.runs: Diverged(*counted[-1], p, adjusted)
+        for one, counted, p, adjusted in zip(distinct, counts, p_values, holm(p_values), strict=True)
+    }
     found: Deaths = {}
-    for one, counted, p, adjusted in zip(pairs, counts, p_values, holm(p_values), strict=True):
-        here = Diverged(*counted[-1], p, adjusted)
-        found[one.table.condition, one.variant, one.other] = here
-        found[one.table.condition, one.other, one.variant] = here.reversed
+    for one in pairs:
+        found[one.table.condition, one.variant, one.other] = by_runs[one.runs]
+        found[one.table.condition, one.other, one.variant] = by_runs[one.runs].reversed
     return found
 
 
@@ -114,11 +111,9 @@ class _Tested:
     adjusted: list[float]
 
 
-def _compare(
-    declared: Sequence[Declared], deaths: Deaths, margins: Mapping[str, float], looks: Looks
-) -> list[Comparison]:
+def _compare(declared: Sequence[Declared], deaths: Deaths, study: Study, looks: Looks) -> list[Comparison]:
     by_look = [gather(declared, seeds) for seeds in looks.seeds]
-    limits = [margin_of(one.quantity, margins) for one in declared]
+    limits = [margin_of(one.quantity, study.margin) for one in declared]
 
     def over_looks(test: Callable[[Evidence, float | None], float]) -> list[float]:
         every = range(len(declared))
@@ -134,7 +129,7 @@ def _compare(
     tests = (differs, _Tested(equal, holm(equal)), _Tested(at_least, holm(at_least)))
     found = []
     for place, (one, evidence, limit) in enumerate(zip(declared, by_look[-1], limits, strict=True)):
-        numbers = _numbers(evidence, level, limit, tests, place) if evidence.pairs.seeds else None
+        numbers = _numbers(evidence, level, limit, tests, place, study) if evidence.pairs.seeds else None
         dead = deaths[one.table.condition, one.variant, one.other]
         found.append(
             Comparison(
@@ -166,7 +161,9 @@ def _is_not_worse(found: Evidence, margin: float | None) -> float:
     return math.nan if margin is None or better is None else not_worse(found.mean, margin, better)
 
 
-def _numbers(found: Evidence, level: float, margin: float | None, tests: Sequence[_Tested], place: int) -> Estimate:
+def _numbers(
+    found: Evidence, level: float, margin: float | None, tests: Sequence[_Tested], place: int, study: Study
+) -> Estimate:
     mean, seeds, variance = found.mean, found.pairs.seeds, found.variance
     differs, equal, at_least = tests
     low, high = mean.interval()
@@ -195,7 +192,7 @@ def _numbers(found: Evidence, level: float, margin: float | None, tests: Sequenc
         detectable=detectable(mean.se, mean.df, level) if mean.is_known else _UNKNOWN,
         seeds_needed=needed,
         sources={"seeds": variance.value / len(seeds), **({"examples": of_examples} if found.examples else {})},
-        estimand=found.estimand,
+        estimand=estimand(study, found.examples is not None),
         outliers=tuple(seeds[far] for far in outliers(found.pairs.differences)),
         floored=found.floored,
     )

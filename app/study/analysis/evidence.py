@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +49,20 @@ class Declared:
     def spread(self) -> float:
         """Its variance in the unit of that of a difference of two scores."""
         return sum(weight**2 for _, weight in self.terms) / 2
+
+    @property
+    def runs(self) -> tuple[tuple[int, frozenset[Path]], ...]:
+        """The folders of the runs that it is a sum of, with their factors."""
+        return tuple((weight, frozenset(trial.root for trial in row.trials.values())) for row, weight in self.terms)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What makes it another comparison: a quantity of other runs."""
+        return self.quantity.name, self.runs
+
+    def has_ended(self, seeds: Collection[int]) -> bool:
+        """Whether all its runs with these seeds have finished or diverged."""
+        return all(set(seeds) <= row.results.keys() | set(row.diverged) for row, _ in self.terms)
 
     @property
     def block(self) -> tuple[str, str]:
@@ -134,13 +150,6 @@ class Evidence:
     def is_tested(self) -> bool:
         """Whether it has a p value."""
         return self.mean.is_known
-
-    @property
-    def estimand(self) -> str:
-        """What the mean is over, in words."""
-        if self.examples is not None:
-            return "the mean over seeds and over test examples such as these, for this split"
-        return "the mean over seeds, for this split and this test set"
 
 
 def gather(declared: Sequence[Declared], seeds: Collection[int]) -> list[Evidence]:

@@ -119,7 +119,7 @@ class Row:
         scores: their test scores in the primary metric, in the unit of tables, by seed.
         diverged: seeds of runs that diverged.
         missing: seeds of runs that have not ended.
-        comparison: with the baseline in the primary metric; None for the baseline, and where it is not declared.
+        comparison: in the primary metric, with the baseline or else as the plan declares; None without any.
     """
 
     variant: Variant
@@ -147,7 +147,7 @@ class Table:
         model: short name of the model; None for runs of earlier versions.
         metric: the primary metric.
         rows: one for each variant.
-        secondary: comparisons with the baseline in what is not the test score.
+        secondary: the plan's comparisons in what is not the test score.
         best: the variants that cannot be told from the best; empty where that is not known.
     """
 

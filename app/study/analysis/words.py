@@ -11,6 +11,7 @@ from app.study.statistics.estimate import FEWEST_SEEDS, Estimate, Ranged
 
 if TYPE_CHECKING:
     from app.study.analysis.tables import Analysis, Comparison, Diverged
+    from app.study.plan import Study
 
 
 def decimals(se: float) -> int:
@@ -39,6 +40,17 @@ def seeds_in_words(found: Ranged) -> str:
         return "more seeds than any study has"
     most = "any number" if math.isinf(found.high) else f"{found.high:,.0f}"
     return f"{found.value:,.0f} seeds ({found.low:,.0f} to {most})"
+
+
+def estimand(study: Study, has_examples: bool) -> str:
+    """What the means of a study are over, and for what they hold."""
+    names = {"init": "initial weights", "order": "order of the batches", "dropout": "dropout", "split": "split"}
+    over = [names[source] for source in study.vary] + (["fold"] if study.folds else [])
+    has_one_split = "split" not in study.vary and study.folds is None
+    text = f"the mean over seeds, which vary {_listed(over)}"
+    if has_examples:
+        return f"{text}, and over test examples such as these; for this split"
+    return f"{text}; for this {'split and test set' if has_one_split else 'dataset'}"
 
 
 def sentence(found: Comparison) -> str:
@@ -86,7 +98,8 @@ def _over_seeds(found: Comparison, numbers: Estimate) -> str:
             else "all with the same difference, so that no error is known"
         )
         return f"{_pair(found)} in {name}: {mean} over {numbers.n} paired seed{'s' * (numbers.n > 1)}, {why}"
-    facts = f"{mean}, 95 % interval {interval(numbers.low, numbers.high, numbers.se)}, {numbers.n} seeds"
+    at = "" if found.look is None else f" at the look after {found.look} seeds"
+    facts = f"{mean}, 95 % interval {interval(numbers.low, numbers.high, numbers.se)}, {numbers.n} seeds{at}"
     if found.diverged.any:
         return f"over the seeds that both survive, which decides nothing, {_pair(found)} in {name} is {facts}"
     if found.verdict == "preliminary":
