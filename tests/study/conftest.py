@@ -52,7 +52,7 @@ def made(tmp_path):
             if found is not None:
                 found = {**found, "dataset": name}
                 folder = trial.root / "classification/rt/bert-4x128" / trial.variant.norm.label / f"seed{trial.seed}"
-                folder.mkdir(parents=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 (folder / "config.yaml").write_text("")
                 (folder / "result.json").write_text(json.dumps(found))
                 events = [

@@ -9,7 +9,8 @@ def result(seed, accuracy, train=0.3, valid=0.5, **changes):
     return {
         "schema": 2, "status": "finished", "task": "classification", "dataset": "rt", "model": "bert-4x128",
         "seed": seed, **FINGERPRINTS,
-        "primary_metric": {"name": "accuracy", "mode": "max"}, "test": {"accuracy": (accuracy + LUCK[seed]) / 100},
+        "primary_metric": {"name": "accuracy", "mode": "max"},
+        "test": {"accuracy": (accuracy + LUCK.get(seed, 0)) / 100},
         "final": {"val": {"loss": valid}, "train_probe": {"loss": train}},
         "gap": {"final": {"loss": valid - train}, "rise": {"loss": 0.1}},
         "norm_gradients": {"recentring": 0.0, "rescaling": 0.9},

@@ -113,7 +113,8 @@ def pairs(one: Declared, among: Collection[int]) -> Pairs:
     for seed in sorted(set(among).intersection(*(row.results for row in rows))):
         first, *others = (row.results[seed] for row in rows)
         values = [one.quantity.value(row.results[seed]) for row in rows]
-        if reason := next((why for other in others if (why := difference_of(first, other, ()))), ""):
+        varied = {key for row in rows for key in (*row.variant.overrides, *row.trials[seed].tuned)}
+        if reason := next((why for other in others if (why := difference_of(first, other, varied))), ""):
             unlike[seed] = reason
         elif None not in values:
             found[seed] = values

@@ -6,12 +6,11 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from app.metrics import MetricInfo
+from app.runs.examples_file import read_test_examples
 from app.study.statistics.examples import Score, pseudo_values
 
-FILE_NAME = "test_examples.parquet"
 _NGRAMS = range(1, 5)
 _AGREES = 1e-4  # of the score that a run recorded, relative
 
@@ -55,16 +54,17 @@ def shares_in_score(folder: Path, metric: MetricInfo, recorded: float) -> np.nda
         metric: the primary metric.
         recorded: the score of result.json, which the counts must yield, or they are not what it was computed from.
     """
-    path = folder / FILE_NAME
-    if metric.name not in _COUNTS or not path.is_file():
+    examples = read_test_examples(folder) if metric.name in _COUNTS else None
+    if examples is None:
         return None
     columns, score = _COUNTS[metric.name]
-    table = pq.read_table(path)
-    if not {*columns} - {""} <= {*table.column_names} or table.num_rows < 2:
+    if not {*columns} - {""} <= examples.keys():
         return None
-    counts = np.stack(
-        [table[name].to_numpy().astype(float) if name else np.ones(table.num_rows) for name in columns], axis=-1
-    )
+    number = len(examples["index"])
+    counts = np.stack([examples[name].astype(float) if name else np.ones(number) for name in columns], axis=-1)
+    counts = counts[~np.isnan(counts).any(1)]  # some sentences only, where not all of a test set were translated
+    if len(counts) < 2:
+        return None
     if not math.isclose(float(score(counts.sum(0))), recorded, rel_tol=_AGREES):
         return None
     values = pseudo_values(counts, score)

@@ -20,12 +20,20 @@ def difference_of(ours: dict[str, Any], theirs: dict[str, Any], varied: Collecti
     Args:
         ours: result.json of a run.
         theirs: result.json of the other.
-        varied: settings that the study itself varies between the two.
+        varied: settings that the study itself varies between the two, by the names of their flags.
     """
     unlike = [words for key, words in _FINGERPRINTS.items() if ours[key] != theirs[key]]
     settings, others = ours.get("training"), theirs.get("training")
     if settings is not None and others is not None:
+        allowed = tuple(_short(key) for key in varied)
         unlike += sorted(
-            key for key in settings.keys() | others.keys() if key not in varied and settings.get(key) != others.get(key)
+            key
+            for key in settings.keys() | others.keys()
+            if settings.get(key) != others.get(key) and not f"{key}.".startswith(tuple(f"{own}." for own in allowed))
         )
     return ", ".join(unlike)
+
+
+def _short(flag: str) -> str:
+    """The name of a flag without the `init_args` that it may be written with."""
+    return flag.replace(".init_args", "")

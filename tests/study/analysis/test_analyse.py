@@ -1,12 +1,16 @@
 """Analyses of made-up studies whose results are known: tables, pairs, families, verdicts."""
 
+import json
 import math
 
+import numpy as np
 import pytest
 
 from app.metrics import MetricInfo, metric_info
 from app.norms import NormSpec
+from app.runs.examples_file import write_test_examples
 from app.study.analysis.analyse import analyse
+from app.study.analysis.words import paragraph
 from app.study.plan import Variant
 from app.study.published import published
 from app.study.report import row_cells
@@ -152,3 +156,64 @@ def test_a_norm_with_more_than_options_is_not_the_published_one(made):
     (table,) = analyse(*made({"layernorm": seeds(75), "adanorm": seeds(77)}, norms=norms)).tables
     assert [row_cells(table, row)[-1] for row in table.rows] == ["77.21", *[""] * 4, "76.85"]
     assert published("wmt14_en_de", Variant(NormSpec.parse("none"))) == "diverges"
+
+
+def test_the_plan_names_the_comparisons_and_the_margins(made):
+    runs = {"layernorm": seeds(75), "adanorm": seeds(75.02, 0.1), "none": seeds(75.2, 0.1)}
+    found = analyse(*made(runs, comparisons=[["none", "adanorm"]], margin={"accuracy": 5}, claims=[]))
+    (one,) = family(found, "scores").comparisons
+    assert (one.variant.label, one.other.norm.name, one.margin) == ("none", "adanorm", 5)
+    rows = found.tables[0].rows
+    assert rows[2].comparison == one and rows[1].comparison is None
+    assert {other.other for other in found.tables[0].secondary} == {one.other}
+
+
+def test_settings_that_the_plan_varies_do_not_part_runs(made):
+    norms = ["layernorm", {"name": "adanorm", "overrides": {"model.init_args.optimizer.lr": 0.01}}]
+    trained = {"model.optimizer.lr": 0.001, "data.batch": 8}
+    runs = {"layernorm": seeds(75, training=trained)}
+    runs["adanorm"] = seeds(77, 0.1, training={**trained, "model.optimizer.lr": 0.01})
+    assert analyse(*made(runs, norms=norms)).tables[0].rows[1].comparison.estimate.n == 4
+
+
+def test_the_test_set_is_a_source_of_error(made):
+    """Per-example results: the norms differ on the same examples whatever the seed, which more seeds do not average."""
+    rng = np.random.default_rng(0)
+    base = rng.random(200) < 0.75
+    swapped = rng.choice(200, 40, replace=False)
+    correct = {"layernorm": base, "adanorm": np.where(np.isin(np.arange(200), swapped), ~base, base)}
+    flips = {seed: rng.choice(200, 4, replace=False) for seed in LUCK}
+    study, trials = made({norm: seeds(75) for norm in correct})
+    for trial in trials:
+        folder = next(trial.root.rglob("result.json")).parent
+        own = correct[trial.variant.norm.name].copy()
+        own[flips[trial.seed] if trial.variant.norm.name == "adanorm" else flips[trial.seed][:1]] ^= True
+        content = json.loads((folder / "result.json").read_text())
+        content["test"]["accuracy"] = float(own.mean())
+        (folder / "result.json").write_text(json.dumps(content))
+        write_test_examples(folder, {"index": np.arange(200), "correct": own.astype(np.int64)})
+    found = analyse(study, trials).tables[0].rows[1].comparison.estimate
+    differences = correct["adanorm"].astype(float) - correct["layernorm"]
+    assert found.sources["examples"] == pytest.approx(100**2 * differences.var() / 200, rel=0.1)
+    assert found.se**2 == pytest.approx(sum(found.sources.values())) and found.df > 100
+    assert "over test examples such as these" in found.estimand
+    (folder / "test_examples.parquet").unlink()
+    without = analyse(study, trials).tables[0].rows[1].comparison.estimate
+    assert set(without.sources) == {"seeds"} and without.se < found.se
+    assert without.estimand.endswith("for this split and test set")
+
+
+def test_the_best_are_those_that_it_does_not_beat(made):
+    runs = {"layernorm": seeds(70, 0.1), "adanorm": seeds(77, 0.1), "none": seeds(77.05, 0.3), "detachnorm": seeds(80)}
+    runs["detachnorm"][1] = result(1, 0, status="diverged", test=None)
+    (table,) = analyse(*made(runs)).tables
+    assert [variant.norm.name for variant in table.best] == ["adanorm", "none"]
+
+
+def test_the_paragraph_answers(made):
+    runs = {"layernorm": seeds(75), "adanorm": seeds(77, 0.1), "none": seeds(75.02, 0.1)}
+    runs["detachnorm"] = {s: result(s, 0, status="diverged", test=None) for s in LUCK}
+    text = paragraph(analyse(*made(runs)))
+    assert text.startswith("detachnorm diverged on 4 of 4 seeds, layernorm on 0 of 4 (p = ")
+    assert "adanorm(k=0.1,scale=1) does better than layernorm (+2.000 points, p" in text
+    assert "none equals layernorm (within 0.5 points, p" in text and text.endswith(").")
