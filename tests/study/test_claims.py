@@ -185,7 +185,7 @@ def test_over_datasets_the_report_says_first_on_how_many(made):
     found, by_claim = answered(made(both(3), others={**small, "iwslt14_de_en": both(-2)}))
     answer = by_claim["AdaNorm does better"]
     assert [finding.verdict for finding in answer.findings][::4] == ["supported", "contradicted"]
-    assert answer.words.startswith("it holds on at least 3 and at most 4 of 5 datasets") and "7 of 8" in answer.words
+    assert answer.words.startswith("It holds on at least 3 and at most 4 of 5 datasets") and "7 of 8" in answer.words
     assert answer.verdict == "contradicted"  # the paper's 7 of 8 would be all five
     assert len(answer.details) == 5 and answer.details[0].startswith("rt, bert-4x128: supported. ")
     for finding, table in zip(answer.findings, found.tables, strict=True):

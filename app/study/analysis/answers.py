@@ -57,7 +57,7 @@ class Answer:
 
     Attributes:
         title: the claim and its source.
-        verdict: of all conditions together: whether it holds on as many of them as its authors say, else on all.
+        verdict: of all conditions together: whether it holds on the share of them that its authors say, else on most.
         words: the numbers of the only condition, or on how many the claim holds.
         findings: of each condition.
     """
@@ -179,26 +179,25 @@ def _answer(claim: Claim, findings: Sequence[Finding]) -> Answer:
     title = f"{claim.words} ({claim.source})."
     if len(findings) == 1:
         return Answer(title, findings[0].verdict, findings[0].words, tuple(findings))
-    n = len(findings)
-    k, of = claim.published or (1, 1)
-    needed = math.ceil(k * n / of)
-    shown = [finding.name for finding in findings if finding.verdict == "supported"]
-    wrong = [finding.name for finding in findings if finding.verdict == "contradicted"]
+    n, are_datasets = len(findings), _are_independent(findings)
+    k, of = claim.published or (0, 1)
+    needed = math.ceil(k * n / of) if k else n // 2 + 1
+    names = [finding.table.dataset if are_datasets else finding.name for finding in findings]
+    shown = [name for name, finding in zip(names, findings, strict=True) if finding.verdict == "supported"]
+    wrong = [name for name, finding in zip(names, findings, strict=True) if finding.verdict == "contradicted"]
     low = max(_bound(findings, [finding.p_for for finding in findings]), len(shown))
     high = n - max(_bound(findings, [finding.p_against for finding in findings]), len(wrong))
-    what = "datasets" if _are_independent(findings) else "conditions"
+    what = "datasets" if are_datasets else "conditions"
     if any(finding.verdict == "preliminary" for finding in findings):
-        return Answer(title, "preliminary", f"asked on {n} {what}", tuple(findings))
+        return Answer(title, "preliminary", f"Asked on {n} {what}", tuple(findings))
     verdict: Judgement = "supported" if low >= needed else "contradicted" if high < needed else "undecided"
-    text = f"it holds on at least {low} and at most {high} of {n} {what} (95 % confidence each)"
-    text += f"; shown on {_listed(shown)}" + (f", contradicted on {_listed(wrong)}" if wrong else "") + " by itself"
+    text = f"It holds on at least {low} and at most {high} of {n} {what} (95 % confidence each)"
+    for words, some in (("Shown on their own", shown), ("Contradicted", wrong)):
+        if some:
+            text += f". {words}: {(', ' if are_datasets else '; ').join(some)}"
     if claim.published:
-        text += f"; its authors: {k} of {of}"
+        text += f". Its authors: {k} of {of}"
     return Answer(title, verdict, text, tuple(findings))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if names else "none"
 
 
 def _are_independent(findings: Sequence[Finding]) -> bool:
