@@ -228,7 +228,9 @@ def test_the_controls_are_variants_like_any_other(write, tmp_path):
     assert (twin.label, broken.label) == ("adanorm(k=0.1,scale=1)[null-twin]", "adanorm(k=0,scale=1e-06)[broken]")
     assert twin.norm == study.baseline.norm and len(study.comparisons) == 3
     command = study.trials(tmp_path)[2].command
-    assert "--norm adanorm" in command and "--model.optimizer.eps 1.1e-08" in command
+    assert "--norm adanorm" in command and "--seed_everything 1 --dropout_seed 2147483649" in command
+    commands = [trial.command for trial in read_study(write(controls=True, vary=["init"])).trials(tmp_path)]
+    assert "--dropout_seed 1 " in commands[5] and "--dropout_seed 2147483649 " in commands[6]
 
 
 def test_tuned_settings_are_not_crossed(write):
@@ -282,7 +284,6 @@ TUNED = {"axes": AXIS, "tune": ["model.optimizer.lr"], "tuning_seeds": [9]}
         ({"comparisons": [["adanorm", "adanorm"]]}, "compares a variant with itself; name two"),
         ({"claims": "paper"}, "claims is 'paper'; must be a list of names in configs/claims, or of paths"),
         ({"controls": 1}, "controls is 1; must be true or false"),
-        ({"controls": True, "overrides": {"model.optimizer.eps": 1e-6}}, "overrides sets model.optimizer.eps, which"),
         ({"axes": AXIS, "tune": ["lr"]}, r"tune is \['lr'\]; must be a list of keys of axes: model.optimizer.lr"),
         ({"axes": AXIS, "tune": ["model.optimizer.lr"]}, "tuning_seeds is None; must be a list of seeds"),
         ({"tuning_seeds": [9]}, "tuning_seeds is set, and nothing is tuned; omit it, or list keys of axes in tune"),

@@ -39,8 +39,6 @@ _SET_BY_THE_STUDY = (
     "config", "norm", "placement", "seed_everything", "run_root", "ckpt_path",
     *(f"{source}_seed" for source in SOURCES),
 )  # fmt: skip
-# a tenth more of Adam's epsilon: far below any gradient that matters, and enough for numbers to be rounded otherwise
-_OF_NULL_TWIN = {"model.optimizer.eps": 1.1e-8}
 _BROKEN = NormSpec.parse({"name": "adanorm", "options": {"k": 0.0, "scale": 1e-6}})  # next to nothing passes it
 
 
@@ -236,7 +234,7 @@ class _Reader:
             raise self.wrong(f"controls is {wanted!r}; must be true or false")
         if not wanted:
             return []
-        twin = Variant(baseline.norm, baseline.placement, {**baseline.overrides, **_OF_NULL_TWIN}, "null-twin")
+        twin = Variant(baseline.norm, baseline.placement, baseline.overrides, "null-twin")
         return [twin, Variant(_BROKEN, baseline.placement, baseline.overrides, "broken")]
 
     def _seeds(self, key: str) -> tuple[int, ...]:
@@ -400,8 +398,6 @@ class _Reader:
             owners |= {"data.folds": "folds", "data.fold": "folds"}
         if "split" in study.vary:
             owners["data.split_seed"] = "vary"
-        if study.controls:
-            owners |= dict.fromkeys(_OF_NULL_TWIN, "controls")
         named = [("overrides", study.overrides), *((f"config {one.name}", one.overrides) for one in study.conditions)]
         named += [("axes", dict.fromkeys(key for axis in crossed for key in axis[0])), ("tune", tuned)]
         for variant in study.variants:

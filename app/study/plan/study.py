@@ -26,6 +26,7 @@ Phase = Literal["score", "tune"]
 Control = Literal["null-twin", "broken"]
 SOURCES = ("init", "order", "dropout", "split")  # of variance, each with a seed of its own
 ALWAYS_VARIED = SOURCES[:3]  # where the plan does not say otherwise
+_TO_THE_TWIN = 2**31  # from a seed of dropout to that of the null twin: no study lists both
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Variant:
         norm: the norm, its options and its sites.
         placement: where the norms are.
         overrides: settings that only its runs have.
-        control: what the variant is planted for, if it is: a null twin of the baseline should never differ from it, and
-            a broken norm should be found worse.
+        control: what the variant is planted for, if it is: a null twin, which is the baseline with other dropout masks,
+            should not differ from it, and a broken norm should be found worse.
     """
 
     norm: NormSpec
@@ -228,7 +229,7 @@ class Study:
         arguments = [word for file in condition.files for word in ("--config", file)]
         arguments += [*norm_flags(variant.norm), *placement_flags(variant.placement), "--seed_everything", str(seed)]
         settings = {**self.overrides, **condition.overrides, **condition.axes, **variant.overrides, **at}
-        arguments += [*setting_flags(settings), *self._seed_flags(seed, phase)]
+        arguments += [*setting_flags(settings), *self._seed_flags(variant, seed, phase)]
         # changed settings change the folder: a run with other settings does not belong to this study any more
         name = f"seed{seed}-{digest(arguments, condition.files)}"
         where = ",".join([condition.name, *in_brief({**condition.axes, **at})])
@@ -250,13 +251,13 @@ class Study:
         """The folder of the study."""
         return root / self.name
 
-    def _seed_flags(self, seed: int, phase: Phase) -> list[str]:
+    def _seed_flags(self, variant: Variant, seed: int, phase: Phase) -> list[str]:
         """What is not varied has the first seed; a split that is varied has the trial's; folds are tested in turn."""
         seeds = self.tuning.seeds if phase == "tune" and self.tuning else self.seeds
-        flags = []
-        for source in ALWAYS_VARIED:
-            if source not in self.vary:
-                flags += [f"--{source}_seed", str(seeds[0])]
+        own = {source: seeds[0] for source in ALWAYS_VARIED if source not in self.vary}
+        if variant.control == "null-twin":
+            own["dropout"] = (own.get("dropout", seed) + _TO_THE_TWIN) % 2**32
+        flags = [word for source, value in own.items() for word in (f"--{source}_seed", str(value))]
         if "split" in self.vary:
             flags += ["--data.split_seed", str(seed)]
         if self.folds is not None:

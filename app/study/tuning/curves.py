@@ -50,7 +50,7 @@ def optimum(values: Sequence[float], scores: Sequence[float], seeds: Sequence[in
         seeds: of the runs.
 
     Returns:
-        None with fewer than three values or no degree of freedom, and where the quadratic has no maximum.
+        None with fewer than three values or no degree of freedom, and where the quadratic has no maximum among them.
     """
     x, y = np.log(np.asarray(values, float)), np.asarray(scores, float)
     levels = sorted(set(seeds))
@@ -61,7 +61,7 @@ def optimum(values: Sequence[float], scores: Sequence[float], seeds: Sequence[in
     design = np.column_stack([*[[seed == level for seed in seeds] for level in levels], x, x**2]).astype(float)
     coefficients, *_ = np.linalg.lstsq(design, y, rcond=None)
     slope, bend = coefficients[-2:]
-    if bend >= 0:
+    if bend >= 0 or not x.min() <= -slope / (2 * bend) <= x.max():
         return None
     freedom = len(y) - design.shape[1]
     residual = float(np.sum((y - design @ coefficients) ** 2)) / freedom

@@ -50,7 +50,7 @@ class Tuned:
         points: what it has tried, in the order of the axis.
         best: the chosen values; None where there are none.
         on_edge: whether the best is the first or last point of an axis, so that a better one may be outside.
-        optimum: of the fitted quadratic, where one numeric setting is tuned; None where it has no maximum.
+        optimum: of the fitted quadratic, where one numeric setting is tuned; None where it has none in the range.
         sensitivity: mean distance from the best over the range, in the unit of tables; None without a score.
         curve: the best of n tries.
         runs: number of runs that have ended.
@@ -94,7 +94,7 @@ class TuningResult:
         return [self._sentence(one) for one in self.tuned]
 
     def _sentence(self, one: Tuned) -> str:
-        budget = f"{one.runs} runs, {one.seconds / 60:.0f} minutes"
+        budget = f"{one.runs} runs, {one.seconds / 60:.1f} minutes"
         if diverged := sum(point.diverged for point in one.points):
             budget += f", {diverged} diverged"
         if one.best is None:
@@ -104,10 +104,10 @@ class TuningResult:
             text += ", the end of the range, so a better value may be outside"
         if one.optimum is not None:
             low, high = one.optimum.low, one.optimum.high
-            within = f"95 % interval {low:.2g} to {high:.2g}" if math.isfinite(high) else "the interval is open"
+            within = f"95 % interval {low:.2g} to {high:.2g}" if math.isfinite(high) else "its interval is open"
             text += f"; a quadratic has its optimum at {one.optimum.value:.2g} ({within})"
         if one.sensitivity is not None:
-            text += f"; on average over the range {one.sensitivity:.2g} below the best"
+            text += f"; on average over the range {one.sensitivity:.2g} worse than the best"
         return f"{text} ({budget})"
 
 
