@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from app.study.analysis.analyse import decided
 from app.study.plan import Condition, Settings, Study, Trial, Variant
 from app.study.plan.flags import in_brief
 from app.study.tuning import Choice, choose
+from app.study.tuning.choice import has_ended
 
 _Place = tuple[Condition, dict[Variant, Settings]]  # a condition of tables, with the tuned values of each variant
 
@@ -47,22 +49,20 @@ def needed(study: Study, root: Path) -> Schedule:
         study: the study.
         root: the folder of all studies.
     """
-    if study.tuning is None:
-        return _with_scores(
-            study, root, [], [(condition, dict.fromkeys(study.variants, {})) for condition in study.conditions]
-        )
-    choices = [choose(study, study.tuning, condition, root) for condition in study.conditions]
-    places = [
-        place
-        for condition, choice in zip(study.conditions, choices, strict=True)
-        for place in _places(study, condition, choice)
-    ]
-    found = _with_scores(study, root, [trial for choice in choices for trial in choice.trials], places)
-    if all(choice.is_complete for choice in choices):
-        return found
-    keys = ", ".join(study.tuning.keys)
-    words = f"the tuning of {keys} chooses further runs, at the baseline's best and at each variant's own"
-    return Schedule(found.trials, "; ".join(filter(None, [words, found.words])))
+    places: list[_Place] = []
+    tuning: list[Trial] = []
+    words = ""
+    for condition in study.conditions:
+        if study.tuning is None:
+            places.append((condition, dict.fromkeys(study.variants, {})))
+            continue
+        choice = choose(study, study.tuning, condition, root)
+        places += _places(study, condition, choice)
+        tuning += choice.trials
+        if not choice.is_complete:
+            keys = ", ".join(study.tuning.keys)
+            words = f"the tuning of {keys} chooses further runs, at the baseline's best and at each variant's own"
+    return _with_scores(study, root, tuning, places, words)
 
 
 def _places(study: Study, condition: Condition, choice: Choice) -> list[_Place]:
@@ -90,12 +90,27 @@ def _places(study: Study, condition: Condition, choice: Choice) -> list[_Place]:
     return [(replace(condition, at=words), values) for words, values in merged]
 
 
-def _with_scores(study: Study, root: Path, tuning: list[Trial], places: Sequence[_Place]) -> Schedule:
-    """Add the runs that are compared, seed by seed."""
-    trials = [
-        study.trial(root, condition, variant, seed, "score", at)
-        for seed in study.seeds
-        for condition, values in places
-        for variant, at in values.items()
-    ]
-    return Schedule([*tuning, *trials], "")
+def _with_scores(study: Study, root: Path, tuning: list[Trial], places: Sequence[_Place], depends_on: str) -> Schedule:
+    """Add the runs that are compared: seed by seed, and after each look only for what is not decided.
+
+    No look decides before all places are known, for all comparisons are one family.
+    """
+    trials: list[Trial] = []
+    stopped: Collection[tuple[str, Variant]] = ()
+    begun = 0
+    for look in study.looks:
+        trials += [
+            study.trial(root, condition, variant, seed, "score", at)
+            for seed in study.seeds[begun:look]
+            for condition, values in places
+            for variant, at in values.items()
+            if (condition.label, variant) not in stopped
+        ]
+        begun = look
+        if look == study.looks[-1]:
+            break
+        if depends_on or not all(has_ended(trial, study.retries) for trial in trials):
+            more = f"after {look} seeds, up to {len(study.seeds) - look} more for variants that are not decided by then"
+            return Schedule([*tuning, *trials], "; ".join(filter(None, [depends_on, more])))
+        stopped = decided(study, trials).keys()
+    return Schedule([*tuning, *trials], depends_on)

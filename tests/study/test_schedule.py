@@ -10,6 +10,7 @@ from app.study.plan import read_study
 from app.study.plan.flags import value_in
 from app.study.schedule import needed
 from app.study.tuning import tuning_results
+from tests.study.made_up import result as made_up
 
 LR = "model.optimizer.lr"
 BEST = {"layernorm": 3e-4, "adanorm": 1e-2, "none": 1e-3}  # where the made-up accuracy is highest
@@ -122,3 +123,30 @@ def test_the_common_value_is_what_the_config_has(plan, tmp_path):
         (tmp_path / "b.yaml").write_text(text)
         files = [str(tmp_path / "rt.yaml"), str(tmp_path / "b.yaml")]
         assert value_in(files, LR) == (None if "class_path" in text else 3e-4)
+
+
+def test_after_a_look_only_what_is_not_decided_gets_further_seeds(plan, tmp_path):
+    """AdaNorm is far better from the start; `none` is as good as LayerNorm, up to noise, and no margin says so."""
+    accuracy = {"layernorm": 75.0, "adanorm": 80.0, "none": 75.1}
+    noise = (0.3, -0.2, 0.1, -0.4, 0.25, -0.1, 0.35, -0.3, 0.05, -0.05)
+    plain = {"axes": {}, "tune": [], "tuning_seeds": None, "claims": [], "margin": {"accuracy": 0.01}}
+    study = plan(seeds=list(range(1, 11)), looks=[5, 10], **plain)
+
+    def run_all():
+        for trial in needed(study, tmp_path).runs:
+            folder = trial.root / "classification/rt/bert-4x128" / trial.variant.norm.label / f"seed{trial.seed}"
+            if not folder.exists():
+                name = trial.variant.norm.name
+                score = accuracy[name] + noise[trial.seed * 3 % 10] * {"layernorm": 0.5, "adanorm": 1, "none": -1}[name]
+                folder.mkdir(parents=True)
+                (folder / "result.json").write_text(json.dumps(made_up(trial.seed, 0, test={"accuracy": score / 100})))
+
+    first = needed(study, tmp_path)
+    assert len(first.trials) == 15 and first.total is None
+    assert first.words == "after 5 seeds, up to 5 more for variants that are not decided by then"
+    run_all()
+    second = needed(study, tmp_path)
+    assert second.words == "" and second.total == 25 and second.trials[:15] == first.trials
+    assert {trial.variant.norm.name for trial in second.trials[15:]} == {"layernorm", "none"}
+    run_all()
+    assert needed(study, tmp_path) == second
