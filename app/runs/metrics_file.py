@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import mmap
 import os
 from argparse import Namespace
 from collections.abc import Mapping
@@ -25,7 +26,6 @@ from app.runs.atomic_write import atomic_write, report_write_errors
 
 FILE_NAME = "metrics.jsonl"
 Event = dict[str, Any]
-_TAIL_BYTES = 1 << 16
 
 
 def log_event(trainer: Trainer, metrics: Mapping[str, float]) -> None:
@@ -47,20 +47,21 @@ def read_events(folder: Path) -> list[Event]:
     return [_event(line, f"{path}:{number}") for number, line in enumerate(lines[:-1], start=1)]  # the last one is torn
 
 
-def read_last_events(folder: Path) -> list[Event]:
-    """The events at the end of a run that may still be writing: cheap, however long the file is."""
+def last_value(folder: Path, key: str) -> Any:
+    """The newest value of a key in a run that may still be writing; None where there is none, however long the file."""
     try:
-        with open(folder / FILE_NAME, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            lines = file.read().decode("utf-8", errors="replace").split("\n")[:-1]
-    except FileNotFoundError:
-        return []
-    events = []
-    for line in lines[1:] if size > _TAIL_BYTES else lines:  # the first one is cut
-        with suppress(json.JSONDecodeError):  # caught while it was rewritten
-            events.append(json.loads(line))
-    return events
+        with open(folder / FILE_NAME, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            name = json.dumps(key).encode() + b": "
+            begin = content.rfind(name, 0, content.rfind(b"\n") + 1)  # the line after it is torn
+            if begin < 0:
+                return None
+            begin += len(name)
+            line = content[begin : content.find(b"\n", begin)].decode("utf-8", errors="replace")
+    except (FileNotFoundError, ValueError):  # no file, or an empty one, which cannot be mapped
+        return None
+    with suppress(json.JSONDecodeError):  # caught while it was rewritten
+        return json.JSONDecoder().raw_decode(line)[0]
+    return None
 
 
 class MetricsFile(Logger):

@@ -70,7 +70,10 @@ def status_lines(study: Study, trials: Sequence[Trial], words: str = "") -> list
 
 
 def estimate(study: Study, trials: Sequence[Trial], words: str = "") -> str:
-    """How many trials are done and how long the others will take, by the median time of those of the same condition.
+    """How many trials are done and how long the others will take, one after the other.
+
+    A run that has begun says itself how long it will take, others take the median of the finished ones of the same
+    condition.
 
     Args:
         study: the study.
@@ -78,30 +81,35 @@ def estimate(study: Study, trials: Sequence[Trial], words: str = "") -> str:
         words: which others depend on their results.
     """
     seconds: dict[Condition, list[float]] = {}
-    left = []
+    left: list[tuple[Condition, float | None]] = []
+    done = 0
     for trial in trials:
-        result = result_of(trial)
-        if result is not None:
+        state, result = state_of(trial, study.retries), result_of(trial)
+        done += result is not None
+        if result is not None and state == "finished":  # a run that diverged ended early
             seconds.setdefault(trial.condition, []).append(result["cost"]["elapsed_s"])
-        elif state_of(trial, study.retries) != "failed":
-            left.append(trial.condition)
-    done = sum(map(len, seconds.values()))
+        elif result is None and state != "failed":
+            left.append((trial.condition, 0.0 if state == "untested" else progress_of(trial).seconds_left))
     text = f"{done} of {len(trials)} trials done"
     further = f"; {words}" if words else ""
     if not left or not seconds:
         return text + further
     known = {condition: statistics.median(times) for condition, times in seconds.items()}
-    rest = sum(known.get(condition, statistics.median(known.values())) for condition in left)
+    usual = statistics.median(known.values())
+    rest = sum(known.get(condition, usual) if own is None else own for condition, own in left)
     return f"{text}; the other {len(left)} will take about {rest / 60:.0f} minutes, one after the other{further}"
 
 
 def _rows(study: Study, trials: Sequence[Trial], active: set[Path]) -> list[list[str]]:
     rows = []
     for trial in trials:
-        progress = progress_of(trial)
-        epoch, score, left = progress.epoch, progress.score, progress.seconds_left
-        state = "running" if trial.root in active or is_running(trial) else state_of(trial, study.retries)
-        minutes = "" if left is None or state != "running" else f"{int(left) // 60}:{int(left) % 60:02d}"
-        numbers = ["" if epoch is None else str(epoch), "" if score is None else f"{score:.4f}"]
-        rows.append([trial.name, state, *numbers, minutes])
+        progress, state = progress_of(trial), str(state_of(trial, study.retries))
+        epoch, score, left = progress.epoch, "", ""
+        if trial.root in active or is_running(trial):
+            state = "testing" if state == "untested" else "running"
+        if progress.score is not None:
+            score = f"{progress.split} {progress.score:.{2 if abs(progress.score) >= 10 else 4}f}"
+        if progress.seconds_left is not None and state in ("running", "stopped"):
+            left = f"{int(progress.seconds_left) // 60}:{int(progress.seconds_left) % 60:02d}"
+        rows.append([trial.name, state, "" if epoch is None else str(epoch), score, left])
     return rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from app.runs.folder import CHECKPOINTS, is_in_use
+from app.runs.folder import CHECKPOINTS, LOCK, is_in_use
 from app.runs.identity import RunIdentity
-from app.runs.metrics_file import read_last_events
+from app.runs.metrics_file import FILE_NAME, last_value
 from app.runs.result import read_result
 from app.runs.run_info import read_primary_metric
 from app.study.plan import Trial
@@ -23,12 +24,14 @@ class Progress:
 
     Attributes:
         epoch: of its newest event, from 1.
-        score: primary metric of its last validation.
-        seconds_left: the run's own estimate.
+        score: primary metric in the unit of tables, per cent where it is a share.
+        split: what it is of: test once the run is tested, else val, for the last validation.
+        seconds_left: until training ends, by the run's own estimate; None where nothing is left to train.
     """
 
     epoch: int | None = None
     score: float | None = None
+    split: Literal["val", "test"] = "val"
     seconds_left: float | None = None
 
 
@@ -104,14 +107,24 @@ def last_log_line(trial: Trial) -> str:
 
 
 def progress_of(trial: Trial) -> Progress:
-    """How far the trial's run is, by its newest events."""
+    """How far the trial's run is, by its newest events and, when it is done, by its test."""
     folder = run_folder(trial)
-    events = read_last_events(folder) if folder else []
-    if folder is None or not events:
+    if folder is None:
         return Progress()
-    primary = read_primary_metric(folder)
+    result, metric = _result(trial) or {}, read_primary_metric(folder)
+    is_trained = result.get("status") in ("untested", *DONE)
+    split: Literal["val", "test"] = "test" if result_of(trial) is not None and result["test"] else "val"
+    score = None
+    if metric is not None:
+        score = result["test"][metric.name] if split == "test" else last_value(folder, f"val/{metric.name}")
+        score = 100 * score if metric.is_share and score is not None else score
+    return Progress(last_value(folder, "epoch"), score, split, None if is_trained else _seconds_left(folder))
 
-    def newest(key: str) -> float | None:
-        return next((event[key] for event in reversed(events) if key in event), None)
 
-    return Progress(newest("epoch"), newest(f"val/{primary.name}") if primary else None, newest("seconds_left"))
+def _seconds_left(folder: Path) -> float | None:
+    """The run's newest estimate; while a process has the run, minus the time since it made it or resumed."""
+    left = last_value(folder, "seconds_left")
+    if left is None or not is_in_use(folder):
+        return left
+    since = max((folder / name).stat().st_mtime for name in (FILE_NAME, LOCK))
+    return max(0.0, left - max(0.0, time.time() - since))

@@ -1,6 +1,8 @@
 """What a study says of a run that still trains: epoch, primary metric and time left, from the files of the run."""
 
 import json
+import os
+import time
 
 import pytest
 
@@ -43,14 +45,42 @@ def test_the_score_of_a_running_trial_is_its_primary_metric(trial, scores, prima
     )
     assert progress_of(trial) == Progress(epoch=3, score=None, seconds_left=61.5)  # which metric is primary is unknown
     write_run_info(folder, RunIdentity("translation", "pairs", "mbart-3x256", trial.variant.norm, trial.seed), primary)
-    assert progress_of(trial) == Progress(epoch=3, score=scores[f"val/{primary.name}"], seconds_left=61.5)
+    score = scores[f"val/{primary.name}"] * (100 if primary.is_share else 1)
+    assert progress_of(trial) == Progress(epoch=3, score=score, seconds_left=61.5)
 
 
 def test_a_run_of_an_earlier_version_has_its_primary_metric_in_its_result(trial):
     folder = make_run(trial, [{"step": 30, "epoch": 2, **PARSING}])
-    result = {"schema": 2, "status": "finished", "primary_metric": {"name": "las", "mode": "max"}}
+    result = {"schema": 2, "status": "stopped", "test": None, "primary_metric": {"name": "las", "mode": "max"}}
     (folder / "result.json").write_text(json.dumps(result))
-    assert progress_of(trial).score == 0.9
+    assert progress_of(trial).score == 90
+
+
+def test_a_score_is_found_before_any_number_of_longer_lines(trial):
+    lines = [{"step": step, "epoch": 1, "norms": "x" * 20_000} for step in range(30, 40)]
+    folder = make_run(trial, [{"step": 20, "epoch": 1, "seconds_left": 9.5, **PARSING}, *lines])
+    write_run_info(folder, RunIdentity("parsing", "trees", "bert", trial.variant.norm, trial.seed), LAS)
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"step": 41, "epoch": 1')  # torn
+    assert progress_of(trial) == Progress(epoch=1, score=90, seconds_left=9.5)
+
+
+def test_the_time_left_passes_while_a_process_has_the_run_and_ends_with_training(trial, monkeypatch):
+    folder = make_run(trial, [{"step": 20, "epoch": 1, "seconds_left": 100.0, **PARSING}])
+    (folder / "run.lock").touch()
+    now = time.time()
+    os.utime(folder / "metrics.jsonl", (now - 50, now - 50))
+    os.utime(folder / "run.lock", (now - 500, now - 500))
+    assert progress_of(trial).seconds_left == 100  # of a stopped run, when it resumes
+    monkeypatch.setattr("app.study.trials.is_in_use", lambda folder: True)
+    assert progress_of(trial).seconds_left == pytest.approx(50, abs=5)
+    os.utime(folder / "run.lock", (now - 20, now - 20))  # it has just been resumed
+    assert progress_of(trial).seconds_left == pytest.approx(80, abs=5)
+    result = {"schema": 2, "status": "untested", "test": None, "primary_metric": LAS.to_dict()}
+    (folder / "result.json").write_text(json.dumps(result))
+    assert progress_of(trial) == Progress(epoch=1, score=90)  # it is tested
+    (folder / "result.json").write_text(json.dumps({**result, "status": "finished", "test": {"las": 0.8}}))
+    assert progress_of(trial) == Progress(epoch=1, score=80, split="test")
 
 
 def test_the_run_of_a_trial_is_found_next_to_earlier_ones(trial):
