@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from app.backbones.placement import PlacementSpec
+from app.backbones.placement import PlacementSpec, placement_names
 from app.errors import InputError
 from app.errors.did_you_mean import did_you_mean
 from app.errors.yaml_file import read_settings
 from app.installation import CONFIGS
+from app.metrics import metric_info
 from app.norms import NormError, NormSpec
 
 Expected = Literal["better", "worse", "not worse", "equal", "higher", "lower"]
@@ -143,6 +145,10 @@ def _claim(place: str, entry: Any, source: Any) -> Claim:
     for key, names in scope.items():
         if not all(isinstance(name, str) for name in names):
             raise InputError(f"{place}: {key} is {list(names)}; must be a list of names")
+    for name in scope.get("placements", ()):
+        if name not in placement_names():
+            hint = did_you_mean(name, placement_names())
+            raise InputError(f"{place}: unknown placement {name!r}{hint} allowed: {', '.join(placement_names())}")
     return Claim(
         id=identity,
         words=_text(place, entry, "words"),
@@ -166,8 +172,13 @@ def _prediction(place: str, entry: Any) -> Prediction:
     if len(sides["variant"]) != len(sides["other"]):
         raise InputError(f"{place}: variant is a difference and other is not, or the reverse; make both a list of two")
     margin = entry.get("margin", {})
-    if not isinstance(margin, dict) or not all(type(size) in (int, float) and size > 0 for size in margin.values()):
+    if not isinstance(margin, dict) or not all(
+        type(size) in (int, float) and 0 < size < inf for size in margin.values()
+    ):
         raise InputError(f"{place}: margin is {margin!r}; must be sizes by metric, such as {{accuracy: 0.5}}")
+    for name in margin:
+        if name not in QUANTITIES and metric_info(str(name)) is None:
+            raise InputError(f"{place}: margin: unknown metric {name!r}; use one such as accuracy, bleu, bpc, uas, gap")
     return Prediction(
         quantity, sides["variant"], sides["other"], _one_of(place, entry, "expected", get_args(Expected)), margin, at
     )

@@ -75,6 +75,8 @@ def test_a_claim_names_its_variants_exactly(write):
         ({}, {"at": "best"}, "at is best, which score does not have"),
         ({}, {"expected": "beter"}, "expected is 'beter'; did you mean 'better'?"),
         ({}, {"margin": 0.5}, "margin is 0.5; must be sizes by metric"),
+        ({}, {"margin": {"acuracy": 0.5}}, "unknown metric 'acuracy'"),
+        ({"placements": ["perri"]}, {}, "unknown placement 'perri'; did you mean 'peri'?"),
         ({}, {"variant": "adanrm"}, "did you mean 'adanorm'?"),
         ({}, {"variant": ["adanorm", "none"]}, "make both a list of two"),
         ({}, {"variant": {"norm": "adanorm", "placement": "perry"}}, "did you mean 'peri'?"),
@@ -124,10 +126,11 @@ def test_gain_and_bias_overfit_only_where_the_gap_is_larger(made):
 
 def test_no_loss_is_shown_by_the_margin_where_both_are_equal(made):
     equal = {s: result(s, 75 + 0.04 * s * (-1) ** s) for s in LUCK}
-    settings = {"layernorm": losses(75, train=0.1, valid=0.6), "layernorm_simple": equal}
-    found, by_claim = answered(made(settings))
-    words = by_claim["Gain and bias"].words
-    assert "layernorm_simple is not worse than layernorm by 0.5: shown" in words
+    results = {"layernorm": losses(75, train=0.1, valid=0.6), "layernorm_simple": equal}
+    for baseline in results:  # either way round
+        _, by_claim = answered(made(results, baseline=baseline, name=baseline))
+        words = by_claim["Gain and bias"].words
+        assert "layernorm_simple is not worse than layernorm by 0.5: shown" in words
 
 
 @pytest.mark.parametrize(
@@ -223,8 +226,9 @@ def test_controls_are_right_where_the_twin_is_not_told_apart_and_the_broken_norm
     labels = {"layernorm": seeds(75, 0.1), "layernorm[null-twin]": seeds(75.02, 0.2)}
     broken = "adanorm(k=0,scale=1e-06)[broken]"
     for name, twin, bad, are_right in (("a", 75.02, 50, True), ("b", 78, 50, False), ("c", 75.02, 75.01, False)):
-        results = {**labels, "layernorm[null-twin]": seeds(twin, 0.2), broken: seeds(bad, 0.3)}
-        found = analyse(*made(results, norms=["layernorm"], controls=True, name=name)).controls
+        results = {**labels, "none": seeds(70), "layernorm[null-twin]": seeds(twin, 0.2), broken: seeds(bad, 0.3)}
+        settings = {"norms": ["layernorm", "none"], "comparisons": [["none", "layernorm"]], "controls": True}
+        found = analyse(*made(results, **settings, name=name)).controls
         assert found.are_right == are_right and ("are right" in found.words) == are_right
     del results[broken][4]
-    assert analyse(*made(results, norms=["layernorm"], controls=True, name="d")).controls.are_right is None
+    assert analyse(*made(results, **settings, name="d")).controls.are_right is None

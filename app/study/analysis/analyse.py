@@ -132,7 +132,7 @@ def _declared(study: Study, tables: Sequence[Table], claims: Sequence[Claim]) ->
 
     for table in tables:
         for quantity in (score(table.metric), *DECLARED):
-            for variant, other in study.comparisons:
+            for variant, other in (*study.comparisons, *((control, study.baseline) for control in study.controls)):
                 declare(table, quantity, variant, other)
         for name, ours, theirs in asked(claims, study, table):
             declare(table, BY_NAME.get(name) or score(table.metric), ours, theirs)

@@ -258,7 +258,10 @@ def _chances(prediction: Prediction, found: Comparison) -> tuple[float, float]:
     mean = Mean(_sign(prediction, found) * numbers.mean, numbers.se, numbers.df)
     if prediction.expected == "equal":
         return equal_within(mean, margin), min(1.0, 2 * min(mean.p_above(margin), 1 - mean.p_above(-margin)))
-    return mean.p_above(-margin), 1 - mean.p_above(-margin)
+    if margin:
+        return mean.p_above(-margin), 1 - mean.p_above(-margin)
+    half = numbers.p / 2  # of all looks of the study together
+    return (half, 1 - half) if mean.value > 0 else (1 - half, half)
 
 
 def _in_words(prediction: Prediction, found: Comparison) -> str:
