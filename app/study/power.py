@@ -64,13 +64,12 @@ def power_lines(study: Study, trials: Sequence[Trial], stated: Mapping[str, floa
             f"study {study.name}: no two norms have finished two seeds in common, so how much differences vary is not "
             "known; run some seeds first, or state it: --sd accuracy=0.6"
         )
-    conditions, others = len(study.conditions), len(study.variants) - 1
+    n, conditions, others = len(study.seeds), len(study.conditions), len(study.variants) - 1
+    if n < 2 or not others:
+        raise InputError(f"study {study.name} has {n} seeds and {others + 1} norms; list at least three and two")
     declared = next((len(family.comparisons) for family in found.families if family.name == "scores"), 0)
     size = max(declared, conditions * others)
-    n = len(study.seeds)
-    of_plan = shrunken(1.0, n - 1, 1.0, (n - 1) * others) if n > 1 else None
-    if of_plan is None:
-        raise InputError(f"study {study.name} has one seed, which shows nothing; list at least three")
+    of_plan = shrunken(1.0, n - 1, 1.0, (n - 1) * others)
     block = Block(np.full((others, others), 0.5) + 0.5 * np.eye(others), np.full(others, of_plan.df), of_plan.shared)
     level = Joint([block] * conditions, size - conditions * others).level(ALPHA)
     lines = [f"{n} seeds, {size} comparisons of scores, each tested at a level of {level:.2g}; power 80 %"]
@@ -84,7 +83,7 @@ def _stated(name: str, sd: float, study: Study) -> _Spread:
     metric = metric_info(name)
     if metric is None:
         raise InputError(f"--sd {name}={sd:g}: no metric has this name; use one such as accuracy, bleu, bpc or uas")
-    return _Spread(name, sd**2, 0.0, math.inf, margin_of(score(metric), {}), "as stated")
+    return _Spread(name, sd**2, 0.0, math.inf, margin_of(score(metric), study.margin), "as stated")
 
 
 def _pilot(table: Table, study: Study) -> _Spread | None:
@@ -96,7 +95,7 @@ def _pilot(table: Table, study: Study) -> _Spread | None:
         statistics.fmean(one.sources["seeds"] * one.n for one in known),
         statistics.fmean(one.sources.get("examples", 0.0) for one in known),
         max(one.df for one in known),
-        margin_of(score(table.metric), {}),
+        margin_of(score(table.metric), study.margin),
         f"from {max(one.n for one in known)} seeds that have finished",
     )
 

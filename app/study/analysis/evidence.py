@@ -21,7 +21,7 @@ from app.study.plan import Variant
 from app.study.statistics.blocks import Variance, residual_variance, shrunken
 from app.study.statistics.examples import Components, components, satterthwaite
 from app.study.statistics.multiplicity import Block
-from app.study.statistics.paired import Mean, standard_deviation
+from app.study.statistics.paired import Mean, lattice_step, standard_deviation
 from app.study.trials import run_folder
 
 
@@ -212,13 +212,10 @@ def _pooled(ones: Sequence[Declared], paired: Sequence[Pairs]) -> tuple[float, f
 
 
 def _step(ones: Sequence[Declared], paired: Sequence[Pairs]) -> float:
-    """The least distance of two unlike scores of a block: no less than that of the lattice on which they lie."""
-    if ones[0].quantity.kind != "score":
+    """The distance of two neighbouring scores, where they are shares of so many test examples; 0 where they are not."""
+    if ones[0].quantity.kind != "score" or not ones[0].table.metric.is_share:
         return 0.0
-    scores = np.unique(np.concatenate([own.scores.ravel() for own in paired]))
-    gaps = np.diff(scores)
-    gaps = gaps[gaps > 1e-9 * np.abs(scores).max(initial=0)]
-    return float(gaps.min(initial=math.inf)) if len(gaps) else 0.0
+    return 100 * lattice_step(np.concatenate([own.scores.ravel() for own in paired]) / 100)
 
 
 def _evidence(one: Declared, own: Pairs, pooled: tuple[float, float], step: float) -> Evidence:

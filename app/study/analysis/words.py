@@ -35,9 +35,11 @@ def p_value(p: float) -> str:
 
 
 def seeds_in_words(found: Ranged) -> str:
-    """A number of seeds with its interval: 12 seeds (5 to 60)."""
+    """A number of seeds with its interval, if it has one: 12 seeds (5 to 60)."""
     if math.isinf(found.value):
         return "more seeds than any study has"
+    if found.low == found.high:
+        return f"{found.value:,.0f} seeds"
     most = "any number" if math.isinf(found.high) else f"{found.high:,.0f}"
     return f"{found.value:,.0f} seeds ({found.low:,.0f} to {most})"
 

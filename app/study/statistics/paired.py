@@ -11,6 +11,7 @@ from scipy import stats
 from app.study.statistics.estimate import CONFIDENCE
 
 _DUST = 1e-9  # a standard deviation below this fraction of the mean is rounding of floats
+_MOST_EXAMPLES, _ROUNDING = 20_000, 1e-6  # the step of larger test sets makes no difference; of a count
 _FAR, _FEWEST_FOR_OUTLIERS = 5.0, 5  # median absolute deviations; seeds
 
 
@@ -56,6 +57,16 @@ def standard_deviation(differences: np.ndarray) -> float:
         return math.nan
     sd = float(differences.std(ddof=1))
     return 0.0 if sd <= _DUST * float(np.abs(differences).max()) else sd
+
+
+def lattice_step(shares: np.ndarray) -> float:
+    """The step of shares that are all k / N: 1 / N for the smallest such N, 0 where there is none up to 20,000."""
+    numbers = np.arange(1, _MOST_EXAMPLES + 1)
+    fits = np.ones(len(numbers), dtype=bool)
+    for share in np.unique(shares):
+        counts = share * numbers
+        fits &= np.abs(counts - np.round(counts)) < _ROUNDING
+    return 1 / float(numbers[fits.argmax()]) if fits.any() else 0.0
 
 
 def outliers(differences: np.ndarray) -> list[int]:

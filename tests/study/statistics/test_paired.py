@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from app.study.statistics.equivalence import equal_within, not_worse
-from app.study.statistics.paired import Mean, outliers, standard_deviation
+from app.study.statistics.paired import Mean, lattice_step, outliers, standard_deviation
 
 
 def test_a_hand_computed_example():
@@ -41,3 +41,9 @@ def test_no_error_is_known_of_one_difference_or_of_equal_ones():
 def test_a_run_that_collapsed_is_flagged_from_five_seeds_on():
     assert outliers(np.array([0.1, -0.2, 0.3, 0.0, -9.0])) == [4] and not outliers(np.array([0.1, 0.2, 0.0, -9.0]))
     assert not outliers(np.zeros(5)) and not outliers(np.array([0.1, -0.2, 0.3, 0.0, 0.6]))
+
+
+def test_the_step_of_shares_is_that_of_the_test_set():
+    right = np.array([964, 977, 981, 950])
+    assert lattice_step(right / 1275) == 1 / 1275 and lattice_step(np.array([0.5, 0.75])) == 0.25
+    assert lattice_step(np.random.default_rng(0).random(4)) == 0
