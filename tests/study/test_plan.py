@@ -13,6 +13,7 @@ from app.errors import InputError
 from app.norms import NormSpec
 from app.study.__main__ import main
 from app.study.plan import read_study
+from app.study.plan.check import check_settings
 from tests.conftest import ROOT
 
 STUDIES = sorted((ROOT / "configs/studies").glob("*.yaml"))
@@ -101,7 +102,9 @@ def test_every_study_of_ours_is_sound(path, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     study = read_study(path)
     assert study.name == path.stem
-    assert len(study.trials(tmp_path)) == len(study.conditions) * len(study.variants) * len(study.seeds)
+    trials = study.trials(tmp_path)
+    assert len(trials) == len(study.conditions) * len(study.variants) * len(study.seeds)
+    check_settings(trials)
 
 
 def test_a_dry_run_prints_the_commands_and_runs_nothing(write, tmp_path, capsys, monkeypatch):
@@ -200,7 +203,12 @@ def test_what_is_not_varied_has_the_first_seed_and_folds_are_tested_in_turn(writ
 
     assert seeds_of() == [["1", *[None] * 5], ["2", *[None] * 5]]
     assert seeds_of(vary=["split", "order"])[1] == ["2", "1", None, "1", "2", None]
-    assert [row[-1] for row in seeds_of(seeds=[5, 6, 9, 11], folds=2)] == ["0", "1", "0", "1"]
+    assert [row[-2:] for row in seeds_of(seeds=[5, 6, 9, 11], folds=2, vary=["split"])] == [
+        ["5", "0"],
+        ["5", "1"],
+        ["9", "0"],
+        ["9", "1"],
+    ]
 
 
 def test_what_is_compared_and_looked_at_is_of_the_plan(write):

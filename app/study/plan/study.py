@@ -252,14 +252,15 @@ class Study:
         return root / self.name
 
     def _seed_flags(self, variant: Variant, seed: int, phase: Phase) -> list[str]:
-        """What is not varied has the first seed; a split that is varied has the trial's; folds are tested in turn."""
+        """What is not varied has the first seed; folds are tested in turn, and a varied split is one for all folds."""
         seeds = self.tuning.seeds if phase == "tune" and self.tuning else self.seeds
         own = {source: seeds[0] for source in ALWAYS_VARIED if source not in self.vary}
         if variant.control == "null-twin":
             own["dropout"] = (own.get("dropout", seed) + _TO_THE_TWIN) % 2**32
         flags = [word for source, value in own.items() for word in (f"--{source}_seed", str(value))]
+        index, folds = seeds.index(seed), self.folds or 1
         if "split" in self.vary:
-            flags += ["--data.split_seed", str(seed)]
+            flags += ["--data.split_seed", str(seeds[index - index % folds])]
         if self.folds is not None:
-            flags += ["--data.folds", str(self.folds), "--data.fold", str(seeds.index(seed) % self.folds)]
+            flags += ["--data.folds", str(folds), "--data.fold", str(index % folds)]
         return flags
