@@ -100,6 +100,8 @@ class _Plan:
 def _table(study: Study, condition: str, trials: Sequence[tuple[Trial, dict[str, Any] | None]]) -> Table:
     first = next(result for _, result in trials if result is not None)
     metric = MetricInfo.from_dict(first["primary_metric"])
+    finished = [found for _, found in trials if found and found["status"] == "finished"]
+    learns = not all(_has_collapsed(found, metric) for found in finished)  # else the task is too hard for all of them
     quantity = score(metric)
     rows = []
     for variant in study.variants:
@@ -112,10 +114,18 @@ def _table(study: Study, condition: str, trials: Sequence[tuple[Trial, dict[str,
                 results=results,
                 scores={s: value for s, found in results.items() if (value := quantity.value(found)) is not None},
                 diverged=tuple(s for s, (_, found) in own.items() if found and found["status"] == "diverged"),
+                collapsed=tuple(s for s, found in results.items() if learns and _has_collapsed(found, metric)),
                 missing=tuple(s for s, (_, found) in own.items() if found is None),
             )
         )
     return Table(condition, first["task"], first["dataset"], first.get("model"), metric, tuple(rows))
+
+
+def _has_collapsed(result: dict[str, Any], metric: MetricInfo) -> bool:
+    """Whether a run's test score is no better than that of the most frequent class."""
+    known = result["test"] or {}
+    chance = known.get(f"{metric.name}_of_majority")
+    return chance is not None and metric.name in known and known[metric.name] <= chance
 
 
 def _declared(study: Study, tables: Sequence[Table], claims: Sequence[Claim]) -> dict[Kind, list[Declared]]:

@@ -74,7 +74,7 @@ def stability(pairs: Sequence[Declared], looks: Looks) -> Deaths:
     counts = [[divergences(one, seeds) for seeds in looks.seeds] for one in distinct]
     p_values = [looks.p_value([unequal_shares(*count) for count in counted]) for counted in counts]
     by_runs = {
-        one.runs: Diverged(*counted[-1], p, adjusted)
+        one.runs: Diverged(*counted[-1], p, adjusted, any(row.collapsed for row, _ in one.terms))
         for one, counted, p, adjusted in zip(distinct, counts, p_values, holm(p_values), strict=True)
     }
     found: Deaths = {}
@@ -88,9 +88,9 @@ def best_of(table: Table, quantity: Quantity) -> tuple[Variant, ...]:
     """The variants that cannot be told from the best (multiple comparisons with the best: Hsu, 1984).
 
     They are those that the variant of the best mean, over the seeds that all have, does not beat. Empty where a
-    comparison lacks seeds; a variant with divergences is not among the best.
+    comparison lacks seeds; a variant with runs that diverged or collapsed is not among the best.
     """
-    rows = [row for row in table.rows if row.scores and not row.diverged]
+    rows = [row for row in table.rows if row.scores and not row.failed]
     seeds = set.intersection(*(set(row.scores) for row in rows)) if rows else set()
     if len(rows) < 2 or len(seeds) < FEWEST_SEEDS:
         return ()

@@ -71,16 +71,14 @@ class Declared:
 
 
 def divergences(one: Declared, seeds: Collection[int]) -> tuple[int, int, int, int]:
-    """Runs with these seeds that diverged and runs that ended, of ours and of theirs."""
+    """Runs with these seeds that diverged or collapsed and runs that ended, of ours and of theirs."""
+    ended = [set(seeds) & (set(row.diverged) | row.results.keys()) for row, _ in one.terms]
     if isinstance(one.variant, Variant) and isinstance(one.other, Variant):
-        rows = one.table.row(one.variant), one.table.row(one.other)
-        dead = [sum(seed in seeds for seed in row.diverged) for row in rows]
-        finished = [sum(seed in seeds for seed in row.results) for row in rows]
-        return dead[0], dead[0] + finished[0], dead[1], dead[1] + finished[1]
-    # of effects: seeds on which the sum is the worst, and the best, if a run that diverged has the worst score of all
-    ended = [set(row.diverged) | row.results.keys() for row, _ in one.terms]
-    known = set(seeds).intersection(*ended)
-    sums = [sum(weight for row, weight in one.terms if seed in row.diverged) for seed in known]
+        (ours, _), (theirs, _) = one.terms
+        return len(ours.failed & ended[0]), len(ended[0]), len(theirs.failed & ended[1]), len(ended[1])
+    # of effects: seeds on which the sum is the worst, and the best, if a run that failed has the worst score of all
+    known = set.intersection(*ended)
+    sums = [sum(weight for row, weight in one.terms if seed in row.failed) for seed in known]
     return sum(found > 0 for found in sums), len(known), sum(found < 0 for found in sums), len(known)
 
 
@@ -110,7 +108,7 @@ def pairs(one: Declared, among: Collection[int]) -> Pairs:
     """Pair the runs of a comparison by seed."""
     rows = [row for row, _ in one.terms]
     found, unlike = {}, {}
-    for seed in sorted(set(among).intersection(*(row.results for row in rows))):
+    for seed in sorted(set(among).intersection(*(row.results.keys() - row.failed for row in rows))):
         first, *others = (row.results[seed] for row in rows)
         values = [one.quantity.value(row.results[seed]) for row in rows]
         varied = {key for row in rows for key in (*row.variant.overrides, *row.trials[seed].tuned)}

@@ -23,15 +23,16 @@ _OPPOSITE: dict[str, Verdict] = {"better": "worse", "worse": "better", "higher":
 
 @dataclass(frozen=True)
 class Diverged:
-    """How many runs of ours and of theirs diverged, with the exact test that it is as likely in both.
+    """How many runs of ours and of theirs diverged or collapsed, with the exact test that it is as likely in both.
 
     Attributes:
-        ours: runs of ours that diverged.
+        ours: runs of ours that did.
         ours_of: runs of ours that ended.
-        theirs: runs of theirs that diverged.
+        theirs: runs of theirs that did.
         theirs_of: runs of theirs that ended.
         p: of Boschloo's exact test.
         adjusted: the same, adjusted for the family of divergences by Holm's method.
+        collapsed: whether some of these runs did not diverge but collapse.
     """
 
     ours: int
@@ -40,10 +41,11 @@ class Diverged:
     theirs_of: int
     p: float
     adjusted: float
+    collapsed: bool = False
 
     @property
     def any(self) -> bool:
-        """Whether a run of either diverged."""
+        """Whether a run of either did."""
         return bool(self.ours or self.theirs)
 
     @property
@@ -118,6 +120,8 @@ class Row:
         results: result.json of its finished runs, by seed.
         scores: their test scores in the primary metric, in the unit of tables, by seed.
         diverged: seeds of runs that diverged.
+        collapsed: seeds of runs that finished with a score no better than that of the most frequent class, where other
+            runs of the table have one.
         missing: seeds of runs that have not ended.
         comparison: in the primary metric, with the baseline or else as the plan declares; None without any.
     """
@@ -129,6 +133,12 @@ class Row:
     diverged: tuple[int, ...]
     missing: tuple[int, ...]
     comparison: Comparison | None = None
+    collapsed: tuple[int, ...] = ()
+
+    @property
+    def failed(self) -> set[int]:
+        """Seeds of runs that diverged or collapsed: their scores are no matter of degree."""
+        return {*self.diverged, *self.collapsed}
 
     @property
     def mean(self) -> float | None:

@@ -75,8 +75,9 @@ def sentence(found: Comparison) -> str:
 
 
 def divergences(found: Diverged, ours: str, theirs: str) -> str:
-    """How often ours and theirs diverged, with the p value of the difference."""
-    text = f"{ours} diverged on {found.ours} of {found.ours_of} seeds, {theirs} on {found.theirs} of {found.theirs_of}"
+    """How often ours and theirs diverged or collapsed, with the p value of the difference."""
+    verb = "diverged or collapsed" if found.collapsed else "diverged"
+    text = f"{ours} {verb} on {found.ours} of {found.ours_of} seeds, {theirs} on {found.theirs} of {found.theirs_of}"
     return text if math.isnan(found.adjusted) else f"{text} ({p_value(found.adjusted)})"
 
 

@@ -131,6 +131,19 @@ def test_divergence_is_the_verdict_where_it_is_the_difference(made):
     assert [one.verdict for one in family(found, "divergences").comparisons] == ["worse", "undecided"]
 
 
+def test_a_run_that_learnt_nothing_is_no_score_of_a_bad_norm(made):
+    """It made an interval from -19 to +10, and 63 seeds needed."""
+    chance = {"accuracy": 0.5, "accuracy_of_majority": 0.502}
+    runs = {"layernorm": seeds(75), "none": {**seeds(76, 0.2), 3: result(3, 0, test=chance)}}
+    (table,) = analyse(*made(runs)).tables
+    found = table.rows[1].comparison
+    assert table.rows[1].collapsed == (3,) and found.verdict == "undecided" and found.estimate.n == 3
+    assert found.words.startswith("none diverged or collapsed on 1 of 4 seeds, layernorm on 0 of 4 (p = ")
+    assert "over the seeds that both survive" in found.words and found.estimate.mean > 0.9
+    (table,) = analyse(*made({norm: {s: result(s, 0, test=chance) for s in LUCK} for norm in runs})).tables
+    assert not table.rows[1].collapsed and table.rows[1].scores  # where no run learns, these are the scores
+
+
 def test_digits_are_those_that_the_standard_error_gives_meaning_to(made):
     bpc = {"name": "bpc", "mode": "min"}
     runs = {
