@@ -13,6 +13,7 @@ from scipy import stats
 from app.errors import InputError
 from app.metrics import metric_info
 from app.study.analysis.analyse import analyse
+from app.study.analysis.looks import Looks
 from app.study.analysis.quantities import margin_of, score
 from app.study.analysis.tables import Table
 from app.study.analysis.words import number, seeds_in_words
@@ -71,7 +72,9 @@ def power_lines(study: Study, trials: Sequence[Trial], stated: Mapping[str, floa
     size = max(declared, conditions * others)
     of_plan = shrunken(1.0, n - 1, 1.0, (n - 1) * others)
     block = Block(np.full((others, others), 0.5) + 0.5 * np.eye(others), np.full(others, of_plan.df), of_plan.shared)
-    level = Joint([block] * conditions, size - conditions * others).level(ALPHA)
+    looks = Looks.at(study, len(study.looks))  # the last of them
+    joint = Joint([block] * conditions, size - conditions * others)
+    level = looks.level / size if len(study.looks) > 1 else joint.level(ALPHA)
     lines = [f"{n} seeds, {size} comparisons of scores, each tested at a level of {level:.2g}; power 80 %"]
     for one in spreads:
         lines += _shows(one, n, of_plan.df, level, size)

@@ -19,6 +19,15 @@ def test_a_stated_deviation_says_what_the_plan_can_show(made, tmp_path, capsys):
     assert lines[-1] == "cost: 0 of 30 trials done; how long one takes is not known yet"
 
 
+def test_looks_cost_a_little_power(made):
+    ten = tuple(range(1, 11))
+    once, twice = (
+        power_lines(*made({"layernorm": {}, "adanorm": {}}, ten, looks=looks), {"accuracy": 0.6})[0]
+        for looks in ([10], [5, 10])
+    )
+    assert "at a level of 0.05;" in once and "at a level of 0.049;" in twice
+
+
 def test_pilots_say_it_with_the_interval_of_their_deviation_and_the_cost(made, tmp_path):
     ours, theirs = seeds(75), seeds(77, 0.1)
     study, trials = made({"layernorm": ours, "adanorm": theirs}, (1, 2, 3, 4, 5, 6), margin={"accuracy": 0.1})

@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from app.study.plan import Study
 
 
-def decimals(se: float) -> int:
-    """The decimals that show two significant digits of a standard error; two where it is not known."""
-    return 2 if math.isnan(se) or se <= 0 else min(max(0, 1 - math.floor(math.log10(se))), 12)
-
-
 def number(value: float, se: float, signed: bool = False) -> str:
-    """A number with as many digits as its standard error gives meaning to; "" where it is nan."""
-    return "" if math.isnan(value) else f"{value:{'+' if signed else ''}.{decimals(se)}f}"
+    """A number with two significant digits of its standard error, or with three of its own where that is not known.
+
+    It is "" for nan.
+    """
+    sign = "+" if signed else ""
+    if math.isnan(value):
+        return ""
+    if math.isnan(se) or se <= 0:
+        return f"{value:{sign}.3g}"
+    return f"{value:{sign}.{min(max(0, 1 - math.floor(math.log10(se))), 12)}f}"
 
 
 def interval(low: float, high: float, se: float) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-_DRAWS, _HALVINGS = 20_000, 30
+_DRAWS = 20_000
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -52,9 +52,9 @@ class Block:
 
 
 class Joint:
-    """A family of comparisons, and how small p values get in it where there is no difference at all.
+    """How small the p values of a family get where there is no difference at all.
 
-    The joint distribution is simulated with a fixed seed: the t statistics of a block are correlated as their means
+    Their joint distribution is simulated with a fixed seed: the t statistics of a block are correlated as their means
     are, and share what they share of their variance estimate (Dunnett, 1955); blocks are taken as independent.
 
     Args:
@@ -64,25 +64,18 @@ class Joint:
 
     def __init__(self, blocks: Sequence[Block], untested: int = 0) -> None:
         rng = np.random.default_rng(0)
-        self._df = np.concatenate([block.df for block in blocks]) if blocks else np.zeros(0)
-        self._null = np.hstack([block.draw(rng, _DRAWS) for block in blocks]) if blocks else np.zeros((_DRAWS, 0))
+        p_values = [2 * special.stdtr(block.df, -block.draw(rng, _DRAWS)) for block in blocks]
+        self._null = np.hstack(p_values) if blocks else np.ones((_DRAWS, 0))  # (draws, comparisons)
         self._untested = untested
-
-    @property
-    def size(self) -> int:
-        """Number of comparisons."""
-        return len(self._df) + self._untested
 
     def level(self, alpha: float) -> float:
         """The level at which each comparison may be tested, so that the chance of any false alarm is alpha."""
-        if self.size <= 1:
+        size = self._null.shape[1] + self._untested
+        if size < 2:
             return alpha
-        everything = np.arange(len(self._df))
-        low, high = alpha / self.size, alpha
-        for _ in range(_HALVINGS):
-            middle = math.sqrt(low * high)
-            low, high = (middle, high) if self._least_below(middle, everything) <= alpha else (low, middle)
-        return low
+        least = np.sort(self._null.min(1, initial=1.0))
+        chances = self._chance(np.arange(1, _DRAWS + 1), least)
+        return max(alpha / size, float(least[chances <= alpha].max(initial=0.0)))
 
     def adjust(self, p_values: Sequence[float], places: Sequence[int]) -> list[float]:
         """P values adjusted for the family, step by step from the smallest; never above Holm's.
@@ -94,14 +87,13 @@ class Joint:
         adjusted = holm(p_values)
         tested = np.array([p_values[place] for place in places])
         order = np.argsort(tested, kind="stable")
-        largest = 0.0
-        for rank, at in enumerate(order):
-            largest = max(largest, tested[at], self._least_below(tested[at], order[rank:]))
-            adjusted[places[at]] = min(adjusted[places[at]], largest)
+        rising = tested[order]
+        least_of_rest = np.minimum.accumulate(self._null[:, order[::-1]], axis=1)[:, ::-1]
+        chances = self._chance((least_of_rest <= rising).sum(0), rising)
+        for at, chance in zip(order, np.maximum.accumulate(np.maximum(rising, chances)), strict=True):
+            adjusted[places[at]] = min(adjusted[places[at]], float(chance))
         return adjusted
 
-    def _least_below(self, p: float, places: np.ndarray) -> float:
-        """The chance that any of these comparisons, or an untested one, has a p value as small without a difference."""
-        critical = stats.t.isf(p / 2, self._df[places])
-        missed = 1 - (1 + int((self._null[:, places] >= critical).any(1).sum())) / (1 + len(self._null))
-        return 1 - missed * (1 - p) ** self._untested
+    def _chance(self, counts: np.ndarray, p_values: np.ndarray) -> np.ndarray:
+        """The chance of a p value as small, here or in an untested comparison, from the number of draws with one."""
+        return np.asarray(1 - (1 - (1 + counts) / (1 + _DRAWS)) * (1 - p_values) ** self._untested)

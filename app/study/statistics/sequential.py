@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import optimize, special
 
-_POINTS, _FURTHEST = 801, 9.0  # of the grid of the score process, in standard deviations
-_ALPHAS = np.logspace(-8, 0, 65)[:-1]  # for which nominal levels are tabulated
+_POINTS, _FURTHEST = 401, 9.0  # of the grid of the score process, in standard deviations
+_ALPHAS = np.logspace(-8, 0, 41)[:-1]  # for which nominal levels are tabulated
 
 
 @lru_cache

@@ -15,6 +15,7 @@ from app.study.plan import Variant
 from app.study.published import published
 from app.study.report import row_cells
 from tests.study.made_up import LUCK, result, seeds
+from tests.study.statistics.test_simulations import compared
 
 
 def family(found, name):
@@ -230,3 +231,17 @@ def test_the_paragraph_answers(made):
     assert text.startswith("detachnorm diverged on 4 of 4 seeds, layernorm on 0 of 4 (p = ")
     assert "adanorm(k=0.1,scale=1) does better than layernorm (+2.000 points, p" in text
     assert "none equals layernorm (within 0.5 points, p" in text and text.endswith(").")
+
+
+def test_errors_are_those_of_the_simulated_studies(made):
+    """What tests/study/statistics/test_simulations.py shows of many studies holds for this code."""
+    scores = 75 + np.random.default_rng(0).normal(0, 1, (1, 4, 5))
+    norms = ["layernorm", "layernorm_simple", "detachnorm", "adanorm", "none"]
+    runs = {
+        norm: {seed: result(seed, 0, test={"accuracy": scores[0, seed - 1, at] / 100}) for seed in LUCK}
+        for at, norm in enumerate(norms)
+    }
+    found = [row.comparison.estimate for row in analyse(*made(runs, claims=[])).tables[0].rows[1:]]
+    mean, se, variance = compared(scores)
+    assert [one.mean for one in found] == pytest.approx(mean[0])
+    assert [one.se for one in found] == pytest.approx(se[0]) and {one.df for one in found} == {variance.df}
