@@ -6,6 +6,7 @@ import math
 import pytest
 import yaml
 
+from app.errors import InputError
 from app.study.plan import read_study
 from app.study.plan.flags import value_in
 from app.study.schedule import needed
@@ -90,6 +91,8 @@ def test_the_result_of_tuning_has_optimum_sensitivity_budget_and_divergences(pla
     assert none.best == {LR: 3e-4} and none.points[2].diverged == 2 and math.isnan(none.points[2].mean)
     assert {(one.runs, one.seconds) for one in found.tuned} == {(6, 180.0)}
     assert layernorm.curve[-1].expected == pytest.approx(80 + 0.1 * max(101 % 7, 102 % 7))
+    assert [(n, variant.label) for n, variant in found.leads] == [(1, "layernorm")]
+    assert found.words[3] == "the best of n tries is expected to be of layernorm from n = 1"
     assert "best at lr=0.001, the end of the range" in found.words[1] and "2 diverged" in found.words[2]
 
 
@@ -117,8 +120,11 @@ def test_a_study_without_tuning_needs_its_plan(plan, tmp_path):
 def test_the_common_value_is_what_the_config_has(plan, tmp_path):
     assert value_in(["configs/quickstart.yaml"], LR) == 3e-4  # in the file of its model
     assert value_in(["configs/quickstart.yaml"], "trainer.max_epochs") == 5
-    study = plan(overrides={LR: 0.5})
-    assert study.common(study.conditions[0]) == {LR: 0.5}
+    for overrides, common in (({LR: 0.5}, 0.5), ({}, 3e-4)):
+        study = plan(overrides=overrides)
+        assert study.common(study.conditions[0]) == {LR: common}
+    with pytest.raises(InputError, match="config rt does not set model.optimizer.lr, and all variants are also"):
+        plan(overrides={"model": "configs/models/bert_4x128.yaml"})  # another model than the config's
     for text in ("model: {class_path: X}\n", "seed_everything: 1\n"):
         (tmp_path / "b.yaml").write_text(text)
         files = [str(tmp_path / "rt.yaml"), str(tmp_path / "b.yaml")]

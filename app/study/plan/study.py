@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from app.backbones.placement import PlacementSpec
 from app.installation import TYPED
@@ -244,8 +244,11 @@ class Study:
         At these all variants are compared, too.
         """
         own = {**self.overrides, **condition.overrides}
-        keys = self.tuning.keys if self.tuning else ()
-        return {key: own[key] if key in own else value_in(condition.files, key) for key in keys}
+        found: dict[str, Any] = {}
+        for key in self.tuning.keys if self.tuning else ():
+            replaced = any(key.startswith(f"{group}.") for group in own)  # as by {model: FILE.yaml}
+            found[key] = own[key] if key in own else None if replaced else value_in(condition.files, key)
+        return found
 
     def folder(self, root: Path) -> Path:
         """The folder of the study."""

@@ -90,8 +90,25 @@ class TuningResult:
 
     @property
     def words(self) -> list[str]:
-        """A sentence for each variant."""
-        return [self._sentence(one) for one in self.tuned]
+        """A sentence for each variant, and one on which of them is expected to be best with how many tries."""
+        leads = self.leads
+        text = ", then ".join(f"{variant.label} from n = {n}" for n, variant in leads)
+        return [
+            *map(self._sentence, self.tuned),
+            *([f"the best of n tries is expected to be of {text}"] if leads else []),
+        ]
+
+    @property
+    def leads(self) -> list[tuple[int, Variant]]:
+        """Which variant has the best expected best of n tries, by the n from which it has; all have the same budget."""
+        curves = {one.variant: [best.expected for best in one.curve] for one in self.tuned if one.curve}
+        choose = max if self.metric.higher_is_better else min
+        found: list[tuple[int, Variant]] = []
+        for n in range(min(map(len, curves.values()), default=0)):
+            lead = choose(curves, key=lambda variant: curves[variant][n])
+            if not found or found[-1][1] != lead:
+                found.append((n + 1, lead))
+        return found
 
     def _sentence(self, one: Tuned) -> str:
         budget = f"{one.runs} runs, {one.seconds / 60:.1f} minutes"
