@@ -149,6 +149,9 @@ def test_axes_are_crossed_and_the_settings_of_one_mapping_change_together(write,
     assert len(trials) == len({trial.root for trial in trials}) == len({trial.name for trial in trials}) == 16
     assert trials[2].root.relative_to(tmp_path).parts[1] == "a,lr=0.0001,train_fraction=1"
     assert " --model.optimizer.lr 0.0001 --data.train_fraction 1 " in trials[2].command
+    long = read_study(write(axes={f"data.{'key' * 20}{number}": [1, 2] for number in range(4)})).trials(tmp_path)
+    assert len({trial.root for trial in long}) == len(long) == 64
+    assert max(len(part) for trial in long for part in trial.root.parts) < 256
     zipped = read_study(write(axes=[{lr: [1e-3, 1e-4], width: [8, 16]}, {fraction: [0.5, 1]}]))
     assert [dict(one.axes) for one in zipped.conditions] == [
         {lr: rate, width: wide, fraction: share} for rate, wide in ((1e-3, 8), (1e-4, 16)) for share in (0.5, 1)

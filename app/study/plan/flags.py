@@ -19,6 +19,7 @@ from app.norms import NormSpec
 Settings = Mapping[str, Any]  # such as {"trainer.max_epochs": 3}
 _SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # a number for train.py; for PyYAML text, if it has no dot
 _LONGEST_VALUE = 40  # characters in a label
+_LONGEST_FOLDER = 200  # bytes; file systems take 255
 
 
 def norm_flags(norm: NormSpec) -> list[str]:
@@ -81,6 +82,13 @@ def in_brief(settings: Settings) -> list[str]:
 def bracketed(words: Sequence[str]) -> str:
     """Words at the end of a label, such as [lr=0.001]; nothing without any."""
     return f"[{','.join(words)}]" if words else ""
+
+
+def folder_name(label: str) -> str:
+    """A label as the name of a folder: a digest ends it where file systems would refuse its length."""
+    if len(label.encode()) <= _LONGEST_FOLDER:
+        return label
+    return f"{label[:80]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def _short(value: Any) -> str:

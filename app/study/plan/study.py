@@ -15,6 +15,7 @@ from app.study.plan.flags import (
     Settings,
     bracketed,
     digest,
+    folder_name,
     in_brief,
     norm_flags,
     placement_flags,
@@ -233,7 +234,7 @@ class Study:
         # changed settings change the folder: a run with other settings does not belong to this study any more
         name = f"seed{seed}-{digest(arguments, condition.files)}"
         where = ",".join([condition.name, *in_brief({**condition.axes, **at})])
-        place = self.folder(root) / where / variant.label / name
+        place = self.folder(root) / folder_name(where) / folder_name(variant.label) / name
         # `last` starts from the beginning where there is no checkpoint: one command starts a run and resumes it
         arguments += ["--run_root", str(place), "--ckpt_path", "last"]
         return Trial(condition, variant, seed, place, tuple(arguments), phase, at)
