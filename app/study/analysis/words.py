@@ -86,8 +86,9 @@ def divergences(found: Diverged, ours: str, theirs: str) -> str:
 
 def _worst_of_effects(found: Diverged, ours: str, theirs: str) -> str:
     """On how many seeds which of two effects is the lower, if runs that diverged have the worst score of all."""
+    verb = "diverged or collapsed" if found.collapsed else "diverged"
     text = (
-        f"with the worst score for runs that diverged, {ours} is the lower on {found.ours} of {found.ours_of} seeds, "
+        f"with the worst score for runs that {verb}, {ours} is the lower on {found.ours} of {found.ours_of} seeds, "
         f"{theirs} on {found.theirs} of {found.theirs_of}"
     )
     return text if math.isnan(found.adjusted) else f"{text} ({p_value(found.adjusted)})"
