@@ -129,7 +129,7 @@ def _compare(declared: Sequence[Declared], deaths: Deaths, study: Study, looks: 
     tests = (differs, _Tested(equal, holm(equal)), _Tested(at_least, holm(at_least)))
     found = []
     for place, (one, evidence, limit) in enumerate(zip(declared, by_look[-1], limits, strict=True)):
-        numbers = _numbers(evidence, level, limit, tests, place, study) if evidence.pairs.seeds else None
+        numbers = _numbers(evidence, looks.level, level, limit, tests, place, study) if evidence.pairs.seeds else None
         dead = deaths[one.table.condition, one.variant, one.other]
         found.append(
             Comparison(
@@ -162,11 +162,18 @@ def _is_not_worse(found: Evidence, margin: float | None) -> float:
 
 
 def _numbers(
-    found: Evidence, level: float, margin: float | None, tests: Sequence[_Tested], place: int, study: Study
+    found: Evidence,
+    alone: float,
+    level: float,
+    margin: float | None,
+    tests: Sequence[_Tested],
+    place: int,
+    study: Study,
 ) -> Estimate:
+    """The numbers of a comparison, at its level alone and at that which its family leaves to it."""
     mean, seeds, variance = found.mean, found.pairs.seeds, found.variance
     differs, equal, at_least = tests
-    low, high = mean.interval()
+    low, high = mean.interval(alone)
     of_examples = found.examples.persistent if found.examples else 0.0
     needed = None
     if margin is not None:

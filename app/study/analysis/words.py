@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from app.study.plan import Study
 
 
+def decimals(se: float) -> int:
+    """The decimals that show two significant digits of a standard error; two where it is not known."""
+    return 2 if math.isnan(se) or se <= 0 else min(max(0, 1 - math.floor(math.log10(se))), 12)
+
+
 def number(value: float, se: float, signed: bool = False) -> str:
     """A number with two significant digits of its standard error, or with three of its own where that is not known.
 
@@ -24,7 +29,7 @@ def number(value: float, se: float, signed: bool = False) -> str:
         return ""
     if math.isnan(se) or se <= 0:
         return f"{value:{sign}.3g}"
-    return f"{value:{sign}.{min(max(0, 1 - math.floor(math.log10(se))), 12)}f}"
+    return f"{value:{sign}.{decimals(se)}f}"
 
 
 def interval(low: float, high: float, se: float) -> str:

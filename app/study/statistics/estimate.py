@@ -27,7 +27,8 @@ class Estimate:
         sd: standard deviation of the differences over seeds, as observed; nan for one seed.
         se: standard error of the mean, with all sources of variance; nan where it is not known.
         df: its degrees of freedom.
-        low: lower end of the 95 % interval of the mean, for this comparison alone.
+        low: lower end of the 95 % interval of the mean, for this comparison alone; where a study looks more than once,
+            of one that holds at all looks together.
         high: upper end.
         p: of the test that the mean is 0, for this comparison alone.
         adjusted: p adjusted for the comparisons of its family; nan where there is no p.

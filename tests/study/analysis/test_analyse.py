@@ -14,6 +14,7 @@ from app.study.analysis.words import paragraph
 from app.study.plan import Variant
 from app.study.published import published
 from app.study.report import row_cells
+from app.study.statistics.power import detectable
 from tests.study.made_up import LUCK, result, seeds
 from tests.study.statistics.test_simulations import compared
 
@@ -43,6 +44,9 @@ def test_every_number_is_quoted_from_one_family(made):
     (table,) = found.tables
     for row in table.rows[1:]:
         assert row.comparison in scores.comparisons
+    numbers = table.rows[1].comparison.estimate  # what is detectable is so at the level of the family, not of one
+    alone, of_family = (detectable(numbers.se, numbers.df, level).value for level in (0.05, 0.05 / 6))
+    assert 1.2 * alone < numbers.detectable.value <= of_family
     third = next(answer for answer in found.answers if answer.title.startswith("AdaNorm does better"))
     assert third.words == table.rows[3].comparison.words
 
