@@ -171,6 +171,8 @@ def _prediction(place: str, entry: Any) -> Prediction:
     sides = {side: _side(place, entry, side) for side in ("variant", "other")}
     if len(sides["variant"]) != len(sides["other"]):
         raise InputError(f"{place}: variant is a difference and other is not, or the reverse; make both a list of two")
+    if sides["variant"] == sides["other"]:
+        raise InputError(f"{place}: variant and other are the same; name two")
     margin = entry.get("margin", {})
     if not isinstance(margin, dict) or not all(
         type(size) in (int, float) and 0 < size < inf for size in margin.values()

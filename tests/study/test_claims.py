@@ -74,6 +74,7 @@ def test_a_claim_names_its_variants_exactly(write):
         ({}, {"quantity": "accuracy"}, "quantity is 'accuracy'; allowed: score, gap"),
         ({}, {"at": "best"}, "at is best, which score does not have"),
         ({}, {"expected": "beter"}, "expected is 'beter'; did you mean 'better'?"),
+        ({}, {"variant": "layernorm"}, "variant and other are the same; name two"),
         ({}, {"margin": 0.5}, "margin is 0.5; must be sizes by metric"),
         ({}, {"margin": {"acuracy": 0.5}}, "unknown metric 'acuracy'"),
         ({"placements": ["perri"]}, {}, "unknown placement 'perri'; did you mean 'peri'?"),
@@ -167,6 +168,12 @@ def test_another_variant_of_a_norm_does_not_answer_for_it(made):
     assert "AdaNorm does better" not in by_claim and by_claim["lacks"].verdict == "not asked"
     assert "AdaNorm (needs adanorm(k=0.1,scale=1))" in by_claim["lacks"].words
     assert "derivatives (needs layernorm_simple, detachnorm, none)" in by_claim["lacks"].words
+
+
+def test_a_claim_whose_sides_are_one_variant_here_is_not_asked(made, write):
+    path = write(variant={"norm": "layernorm", "placement": "native"})
+    found = analyse(*made({"layernorm": seeds(75), "none": seeds(70)}, claims=[str(path)]))
+    assert [answer.words for answer in found.answers] == ["c (needs another variant than layernorm)"]
 
 
 def test_losses_are_compared_at_the_best_and_at_the_last_validation(made):

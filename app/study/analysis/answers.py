@@ -128,10 +128,12 @@ def _labels(prediction: Prediction, placement: PlacementSpec) -> list[list[str]]
 
 
 def missing(claim: Claim, study: Study, placement: PlacementSpec) -> list[str]:
-    """The labels of the claim's variants that the study lacks."""
+    """What the study lacks for a claim: labels of its variants, or a second one where both sides are the same here."""
     known = {variant.label for variant in study.variants}
-    labels = [label for one in claim.predictions for side in _labels(one, placement) for label in side]
-    return [label for label in dict.fromkeys(labels) if label not in known]
+    pairs = [_labels(one, placement) for one in claim.predictions]
+    labels = dict.fromkeys(label for pair in pairs for side in pair for label in side)
+    alike = [f"another variant than {', '.join(ours)}" for ours, theirs in pairs if ours == theirs]
+    return [label for label in labels if label not in known] + alike
 
 
 def _questions(claim: Claim, study: Study, placement: PlacementSpec, table: Table) -> list[Question]:
