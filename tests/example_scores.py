@@ -25,7 +25,8 @@ def scores_of_examples(run: Path) -> dict[str, float]:
         scores |= {name: total[name] / total["words"] for name in ("uas", "las")}
     if "sys_len" in total:
         lists = ([int(total[f"{kind}_{n}"]) for n in range(1, 5)] for kind in ("correct", "total"))
-        scores["bleu"] = BLEU.compute_bleu(*lists, int(total["sys_len"]), int(total["ref_len"])).score
+        lengths = (int(total["sys_len"]), int(total["ref_len"]))
+        scores["bleu"] = BLEU.compute_bleu(*lists, *lengths, smooth_method="exp").score
     if set(total) == {"index", "nats", "units"}:
         scores["bpc"] = scores["loss"] / math.log(2)
     return scores

@@ -70,7 +70,7 @@ def _overfitting_in_words(gap: dict[str, Any]) -> str:
             f"overfitting since step {began['step']} (epoch {began['epoch']}): validation loss was lowest at step "
             f"{began['best_step']} (epoch {began['best_epoch']}) and ends {ends} above that"
         )
-    return f"no overfitting beyond noise: validation loss ends {ends} above its minimum"
+    return f"no overfitting beyond noise: validation loss ends {ends + ' above' if se else 'at'} its minimum"
 
 
 def _gradients_in_words(gradients: dict[str, Any]) -> list[str]:
