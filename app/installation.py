@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]  # of a checkout; site-packages for a wheel
@@ -22,11 +22,14 @@ TYPED = ["python", "train.py"] if _IS_CHECKOUT else ["norm-workbench"]  # how th
 
 
 def app_version() -> str:
-    """The version of this project: that of pyproject.toml in a checkout, else that of the installed package."""
+    """The version of this project: that of pyproject.toml in a checkout, else of the installed package, or unknown."""
     project = ROOT / "pyproject.toml"
     if _IS_CHECKOUT and project.is_file():  # it need not be installed, or may have been installed before it changed
         return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
-    return version("norm-workbench")
+    try:
+        return version("norm-workbench")
+    except PackageNotFoundError:  # a copy of the code alone
+        return "unknown"
 
 
 def config_path(name: str) -> Path:

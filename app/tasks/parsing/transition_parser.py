@@ -89,8 +89,10 @@ class TransitionParser(nn.Module):
         if with_loss:
             states, actions = self._oracle(batch)
             scores = self._scores(model, words, states.positions, states.labels, states.sentence)
-            # a sentence's states follow each other; not index_add, which adds in any order on a GPU
-            loss = torch.segment_reduce(nats(scores, actions), "sum", lengths=2 * batch.lengths)
+            of_states = nats(scores, actions)  # (N,), sentence after sentence, two for each word
+            is_state = torch.arange(2 * batch.heads.shape[1], device=words.device) < 2 * batch.lengths.unsqueeze(1)
+            # not index_add, which adds in any order on a GPU
+            loss = of_states.new_zeros(is_state.shape).masked_scatter(is_state, of_states).sum(1)
 
         def score(positions: Tensor, labels: Tensor, sentence: Tensor) -> Tensor:
             scores = self._scores(model, words, positions, labels, sentence)
