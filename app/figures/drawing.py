@@ -25,14 +25,28 @@ _TITLE_PER_INCH = 11  # characters
 _MOST_NAMES = 26  # of sites next to an axis; with more, the figure would be too high
 
 
-def new_figure(panels: int, title: str, width: float = 4.2, height: float = 3.5) -> tuple[Figure, list[Axes]]:
-    """Make a row of panels under a title, which is as many lines as it needs: signatures of several rules are long."""
+def new_figure(
+    panels: int, title: str, width: float = 4.2, height: float = 3.5, columns: int | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Make panels under a title, which is as many lines as it needs: signatures of several rules are long.
+
+    Args:
+        panels: number of panels.
+        title: title of the figure.
+        width: of a panel, in inches.
+        height: of a panel, in inches.
+        columns: panels in a row; all by default.
+    """
     from matplotlib.figure import Figure  # here and below, because the import is slow
 
-    figure = Figure(figsize=(width * panels, height), layout="constrained")
-    lines = textwrap.wrap(title, int(_TITLE_PER_INCH * width * panels), break_on_hyphens=False)
-    figure.suptitle("\n".join(lines), fontsize=11)
-    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+    columns = panels if columns is None else min(columns, panels)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    figure.suptitle(in_lines(title, int(_TITLE_PER_INCH * width * columns)), fontsize=11)
+    found = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in found[panels:]:
+        figure.delaxes(unused)
+    return figure, found[:panels]
 
 
 def new_depth_figure(panels: int, sites: Sequence[str], title: str) -> tuple[Figure, list[Axes]]:
@@ -47,9 +61,22 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         InputError: if it cannot be written.
     """
+    from matplotlib import rc_context
+
     dateless = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else {}
-    with atomic_write(path) as part:
+    # TrueType letters in a pdf, which publishers ask for; the same ids in an svg each time it is made
+    with rc_context({"pdf.fonttype": 42, "svg.hashsalt": path.stem}), atomic_write(path) as part:
         figure.savefig(part, format=path.suffix[1:], metadata=dateless)
+
+
+def style_of(number: int) -> tuple[str, str]:
+    """The colour and the marker of the series with a number; no two of the first 49 have both in common."""
+    return COLOURS[number % len(COLOURS)], MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+
+
+def in_lines(label: str, width: int) -> str:
+    """A label in lines of at most this many characters: those of norms with options are long."""
+    return "\n".join(textwrap.wrap(label, width, break_on_hyphens=False))
 
 
 def style_axes(axes: Axes, sides: Sequence[Literal["top", "right"]] = ("top", "right")) -> None:

@@ -1,4 +1,4 @@
-"""`python -m app.study run|status|report|power|inspect`: see `python -m app.study --help`."""
+"""`python -m app.study run|status|report|compare|power|inspect`: see `python -m app.study --help`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from app.study.plan import Trial, read_study
 from app.study.plan.check import check_settings
 from app.study.power import power_lines
 from app.study.ray_engine import RayEngine
-from app.study.report import write_report
+from app.study.report.compare import study_of_runs
+from app.study.report.saved import read_analysis
+from app.study.report.write import write_analysis, write_report
 from app.study.schedule import needed
 from app.study.status_display import StatusDisplay, estimate, status_lines
 
@@ -69,9 +71,22 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(function=_status)
     report = commands.add_parser("report", help="write the report of a study: report.html, tables and figures")
     report.add_argument(
-        "--twin_axes", action="store_true", help="draw train and validation on two axes, as the paper does"
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FOLDER",
+        help="make it of the csv files of an earlier report, which is in this folder, and not of run folders",
     )
+    report.add_argument("--output", type=Path, help="folder to write to (default: report, in the study's folder)")
     report.set_defaults(function=_report)
+    compare = commands.add_parser("compare", help="write a report of finished runs, whatever started them")
+    compare.add_argument("runs", type=Path, nargs="+", help="run folders, or folders with runs in them")
+    compare.add_argument("--output", type=Path, help="folder to write to (default: one in runs/compare)")
+    compare.set_defaults(function=_compare)
+    for command in (report, compare):
+        command.add_argument(
+            "--twin_axes", action="store_true", help="draw train and validation on two axes, as the paper does"
+        )
     power = commands.add_parser("power", help="say what a study will be able to show, and what it will cost")
     power.add_argument(
         "--sd",
@@ -136,8 +151,17 @@ def _status(known: argparse.Namespace) -> int:
 
 def _report(known: argparse.Namespace) -> int:
     study = read_study(known.study)
-    folder = study.folder(known.study_root)
-    print(write_report(study, needed(study, known.study_root).trials, folder / "report", known.twin_axes))
+    folder = known.output or study.folder(known.study_root) / "report"
+    if known.source is not None:
+        print(write_analysis(*read_analysis(study, known.source), folder, known.twin_axes))
+    else:
+        print(write_report(study, needed(study, known.study_root).trials, folder, known.twin_axes))
+    return 0
+
+
+def _compare(known: argparse.Namespace) -> int:
+    study, trials = study_of_runs(known.runs)
+    print(write_report(study, trials, known.output or Path("runs/compare") / study.name, known.twin_axes))
     return 0
 
 

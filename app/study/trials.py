@@ -10,6 +10,7 @@ from typing import Any, Literal
 from app.runs.folder import CHECKPOINTS, LOCK, is_in_use
 from app.runs.identity import RunIdentity
 from app.runs.metrics_file import FILE_NAME, last_value
+from app.runs.result import FILE_NAME as RESULT
 from app.runs.result import read_result
 from app.runs.run_info import read_primary_metric
 from app.study.plan import Trial
@@ -51,8 +52,10 @@ def run_folder(trial: Trial) -> Path | None:
     """The folder of the trial's run, if it has one.
 
     Only the run knows the names of its task and dataset, and the sites where its config sets them, so it is looked for:
-    `root` holds one run. Earlier runs that a later one replaced are next to it, renamed.
+    `root` holds one run, or is one that no study started. Earlier runs that it replaced are next to it, renamed.
     """
+    if (trial.root / RESULT).is_file():
+        return trial.root
     return next(RunIdentity.folders_in(trial.root, trial.seed), None)
 
 
@@ -64,7 +67,15 @@ def is_running(trial: Trial) -> bool:
 
 def result_of(trial: Trial) -> dict[str, Any] | None:
     """result.json of a run that finished, including its test, or that diverged."""
-    result = _result(trial)
+    return _ended(_result(trial) if trial.result is None else dict(trial.result))
+
+
+def result_in(folder: Path) -> dict[str, Any] | None:
+    """The same of a run folder."""
+    return _ended(read_result(folder))
+
+
+def _ended(result: dict[str, Any] | None) -> dict[str, Any] | None:
     if result is None or result["status"] not in DONE or (result["status"] == "finished" and result["test"] is None):
         return None
     return result

@@ -31,7 +31,12 @@ def study(tmp_path, tiny_texts):
 
 @pytest.fixture
 def made(tmp_path):
-    """A study whose runs were made up: for each norm or label, the result of each seed.
+    """Makes up the runs of a study; see `maker`."""
+    return maker(tmp_path)
+
+
+def maker(tmp_path):
+    """Makes up the runs of a study: for each norm or label, the result of each seed, written into a folder.
 
     `others` has further datasets by name, whose results have all norms of the first.
     """
@@ -55,10 +60,13 @@ def made(tmp_path):
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / "config.yaml").write_text("")
                 (folder / "result.json").write_text(json.dumps(found))
+                sites = {f"norm_grad/recentring/layer.{i}": 3e-9 for i in (0, 1)}
+                sites |= {f"norm_grad/rescaling/layer.{i}": 1 - 0.02 / 10**i for i in (0, 1)}
                 events = [
-                    {"step": 10 * e, "epoch": e, "val/loss": 1 / e, "train_probe/loss": 0.5 / e, "val/accuracy": 0.7}
+                    {"step": 10 * e, "epoch": e, "val/loss": 1 / e, "train_probe/loss": 0.5 / e, "gap/loss": 0.5 / e,
+                     "val/accuracy": 0.7, **sites}
                     for e in (1, 2)
-                ]
+                ]  # fmt: skip
                 (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
         return study, trials
 

@@ -1,62 +1,173 @@
 """Reports of made-up studies: files, words, and how a browser shows them."""
 
 import csv
+import json
+import re
 import shutil
 import subprocess
+from html import unescape
+from html.parser import HTMLParser
 
 import pytest
 
+from app.errors import InputError
+from app.norms import NormSpec
 from app.study.__main__ import main
 from app.study.analysis.analyse import analyse
+from app.study.analysis.words import interval, number
+from app.study.report.compare import study_of_runs
 from app.study.sentence_bootstrap import sentence_tests
+from tests.study.conftest import maker
 from tests.study.made_up import result, seeds
 
 
-def test_the_report_is_one_file_with_tables_next_to_it(made, tmp_path, capsys):
-    norms = ["layernorm", "adanorm", {"name": "none", "sites": ["layer.0"]}]
-    results = {"layernorm": seeds(75), "adanorm": seeds(77, 0.1), "none": seeds(70, 0.1)}
-    study, _ = made(results, norms=norms, baseline="layernorm")
-    at_first = study.norms[-1].label
-    arguments = [str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]
-    assert main(["report", *arguments]) == 0
-    folder = tmp_path / "studies/study/report"
-    assert capsys.readouterr().out.strip() == str(folder / "report.html")
-    assert {path.name for path in folder.iterdir()} == {
-        "report.html", "report.md", "table.csv", "table.tex", "rt_curves.svg", "rt_curves.pdf", "rt_norms.svg",
-        "rt_norms.pdf",
-    }  # fmt: skip
-    html = (folder / "report.html").read_text()
-    for word in (
-        "Results",
-        "supported",
-        "77.30",
-        "77.5",
-        "does better than",
-        "python train.py fit",
-        "<svg",
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The folder of a report: a norm that is better, one that diverged on a seed, and one with a long label."""
+    path = tmp_path_factory.mktemp("report")
+    norms = ["layernorm", "adanorm", "detachnorm", {"name": "none", "sites": ["layer.0"]}]
+    dead = {**seeds(76, 0.1), 3: result(3, 0, status="diverged", test=None)}
+    runs = {"layernorm": seeds(75), "adanorm": seeds(77, 0.1), "detachnorm": dead, "none": seeds(70, 0.1)}
+    for trained in (run for by_seed in runs.values() for run in by_seed.values()):
+        trained["training"] = {"model.optimizer.lr": 0.001, "trainer.max_epochs": 2}
+        trained["gap"]["final"]["loss"] += trained["seed"] / 1000
+    maker(path)(runs, norms=norms, baseline="layernorm")
+    assert main(["report", str(path / "study.yaml"), "--study_root", str(path / "studies")]) == 0
+    return path / "studies/study/report"
+
+
+def rows_of(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_page_is_one_well_formed_file_that_needs_no_network(report):
+    names = {path.name for path in report.iterdir()}
+    pictures = {"forest_accuracy", "rt_curves", "rt_overfitting", "rt_gradients"}
+    texts = {"report.html", "report.md", "table.tex", *(f"{name}.csv" for name in ("scores", "comparisons"))}
+    assert names == texts | {"curves.csv", "norm_gradients.csv"} | {
+        f"{p}.{s}" for p in pictures for s in ("svg", "pdf")
+    }
+    html = (report / "report.html").read_text(encoding="utf-8")
+    assert not [word for word in ("src=", "@import", "<link", "url(http", 'href="http', "fetch(") if word in html]
+    opened = []
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag not in ("meta", "br"):
+                opened.append(tag)
+
+        def handle_endtag(self, tag):
+            assert opened.pop() == tag
+
+    Parser().feed(html)
+    assert not opened and html.count("<svg") == 2 * len(pictures)  # for broad and for narrow screens
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    sections = ("answer", "claims", "design", "comparisons", "test-scores", "overfitting", "gradients", "cost", "runs")
+    assert [f'<h2 id="{name}">' in html for name in sections] == [True] * len(sections)
+    assert "0.001, not tuned for any norm" in html and "2 epochs" in html and "python train.py fit" in html
+    assert "re-centring is 0 at every site" in html and "(best)" not in html
+
+
+def test_every_comparison_has_the_numbers_of_the_csv_in_the_page_and_in_the_picture(report):
+    html = unescape((report / "report.html").read_text(encoding="utf-8"))
+    forest, tables = html[html.index("<svg") : html.index("</svg>")], html[html.index('id="test-scores"') :]
+    rows = rows_of(report / "comparisons.csv")
+    assert {row["family"] for row in rows} == {"scores", "overfitting", "gradients", "divergences"}
+    for row in (row for row in rows if row["family"] == "scores"):
+        mean = number(float(row["mean"]), float(row["se"]), signed=True)
+        assert f"{row['verdict']}" in forest and mean in forest and row["words"] in html
+        if row["other"] == "layernorm":
+            assert f">{mean}" in tables and interval(*(float(row[key]) for key in ("low", "high", "se"))) in tables
+    better, survivors = rows[0], rows[1]
+    assert (better["variant"], better["verdict"], better["n"]) == ("adanorm(k=0.1,scale=1)", "better", "4")
+    assert survivors["diverged_ours"] == "1" and "1 of 4 diverged" in forest and "over survivors" in forest
+    named = set(re.findall('data-name="([^"]+)"', forest))
+    assert any(name.startswith("adanorm(k=0.1,scale=1), seed 3: +1.95") for name in named)
+    assert "detachnorm, seed 3: diverged" in named
+
+
+def test_scores_are_a_row_for_each_run_without_formatting(report):
+    rows = rows_of(report / "scores.csv")
+    assert len(rows) == 16 and rows[0]["study"] == "study"
+    assert [row["status"] for row in rows].count("diverged") == 1
+    ada = next(row for row in rows if row["variant"].startswith("adanorm") and row["seed"] == "2")
+    assert float(ada["test"]) == pytest.approx(78.6) and ada["learning_rate"] == "0.001"
+    assert ada["gap"] == repr(0.2 + 2 / 1000) and ada["data_fingerprint"] == "d" and len(ada["training_digest"]) == 16
+    assert "--norm adanorm" in ada["command"] and len(rows_of(report / "curves.csv")) == 32
+    assert rows_of(report / "norm_gradients.csv")[1]["rescaling"] == "0.998"
+
+
+def test_the_csv_files_alone_remake_the_report(report, tmp_path):
+    shutil.copytree(report, tmp_path / "kept")
+    plan = str(report.parents[2] / "study.yaml")
+    arguments = ["--from", str(tmp_path / "kept"), "--output", str(tmp_path / "again")]
+    assert main(["report", plan, "--study_root", str(tmp_path / "nothing"), *arguments]) == 0
+    for name in ("report.html", "scores.csv", "comparisons.csv", "curves.csv", "norm_gradients.csv", "table.tex"):
+        assert (tmp_path / "again" / name).read_bytes() == (report / name).read_bytes(), name
+
+
+def test_the_csv_files_of_another_study_are_refused(report, made, tmp_path, capsys):
+    made({"layernorm": {}, "rmsnorm": {}})
+    assert main(["report", str(tmp_path / "study.yaml"), "--from", str(report)]) == 2
+    assert "is not a variant of study study; give the folder of this study's report" in capsys.readouterr().err
+
+
+def made_run(root, norm, seed, accuracy, lr=1e-3):
+    spec = NormSpec.parse(norm)
+    folder = root / f"classification/rt/bert-4x128/{spec.label}/seed{seed}"
+    folder.mkdir(parents=True)
+    of_norm = {"name": spec.name, **spec.to_dict(), "label": spec.label, "replaced": 9, "total": 9, "left": []}
+    settings = {"training": {"model.optimizer.lr": lr}, "norm": of_norm}
+    (folder / "result.json").write_text(json.dumps(result(seed, accuracy + 0.1 * (-1) ** seed, **settings)))
+    return folder
+
+
+def test_runs_that_no_study_started_are_compared(tmp_path, capsys):
+    spread = {"layernorm": 0, "adanorm": 0.03}
+    ours = [
+        made_run(tmp_path / "runs", norm, seed, 75 + 2 * (norm == "adanorm") + seed * spread[norm])
+        for norm in spread
+        for seed in (1, 2, 3)
+    ]
+    assert main(["compare", *map(str, ours), "--output", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out/report.html")
+    first = rows_of(tmp_path / "out/comparisons.csv")[0]
+    assert (first["variant"], first["other"], first["verdict"]) == ("adanorm(k=0.1,scale=1)", "layernorm", "better")
+    assert first["condition"] == "rt, bert-4x128" and float(first["mean"]) == pytest.approx(2.06)
+
+
+def test_settings_that_runs_do_not_share_are_conditions_or_belong_to_variants(tmp_path):
+    slow = [made_run(tmp_path / "a", norm, 1, 75) for norm in ("layernorm", "adanorm")]
+    fast = [made_run(tmp_path / "b", norm, 1, 75, lr=1e-2) for norm in ("layernorm", "adanorm")]
+    study, trials = study_of_runs([*slow, *fast])
+    assert [c.label for c in study.conditions] == ["rt, bert-4x128, lr=0.001", "rt, bert-4x128, lr=0.01"]
+    assert [variant.label for variant in study.variants] == ["layernorm", "adanorm(k=0.1,scale=1)"] and len(trials) == 4
+    own, _ = study_of_runs([slow[0], fast[1]])
+    assert [c.label for c in own.conditions] == ["rt, bert-4x128"]
+    assert [variant.label for variant in own.variants] == ["layernorm[lr=0.001]", "adanorm(k=0.1,scale=1)[lr=0.01]"]
+    assert len(study_of_runs([tmp_path / "a"])[1]) == 2  # a folder with runs in it
+    for folders, why in (
+        ([slow[0]], "is the only finished run"),
+        ([tmp_path / "nowhere"], "no finished run there"),
+        ([tmp_path / "a", made_run(tmp_path / "c", "layernorm", 1, 70)], "are both layernorm with seed 1"),
     ):
-        assert word in html
-    assert not [word for word in ("src=", "@import", "<script", "url(http") if word in html]  # needs no network
-    rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
-    assert [row["norm"] for row in rows] == ["layernorm", "adanorm(k=0.1,scale=1)", at_first]
-    assert {(row["dataset"], row["model"]) for row in rows} == {("rt", "bert-4x128")} and "rt, bert-4x128" in html
-    assert rows[1]["mean"] == "77.30" and rows[1]["difference"] == "+2.000*" and rows[1]["paper"] == "77.5"
-    assert "& 77.30 &" in (folder / "table.tex").read_text()
-    markdown = (folder / "report.md").read_text()
-    assert "| adanorm(k=0.1,scale=1) | 77.30 |" in markdown
-    assert f"\n- {at_first} is `none` at `layer.0`\n" in markdown and f"{at_first} is `none` at `layer.0`." in html
+        with pytest.raises(InputError, match=why):
+            study_of_runs(folders)
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-@pytest.mark.parametrize("width", [1280, 390])
-def test_a_browser_shows_it_whole(made, tmp_path, width):
-    made({"layernorm": seeds(75), "adanorm": seeds(77, 0.1)})
-    assert main(["report", str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]) == 0
-    report, picture = tmp_path / "studies/study/report/report.html", tmp_path / "shot.png"
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += [f"--window-size={width},900", f"--screenshot={picture}", f"file://{report}"]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    assert picture.stat().st_size > 10_000
+def test_a_browser_shows_it_without_scrolling_sideways(report, tmp_path):
+    probe = "<script>document.title = [innerWidth, document.documentElement.scrollWidth].join()</script></body>"
+    page = (report / "report.html").read_text(encoding="utf-8").replace("</body>", probe)
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    for width in (1280, 500):  # a window of headless Chromium is not narrower
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        command += [f"--window-size={width},900", "--dump-dom", f"file://{tmp_path / 'page.html'}"]
+        shown = subprocess.run(command, check=True, capture_output=True, timeout=120, text=True).stdout
+        window, needed = map(int, re.search(r"<title>(\d+),(\d+)</title>", shown).groups())
+        assert needed <= window
 
 
 def test_a_study_without_results_has_no_report(made, tmp_path, capsys):
@@ -101,4 +212,4 @@ def test_translations_are_compared_across_sentences_by_sacrebleu(made, tmp_path)
     )  # fmt: skip
     assert ada.p_value < 0.05 < none.p_value
     assert main(["report", str(tmp_path / "study.yaml"), "--study_root", str(tmp_path / "studies")]) == 0
-    assert "paired bootstrap" in (tmp_path / "studies/study/report/report.md").read_text()
+    assert "seed 2: BLEU" in (tmp_path / "studies/study/report/report.md").read_text()

@@ -26,16 +26,19 @@ _FAMILIES: dict[Kind, str] = {
 }  # fmt: skip
 
 
-def analyse(study: Study, trials: Sequence[Trial]) -> Analysis:
+def analyse(study: Study, trials: Sequence[Trial], known: Sequence[Family] | None = None) -> Analysis:
     """Compare the runs of a study.
 
     Args:
         study: the study.
         trials: all its trials.
+        known: its comparisons with their numbers, where an earlier analysis has them; else they are computed.
     """
     plan = _Plan(study, trials)
-    declared = [(kind, ones) for kind, ones in plan.declared.items() if ones]
-    families = [_family(kind, ones, compare(ones, plan.pairs, study, plan.looks)) for kind, ones in declared]
+    families = known
+    if families is None:
+        declared = [(kind, ones) for kind, ones in plan.declared.items() if ones]
+        families = [_family(kind, ones, compare(ones, plan.pairs, study, plan.looks)) for kind, ones in declared]
     found = Analysis(
         study=study,
         tables=tuple(_with_comparisons(study, table, families, plan.looks) for table in plan.tables),

@@ -116,6 +116,7 @@ class Trial:
         arguments: all arguments of fit.
         phase: score for runs that are compared, tune for those that choose values of tuned settings.
         tuned: its values of the tuned settings.
+        result: result.json of its run, where that is known without the run folder, which may be gone.
     """
 
     condition: Condition
@@ -125,6 +126,7 @@ class Trial:
     arguments: tuple[str, ...]
     phase: Phase = "score"
     tuned: Settings = field(default_factory=dict, hash=False)
+    result: Mapping[str, object] | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

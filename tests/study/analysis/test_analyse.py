@@ -13,7 +13,7 @@ from app.study.analysis.analyse import analyse
 from app.study.analysis.words import paragraph
 from app.study.plan import Variant
 from app.study.published import published
-from app.study.report import row_cells
+from app.study.report.page import score_table
 from app.study.statistics.power import detectable
 from tests.study.made_up import LUCK, result, seeds
 from tests.study.statistics.test_simulations import compared
@@ -171,8 +171,8 @@ def test_a_margin_allows_the_verdict_equal(made):
 def test_a_norm_with_more_than_options_is_not_the_published_one(made):
     norms = ["layernorm", {"name": "layernorm", "freeze": "gain"}, {"name": "adanorm", "by_role": {"ffn": {"k": 0}}}]
     norms += [{"name": "adanorm", "options": {"k": 0.1001}}, {"name": "adanorm", "sites": "final"}, "none"]
-    (table,) = analyse(*made({"layernorm": seeds(75), "adanorm": seeds(77)}, norms=norms)).tables
-    assert [row_cells(table, row)[-1] for row in table.rows] == ["77.21", *[""] * 4, "76.85"]
+    found = analyse(*made({"layernorm": seeds(75), "adanorm": seeds(77)}, norms=norms))
+    assert [row[-1] for row in score_table(found.study, found.tables[0]).rows] == ["77.21", *[""] * 4, "76.85"]
     assert published("wmt14_en_de", Variant(NormSpec.parse("none"))) == "diverges"
 
 

@@ -1,0 +1,221 @@
+"""What a report says, in the words and cells of its page: everything but the pictures."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.runs.result import throughput
+from app.study.analysis.quantities import margin_of, score
+from app.study.analysis.tables import Analysis, Comparison, Row, Table
+from app.study.analysis.words import decimals, interval, number
+from app.study.plan import Study, Variant
+from app.study.published import published
+from app.study.report.records import RunRecord
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table of the page.
+
+    Attributes:
+        columns: their names.
+        numbers: the names of those that have numbers.
+        rows: their cells.
+        note: under it.
+    """
+
+    columns: tuple[str, ...]
+    numbers: frozenset[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+def score_table(study: Study, table: Table) -> Cells:
+    """Test scores by variant, each with its comparison with the baseline."""
+    difference = f"minus {study.baseline.label}"
+    compared = (difference, "95 %", "95 %, whole family", "p, adjusted")
+    columns = ("norm", "mean", "sd", "seeds", *compared, "verdict", "best", "paper")
+    rows = [_score_row(study, table, row) for row in table.rows]
+    seen = {tuple(sorted(row.scores)) for row in table.rows if row.scores}
+    unit = " in per cent, differences in points" if table.metric.is_share else ""
+    note = f"{table.task}, {table.name}: test {table.metric.label}{unit}. "
+    note += "Numbers show two digits of their standard error. p and verdicts are adjusted for the whole family of "
+    note += "comparisons; see Design."
+    if len(seen) > 1:
+        note += " Means are over each norm's own finished runs, which are not the same seeds; differences are paired."
+    return Cells(columns, frozenset(("mean", "sd", *compared, "paper")), rows, note)
+
+
+def _score_row(study: Study, table: Table, row: Row) -> list[str]:
+    scores = list(row.scores.values())
+    sd = statistics.stdev(scores) if len(scores) > 1 else math.nan
+    se = sd / math.sqrt(len(scores)) if scores else math.nan
+    seeds = f"{len(scores)}"
+    if row.diverged:
+        seeds += f", {len(row.diverged)} diverged"
+    if row.missing:
+        seeds += f", {len(row.missing)} missing"
+    is_best = row.variant in table.best
+    return [
+        row.variant.label,
+        number(row.mean, se) if row.mean is not None else "",
+        number(sd, se),
+        seeds,
+        *(_compared(row.comparison) if row.comparison else ["", "", "", ""]),
+        row.comparison.verdict if row.comparison else "baseline" if row.variant == study.baseline else "",
+        "not told from the best" if is_best and len(table.best) > 1 else "best" if is_best else "",
+        published(table.dataset, row.variant),
+    ]
+
+
+def _compared(found: Comparison) -> list[str]:
+    """Difference, its interval, the interval that holds for the whole family, and the adjusted p value."""
+    numbers = found.estimate
+    if numbers is None:
+        return ["", "", "", ""]
+    survivors = " (survivors)" if found.diverged.any else ""
+    return [
+        number(numbers.mean, numbers.se, signed=True) + survivors,
+        interval(numbers.low, numbers.high, numbers.se),
+        interval(*numbers.simultaneous, numbers.se),
+        "" if math.isnan(numbers.adjusted) else f"{numbers.adjusted:.2g}",
+    ]
+
+
+def secondary_table(study: Study, table: Table, kind: str) -> Cells | None:
+    """Quantities of a kind other than the test score, compared with the baseline; None where none was measured."""
+    difference = f"minus {study.baseline.label}"
+    columns = ("quantity", "norm", "mean", difference, "95 %", "95 %, whole family", "p, adjusted", "verdict")
+    rows = []
+    for found in table.secondary:
+        if found.quantity.kind != kind or found.estimate is None:
+            continue
+        results = table.row(found.variant).results.values() if isinstance(found.variant, Variant) else ()
+        values = [value for result in results if (value := found.quantity.value(result)) is not None]
+        unit = f" ({found.quantity.unit})" if found.quantity.unit else ""
+        mean = number(statistics.fmean(values), found.estimate.se) if values else ""
+        rows.append([found.quantity.name + unit, found.variant.label, mean, *_compared(found), found.verdict])
+    if not rows:
+        return None
+    return Cells(columns, frozenset(columns[2:7]), rows)
+
+
+def cost_table(tables: Sequence[Table]) -> Cells:
+    """What the finished runs took, on average."""
+    columns = ("condition", "norm", "minutes", "throughput", "memory (GiB)", "parameters")
+    rows = []
+    for table in tables:
+        for row in table.rows:
+            costs = [result["cost"] for result in row.results.values()]
+            if costs:
+                seconds, memory = (statistics.fmean(c[key] for c in costs) for key in ("elapsed_s", "peak_rss_bytes"))
+                rates, units = zip(*map(throughput, costs), strict=True)
+                speed, parameters = f"{statistics.fmean(rates):,.0f} {units[-1]}/s", f"{costs[0]['parameters']:,}"
+                cells = [f"{seconds / 60:.1f}", speed, f"{memory / 2**30:.1f}", parameters]
+                rows.append([table.condition, row.variant.label, *cells])
+    return Cells(columns, frozenset(columns[2:]), rows)
+
+
+def design_lines(found: Analysis, records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    """The design of the study: what a referee asks first."""
+    study = found.study
+    lines = [("data", "; ".join(f"{table.condition}: {table.task}, {table.name}" for table in found.tables))]
+    if study.folds is not None:
+        split = f"{study.folds} folds, of which each seed tests one in turn"
+    elif "split" in study.vary:
+        split = "another split with each seed"
+    else:
+        split = f"one split, the same for all runs{_value(records, ('seeds', 'split'), ' (split_seed {})')}"
+    fraction = _value(records, ("training", "data.train_fraction"), "; train fraction {}", unless="1.0")
+    lines.append(("split", split + fraction))
+    metrics = list(dict.fromkeys(table.metric.label for table in found.tables))
+    epochs = _value(records, ("training", "trainer.max_epochs"), "{} epochs")
+    lines.append(("length", epochs or "see the commands of the runs"))
+    lines.append(("selection", f"the checkpoint with the best validation {', '.join(metrics)} is tested"))
+    rate = _value(records, ("training", "model.optimizer.lr"), "{}")
+    if study.tuning is not None:
+        keys, seeds = ", ".join(study.tuning.keys), _listed(study.tuning.seeds)
+        tuned = f"{keys}: tuned on validation for each norm, with seeds {seeds}, none of which is reported"
+    else:
+        tuned = f"{rate or 'that of the config'}, not tuned for any norm"
+    lines.append(("learning rate" if study.tuning is None else "tuned", tuned))
+    looks = f"; looks after {_listed(study.looks)} seeds" if len(study.looks) > 1 else ""
+    varied = ", ".join(study.vary)
+    lines.append(("seeds", f"{_listed(study.seeds)}{looks}; from seed to seed, these differ: {varied}"))
+    lines.append(("baseline", study.baseline.label))
+    margins = dict.fromkeys(
+        f"{margin:g} {quantity.unit} of {quantity.name}" if margin is not None else f"none for {quantity.name}"
+        for table in found.tables
+        for quantity in (score(table.metric),)
+        for margin in (margin_of(quantity, study.margin),)
+    )
+    lines.append(("margin", "; ".join(margins)))
+    estimands = dict.fromkeys(
+        one.estimate.estimand for family in found.families for one in family.comparisons if one.estimate is not None
+    )
+    lines += [("differences are", text) for text in estimands]
+    lines += [(f"family: {family.name}", family.method) for family in found.families]
+    made = [
+        words
+        for words in (
+            _value(records, ("versions", "app"), "app {}"),
+            _value(records, ("versions", "torch"), "torch {}"),
+            _value(records, ("training", "device"), "on {}"),
+        )
+        if words
+    ]
+    if made:
+        lines.append(("made with", ", ".join(made)))
+    return lines + [(norm.label, norm.in_words.replace("`", "")) for norm in study.norms if norm.label_is_short]
+
+
+def _value(records: Sequence[RunRecord], key: tuple[str, str], words: str, unless: str | None = None) -> str:
+    """What runs have recorded, all its values; "" where none has, or where it is as if it were not set."""
+    group, name = key
+    results = [record.result for record in records if record.result is not None and record.phase == "score"]
+    values = dict.fromkeys(str((result.get(group) or {}).get(name)) for result in results)
+    values = dict.fromkeys(value for value in values if value not in ("None", unless))
+    return words.format(", ".join(values)) if values else ""
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Numbers in a list, or from the first to the last where they are consecutive."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))
+
+
+def tex_table(study: Study, tables: Sequence[Table]) -> str:
+    """The test scores as a LaTeX table."""
+    found = [(table, score_table(study, table)) for table in tables]
+    columns = found[0][1].columns
+    lines = [r"\begin{tabular}{ll" + "r" * (len(columns) - 1) + "}", r"\hline", _tex_row(["data", *columns]), r"\hline"]
+    lines += [_tex_row([table.condition, *row]) for table, cells in found for row in cells.rows]
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def _tex_row(cells: Sequence[str]) -> str:
+    special = str.maketrans({character: f"\\{character}" for character in "%_&#$"})
+    return " & ".join(cell.translate(special) for cell in cells) + r" \\"
+
+
+def short_verdict(found: Comparison) -> str:
+    """The verdict and its numbers next to a row of the forest plot."""
+    numbers = found.estimate
+    parts = []
+    if found.diverged.any:
+        parts.append(f"{found.diverged.ours} of {found.diverged.ours_of} diverged")
+        if found.diverged.theirs:
+            parts.append(f"{found.diverged.theirs} of {found.diverged.theirs_of} of the other")
+    word = f"equal within {found.margin:g}" if found.verdict == "equal" else found.verdict
+    text = ", ".join([word, *parts])
+    if numbers is None or math.isnan(numbers.mean):
+        return text
+    text += f": {number(numbers.mean, numbers.se, signed=True)}"
+    if not math.isnan(numbers.low):
+        places = decimals(numbers.se)
+        text += f" ({numbers.low:+.{places}f} to {numbers.high:+.{places}f})"
+    return text + (" over survivors" if found.diverged.any else "")
