@@ -42,7 +42,7 @@ BLOCKS = {
         "reviews.csv", "digits", "--data.source corpus", "book.txt", "--data.source treebank", "mine.yaml",
     ),
     "diagnostics": ("inspect",),  # tests/study/test_inspect.py
-    "studies": ("app.study run", "--engine ray"),  # tests/study
+    "studies": ("app.study run", "--from FOLDER", "compare RUN", "--engine ray"),  # tests/study
     "distributed_and_resuming": ("CONFIG",),  # tests/exactness
     "using_a_model": (  # tests/end_to_end
         "validate", "--data.test_source", "--data.predict_source", "app.export", "pretrained: FOLDER",

@@ -30,7 +30,7 @@ class ForestRow:
         interval: 95 % interval of the mean.
         simultaneous: the interval that holds for all comparisons of the family together.
         dots: each run's name and its paired difference.
-        diverged: names of the runs that have no difference because one of the pair diverged.
+        failed: names of the runs that diverged or collapsed, each with what it did.
         decides: whether the difference is one over all runs; a difference over survivors is drawn hollow.
     """
 
@@ -42,7 +42,7 @@ class ForestRow:
     interval: tuple[float, float] | None = None
     simultaneous: tuple[float, float] | None = None
     dots: Mapping[str, float] = field(default_factory=dict)
-    diverged: Sequence[str] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
     decides: bool = True
 
 
@@ -115,13 +115,13 @@ def _draw_row(axes: Axes, row: ForestRow, place: float, higher_is_better: bool) 
             list(row.dots.values()), heights, "o", color=colour, alpha=0.75, markersize=4, markeredgewidth=0, zorder=2
         )
         name_artist(dots, name, *(f"{run}: {value:+.4g}" for run, value in row.dots.items()))
-    if row.diverged:
+    if row.failed:
         edge, step = (0.012, 0.02) if higher_is_better else (0.988, -0.02)
-        xs = [edge + step * count for count in range(len(row.diverged))]
+        xs = [edge + step * count for count in range(len(row.failed))]
         (crosses,) = axes.plot(
             xs, [below] * len(xs), "x", color=colour, markersize=6, transform=axes.get_yaxis_transform(), clip_on=False
         )
-        name_artist(crosses, name, *(f"{run}: diverged" for run in row.diverged))
+        name_artist(crosses, name, *(f"{run}: {what}" for run, what in row.failed.items()))
 
 
 def _lines(row: ForestRow, narrow: bool) -> list[str]:

@@ -65,7 +65,9 @@ def read_comparisons(study: Study, metrics: Mapping[str, MetricInfo], folder: Pa
             variant=by_label[row["variant"]],
             other=by_label[row["other"]],
             estimate=_estimate(row),
-            diverged=Diverged(**{name: _number(row[f"diverged_{name}"]) for name in _DIVERGED}),
+            diverged=Diverged(
+                **{name: _number(row[f"diverged_{name}"]) for name in _DIVERGED}, collapsed=row["collapsed"] == "True"
+            ),
             margin=_optional(row["margin"]),
             verdict=row["verdict"],  # type: ignore[arg-type]
             unpaired=row["unpaired"],
@@ -98,6 +100,7 @@ def _row(comparison: Comparison) -> dict[str, Any]:
     row |= {f"variance_of_{source}": found.sources.get(source) if found else None for source in ("seeds", "examples")}
     row |= {f"diverged_{name}": getattr(comparison.diverged, name) for name in _DIVERGED}
     return row | {
+        "collapsed": comparison.diverged.collapsed,
         "outliers": " ".join(map(str, found.outliers)) if found else None,
         "floored": found.floored if found else None,
         "estimand": found.estimand if found else None,

@@ -56,6 +56,8 @@ def _score_row(study: Study, table: Table, row: Row) -> list[str]:
     seeds = f"{len(scores)}"
     if row.diverged:
         seeds += f", {len(row.diverged)} diverged"
+    if row.collapsed:
+        seeds += f", {len(row.collapsed)} collapsed"
     if row.missing:
         seeds += f", {len(row.missing)} missing"
     is_best = row.variant in table.best
@@ -207,7 +209,8 @@ def short_verdict(found: Comparison) -> str:
     numbers = found.estimate
     parts = []
     if found.diverged.any:
-        parts.append(f"{found.diverged.ours} of {found.diverged.ours_of} diverged")
+        verb = "diverged or collapsed" if found.diverged.collapsed else "diverged"
+        parts.append(f"{found.diverged.ours} of {found.diverged.ours_of} {verb}")
         if found.diverged.theirs:
             parts.append(f"{found.diverged.theirs} of {found.diverged.theirs_of} of the other")
     word = f"equal within {found.margin:g}" if found.verdict == "equal" else found.verdict

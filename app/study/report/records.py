@@ -121,6 +121,7 @@ _NUMBERS = {
     "metric_is_share": ("primary_metric", "is_share"),
     "metric_higher_is_better": ("primary_metric", "higher_is_better"),
     "test": ("test", "{metric}"),
+    "test_of_majority": ("test", "{metric}_of_majority"),
     "test_loss": ("test", "loss"),
     "best_epoch": ("best", "epoch"),
     "best_step": ("best", "step"),
@@ -177,6 +178,7 @@ def read_records(folder: Path) -> list[RunRecord]:
     Raises:
         InputError: where there are no such files, or where they are not ours.
     """
+    scores = list(read_csv(folder / SCORES))
     curves: dict[Key, list[Event]] = {}
     for row in read_csv(folder / CURVES):
         curves.setdefault(_key(row), []).append(
@@ -187,7 +189,7 @@ def read_records(folder: Path) -> list[RunRecord]:
         values = {name: _number(row[name]) for name in ("step", *_STATISTICS) if row.get(name)}
         sites.setdefault(_key(row), {})[row["site"]] = values
     found = []
-    for row in read_csv(folder / SCORES):
+    for row in scores:
         key = _key(row)
         found.append(
             RunRecord(
@@ -247,12 +249,16 @@ def _columns_of(record: RunRecord) -> dict[str, Any]:
         for step in path:
             value = value.get(step.format(**names)) if isinstance(value, dict) else None
         # rounded so that what is read back is written as it was
-        is_scaled = "{metric}" in path and value is not None and factor != 1
+        is_scaled = _is_score(path) and value is not None and factor != 1
         found[column] = round(factor * value, 10) if is_scaled else value
     training, digest = record.result.get("training"), record.result.get("training_digest")
     if training and digest is None:
         digest = hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()[:16]
     return {**found, "training_digest": digest}
+
+
+def _is_score(path: tuple[str, ...]) -> bool:
+    return path[-1].startswith("{metric}")
 
 
 def _result_of(row: Mapping[str, str]) -> dict[str, Any] | None:
@@ -268,7 +274,7 @@ def _result_of(row: Mapping[str, str]) -> dict[str, Any] | None:
             inner = inner.setdefault(step, {})
         if text != "":
             value = text if column in _TEXTS else _number(text)
-            inner[path[-1].format(**names)] = value / factor if "{metric}" in path else value
+            inner[path[-1].format(**names)] = value / factor if _is_score(path) else value
         elif path[-1] not in inner:
             inner[path[-1].format(**names)] = None
     result["training_digest"] = row["training_digest"] or None

@@ -39,8 +39,8 @@ from app.study.sentence_bootstrap import sentence_tests
 _FOREST_NOTE = (
     "Each row is one comparison: a dot for each seed's paired difference, the thick line is the 95 % interval of their "
     "mean, the thin one holds for all comparisons of the family together, and the band is the margin within which two "
-    "norms count as equal. Dotted and hollow: over the seeds that both survive, which decides nothing; a cross is a "
-    "seed without a difference, because a run diverged."
+    "norms count as equal. Dotted and hollow: over the seeds that both survive, which decides nothing; a cross is "
+    "a run that diverged, or collapsed to the score of the most frequent class."
 )
 Item = Plot | Cells | str
 
@@ -234,7 +234,11 @@ def _forest_row(found: Analysis, table: Table, one: Comparison, label: str) -> F
     numbers = one.estimate
     declared = Declared(table, one.quantity, one.variant, one.other)
     paired = pairs(declared, found.study.seeds)
-    dead = [f"{row.variant.label}, seed {seed}" for row, _ in declared.terms for seed in row.diverged]
+    failed = {
+        f"{row.variant.label}, seed {seed}": "diverged" if seed in row.diverged else "collapsed"
+        for row, _ in declared.terms
+        for seed in sorted(row.failed)
+    }
     known = numbers is not None and not math.isnan(numbers.low)
     variants = list(found.study.variants)
     return ForestRow(
@@ -249,8 +253,8 @@ def _forest_row(found: Analysis, table: Table, one: Comparison, label: str) -> F
             f"{one.variant.label}, seed {seed}": float(value)
             for seed, value in zip(paired.seeds, paired.differences, strict=True)
         },
-        diverged=dead,
-        decides=not dead,
+        failed=failed,
+        decides=not failed,
     )
 
 
