@@ -31,6 +31,24 @@ baseline: layernorm
 overrides: {trainer: {max_epochs: 3}, data.name: x}
 retries: 2
 """
+PLAN = b"""\
+configs: [{config: [a.yaml, a.yaml], name: x, overrides: {data.init_args.y: 2}}]
+norms: [none, {norm: [{name: dyt, sites: final}, adanorm], overrides: {trainer.max_epochs: 2}}]
+placements: [native, {name: pre, overrides: {model: {pooling: mean}}}]
+axes: [{model.optimizer.lr: [1e-3, 3.0e-3]}, {data.train_fraction: [0.5, 1], data.z: [a, null]}]
+tune: [model.optimizer.lr]
+tuning_seeds: [8, 9]
+grow: 1
+seeds: [1, 2, 3, 4]
+looks: [3, 4]
+vary: [init, split]
+folds: 2
+margin: {accuracy: 0.5, bpc: 1e-2}
+comparisons: [[none, none~pre]]
+claims: []
+controls: true
+overrides: {model.optimizer.lr: 0.5}
+"""
 OPTIONS = [
     "--norm",
     "--norm.name",
@@ -80,6 +98,18 @@ def test_a_study(content, tmp_path, monkeypatch):
     if read is not None:
         said = yaml.safe_load(content.decode("utf-8-sig"))
         assert len(read) == len(set(read)) == len(said["configs"]) * len(said["norms"]) * len(said["seeds"])
+
+
+@fuzzed
+@given(content=damaged(PLAN))
+@example(content=PLAN.replace(b"none~pre", b"'none~pre(queries_and_keys=none)[pooling=mean]'"))
+def test_a_plan_with_all_keys(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("norm: layernorm\n")
+    path = tmp_path / "study.yaml"
+    path.write_bytes(content)
+    read = outcome(lambda: [trial.root for trial in read_study(path).trials(tmp_path)], path, "a.yaml", "b.yaml")
+    assert read is None or len(read) == len(set(read))
 
 
 values = (

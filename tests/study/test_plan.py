@@ -232,6 +232,19 @@ def test_what_is_compared_and_looked_at_is_of_the_plan(write):
     assert [other.label for _, other in chosen.comparisons] == ["none", "layernorm"]
 
 
+def test_variants_are_named_by_label_norm_or_norm_and_placement(write):
+    both = ["adanorm", {"name": "adanorm", "overrides": {"trainer.max_epochs": 1}}]
+    own = "adanorm(k=0.1,scale=1)[max_epochs=1]"
+    pairs = [["adanorm", own], [{"norm": both[1], "placement": "pre"}, "adanorm"]]
+    study = read_study(write(norms=both, placements=["native", "pre"], comparisons=pairs, controls=True))
+    plain, placed = "adanorm(k=0.1,scale=1)", "adanorm(k=0.1,scale=1)~pre(queries_and_keys=none)[max_epochs=1]"
+    assert [[one.label for one in pair] for pair in study.comparisons] == [[plain, own], [placed, plain]]
+    for named, label in ((own, own), (both[1], own), ({"placement": "pre"}, "adanorm(k=0.1,scale=1)~pre")):
+        assert read_study(write(norms=both, placements=["native", "pre"], baseline=named)).baseline.label.startswith(
+            label
+        )
+
+
 def test_the_controls_are_variants_like_any_other(write, tmp_path):
     study = read_study(write(baseline="adanorm", controls=True))
     twin, broken = study.controls

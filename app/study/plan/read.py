@@ -212,21 +212,30 @@ class _Reader:
             raise self.wrong(f"norm {norm[0].label} and placement {placement[0]} both override {both[0]}; omit one")
         return Variant(norm[0], placement[0], {**norm[1], **placement[1]})
 
+    def _fitting(self, entry: Any, variants: Sequence[Variant]) -> list[Variant]:
+        """The variants with this label, or with the norm, the placement and the overrides that an entry names."""
+        if labelled := [one for one in variants if one.label == entry]:
+            return labelled
+        named = entry if isinstance(entry, dict) and entry.keys() <= {"norm", "placement"} else {"norm": entry}
+        norm, own = self._norm(named["norm"]) if "norm" in named else (None, {})
+        placement, more = self._placement(named["placement"]) if "placement" in named else (None, {})
+        found = [
+            one
+            for one in variants
+            if one.norm in (norm or one.norm,) and one.placement in (placement or one.placement,) and not one.control
+        ]
+        sought = {**own, **more}
+        exact = [one for one in found if one.overrides == sought and "norm" in named]  # else the first of the study
+        return exact + [one for one in found if one not in exact and sought.items() <= one.overrides.items()]
+
     def _baseline(self, variants: Sequence[Variant]) -> Variant:
-        """A norm, or a mapping of norm and placement; what it omits is the first of the study."""
+        """A label, a norm, or a mapping of norm and placement; what it omits is the first of the study."""
         entry = self.content.get("baseline", {})
-        if not (isinstance(entry, dict) and entry.keys() <= {"norm", "placement"}):
-            entry = {"norm": entry}
-        norm, own = self._norm(entry["norm"]) if "norm" in entry else (variants[0].norm, variants[0].overrides)
-        placement = self._placement(entry["placement"])[0] if "placement" in entry else variants[0].placement
-        fitting = [one for one in variants if (one.norm, one.placement) == (norm, placement)]
-        chosen = [one for one in fitting if one.overrides == own] or (fitting if len(fitting) == 1 else [])
-        if not chosen:
-            listed = "norms and placements" if len({one.placement for one in variants}) > 1 else "norms"
-            labels = ", ".join(one.label for one in variants)
-            sought = Variant(norm, placement, own).label
-            raise self.wrong(f"baseline {sought} is not among the {listed}; must be one of {labels}")
-        return chosen[0]
+        if found := self._fitting(entry, variants):
+            return found[0]
+        listed = "norms and placements" if len({one.placement for one in variants}) > 1 else "norms"
+        labels = ", ".join(one.label for one in variants)
+        raise self.wrong(f"baseline {entry!r} is not among the {listed}; must be one of {labels}")
 
     def _controls(self, baseline: Variant, variants: Sequence[Variant]) -> list[Variant]:
         wanted = self.content.get("controls", False)
@@ -313,15 +322,17 @@ class _Reader:
         return found
 
     def _named(self, entry: Any, variants: Sequence[Variant]) -> Variant:
-        """The variant with this label, or the only one with this norm."""
-        labelled = [variant for variant in variants if variant.label == entry]
-        if not labelled and isinstance(entry, str | dict):
-            norm, own = self._norm(entry) if not isinstance(entry, str) or "(" not in entry else (None, {})
-            labelled = [one for one in variants if one.norm == norm and own.items() <= one.overrides.items()]
-        if len(labelled) != 1:
+        """The variant with this label, or the only one that is so described, or the only plain one of several."""
+        try:
+            found = self._fitting(entry, variants)
+        except InputError:
+            found = []
+        if len(found) > 1:
+            found = [one for one in found if one.placement.is_native and not one.overrides]
+        if len(found) != 1:
             labels = ", ".join(variant.label for variant in variants)
             raise self.wrong(f"comparisons: {entry!r} is not the label of one variant; must be one of {labels}")
-        return labelled[0]
+        return found[0]
 
     def _claims(self) -> tuple[str, ...]:
         claims = self.content.get("claims", ["paper"])
