@@ -139,3 +139,10 @@ def test_looks_add_no_false_alarms_and_peeking_does():
     p = np.array([stats.ttest_1samp(differences[:, :n], 0, axis=1).pvalue for n in looks])
     spent = (p < np.array(nominal_levels(looks, 0.05))[:, None]).any(0)
     assert at_most(spent, 0.05) and at_least(spent, 0.05) and not at_most((p < 0.05).any(0), 0.1)
+
+
+def test_a_family_that_looks_three_times_has_no_more_false_alarms():
+    looks, scores = (3, 6, 12), np.random.default_rng(1).standard_normal((STUDIES, 12, NORMS))
+    levels = nominal_levels(looks, 0.05 / (NORMS - 1))  # the first step of Holm's method
+    found = [p_values(scores[:, :n])[0].min(1) < at for n, at in zip(looks, levels, strict=True)]
+    assert at_most(np.any(found, axis=0), 0.05)
