@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from app.study.plan import Study
 
 
+_MOST_NUMBERS = 3  # conditions of one verdict whose numbers the paragraph gives; tables have them all
+
+
 def decimals(se: float) -> int:
     """The decimals that show two significant digits of a standard error; two where it is not known."""
     return 2 if math.isnan(se) or se <= 0 else min(max(0, 1 - math.floor(math.log10(se))), 12)
@@ -66,15 +69,16 @@ def estimand(study: Study, has_examples: bool) -> str:
 def sentence(found: Comparison) -> str:
     """What a comparison says, divergences first, without a full stop."""
     parts = []
-    if found.diverged.any:
+    if found.diverged.any and found.quantity.kind in ("score", "stability"):
         dead, ours, theirs = found.diverged, found.variant.label, found.other.label
         are_effects = isinstance(found.variant, Effect)
         parts.append(_worst_of_effects(dead, ours, theirs) if are_effects else divergences(dead, ours, theirs))
     if found.estimate is None:
         if found.quantity.kind == "stability":
             return parts[0] if parts else f"neither {found.variant.label} nor {found.other.label} diverged"
-        if not found.diverged.any or found.unpaired:
-            parts.append(found.unpaired or f"{_pair(found)}: no run is paired yet")
+        nothing = "no seed has finished runs of both" if found.diverged.any else "no run is paired yet"
+        if found.unpaired or not parts:
+            parts.append(found.unpaired or f"{_pair(found)} in {found.quantity.name}: {nothing}")
         return "; ".join(parts)
     parts.append(_over_seeds(found, found.estimate))
     if found.unpaired:
@@ -104,10 +108,10 @@ def _over_seeds(found: Comparison, numbers: Estimate) -> str:
     unit = f" {found.quantity.unit}" if found.quantity.unit not in ("", name) else ""
     mean = f"{number(numbers.mean, numbers.se, signed=True)}{unit}"
     if numbers.n < FEWEST_SEEDS or math.isnan(numbers.se):
+        if numbers.n >= FEWEST_SEEDS and numbers.mean == 0:
+            return f"{ours} and {theirs} are equal in {name} on all of {numbers.n} seeds"
         why = (
-            "too few for a verdict"
-            if numbers.n < FEWEST_SEEDS
-            else "all with the same difference, so that no error is known"
+            "too few for a verdict" if numbers.n < FEWEST_SEEDS else "all with the same difference, so without an error"
         )
         return f"{_pair(found)} in {name}: {mean} over {numbers.n} paired seed{'s' * (numbers.n > 1)}, {why}"
     at = "" if found.look is None else f" at the look after {found.look} seeds"
@@ -116,9 +120,10 @@ def _over_seeds(found: Comparison, numbers: Estimate) -> str:
         return f"over the seeds that both survive, which decides nothing, {_pair(found)} in {name} is {facts}"
     if found.verdict == "preliminary":
         return f"preliminary, {_pair(found)} in {name}: {facts}"
-    facts += f", {p_value(numbers.adjusted)} in its family"
+    facts += f", adjusted {p_value(numbers.adjusted)}"
     if numbers.outliers:
-        facts += f"; seed {', '.join(map(str, numbers.outliers))} is far from the others"
+        are = "s {} are" if len(numbers.outliers) > 1 else " {} is"
+        facts += f"; seed{are.format(', '.join(map(str, numbers.outliers)))} far from the others"
     if found.is_shown:
         is_small = found.margin is not None and -found.margin < numbers.low and numbers.high < found.margin
         aside = f", by less than the margin of {found.margin:g}" if is_small else ""
@@ -126,14 +131,16 @@ def _over_seeds(found: Comparison, numbers: Estimate) -> str:
         return f"{ours} {verb} {theirs} in {name}{aside}: {facts}"
     if found.verdict == "equal":
         return f"{ours} equals {theirs} in {name} within {found.margin:g}{unit}: {facts}"
-    digits = numbers.se
-    shown = numbers.detectable
-    text = (
-        f"{ours} and {theirs} are not told apart in {name}: {facts}; {_bounds(found, numbers)}; the minimum detectable "
-        f"difference is {number(shown.value, digits)} ({number(shown.low, digits)} to {number(shown.high, digits)})"
+    shown, se = numbers.detectable, numbers.se
+    text = f"{ours} and {theirs} are not told apart in {name}: {facts}"
+    if found.margin is None:
+        text += f"; {_bounds(found, numbers)}"
+    text += (
+        f"; the minimum detectable difference is {number(shown.value, se)} "
+        f"({number(shown.low, se)} to {number(shown.high, se)})"
     )
     if numbers.seeds_needed is not None:
-        text += f", and to show {found.margin:g} needs {seeds_in_words(numbers.seeds_needed)}"
+        text += f", and {seeds_in_words(numbers.seeds_needed)} are needed to show {found.margin:g}"
     return text
 
 
@@ -156,51 +163,63 @@ def _bounds(found: Comparison, numbers: Estimate) -> str:
 
 
 def paragraph(found: Analysis) -> str:
-    """What a study answers: divergences, then for each variant where it differs from the baseline and where not."""
-    baseline = found.study.baseline.label
+    """What a study answers: divergences, then for each variant where it differs from the other and where not."""
     sentences = []
     if found.preliminary:
         sentences.append(f"Preliminary: {found.done} of {found.total} runs are done, so there is no verdict yet")
     several = len(found.tables) > 1
-    for table in found.tables:
-        for row in table.rows:
-            if row.comparison and row.comparison.diverged.ours:
-                where = f"On {table.condition}, " if several else ""
-                sentences.append(where + divergences(row.comparison.diverged, row.variant.label, baseline))
+    variants = [variant for variant in found.study.variants if variant.control is None]
+    own = {
+        variant: [(table.condition, one) for table in found.tables if (one := table.row(variant).comparison)]
+        for variant in variants
+    }
+    for where, one in (place for places in own.values() for place in places):
+        if one.diverged.ours:
+            text = divergences(one.diverged, one.variant.label, one.other.label)
+            sentences.append(f"On {where}, {text}" if several else text)
     if not found.preliminary:
-        for variant in found.study.variants:
-            rows = [(table, table.row(variant).comparison) for table in found.tables]
-            own = [(table.condition if several else "", one) for table, one in rows if one and one.estimate]
-            if own:
-                sentences.append(_of_variant(variant.label, baseline, own))
+        sentences += [_of_variant(variant.label, places, several) for variant, places in own.items() if places]
     return " ".join(f"{text}." for text in sentences)
 
 
-def _of_variant(label: str, baseline: str, own: Sequence[tuple[str, Comparison]]) -> str:
-    verbs = {
-        "better": f"does better than {baseline}",
-        "worse": f"does worse than {baseline}",
-        "equal": f"equals {baseline}",
-        "undecided": f"is not told apart from {baseline}",
-    }
+_VERBS = {
+    "better": "does better than",
+    "worse": "does worse than",
+    "equal": "equals",
+    "undecided": "cannot be told from",
+}
+
+
+def _of_variant(label: str, own: Sequence[tuple[str, Comparison]], several: bool) -> str:
+    """Where a variant is better, worse, equal and undecided; with the numbers, unless these are many."""
+    groups: dict[str, list[tuple[str, Comparison]]] = {}
+    for verdict, verb in _VERBS.items():
+        for where, one in own:
+            if one.verdict == verdict:
+                groups.setdefault(f"{verb} {one.other.label}", []).append((where, one))
     parts = []
-    for verdict, verb in verbs.items():
-        places = [f"{f'on {where} ' if where else ''}({_briefly(one)})" for where, one in own if one.verdict == verdict]
-        if places:
-            parts.append(f"{verb} {_listed(places)}")
+    for verb, places in groups.items():
+        texts = [
+            (f"on {where}" if several else "") + (f" ({_briefly(one)})" if len(places) <= _MOST_NUMBERS else "")
+            for where, one in places
+        ]
+        parts.append(f"{verb} {_listed([text.strip() for text in texts])}")
     return f"{label} {_listed(parts)}"
 
 
 def _briefly(found: Comparison) -> str:
     numbers = found.estimate
-    assert numbers is not None
     unit = f" {found.quantity.unit}" if found.quantity.unit not in ("", found.quantity.name) else ""
-    if numbers.n < FEWEST_SEEDS or math.isnan(numbers.se):
-        return f"{numbers.n} paired seeds"
+    if found.diverged.any:
+        return f"by its divergences, {p_value(found.diverged.adjusted)}" if found.is_shown else "some runs diverged"
+    if numbers is None or numbers.n < FEWEST_SEEDS:
+        return "too few paired seeds"
+    if math.isnan(numbers.se):
+        return "all seeds have the same difference"
     if found.verdict == "equal":
         return f"within {found.margin:g}{unit}, {p_value(numbers.tost_adjusted or 0.0)}"
     if found.verdict == "undecided":
-        return _bounds(found, numbers)
+        return f"95 %: {_bounds(found, numbers).removesuffix(' (95 %)')}"
     return f"{number(numbers.mean, numbers.se, signed=True)}{unit}, {p_value(numbers.adjusted)}"
 
 

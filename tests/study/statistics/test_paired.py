@@ -40,7 +40,9 @@ def test_no_error_is_known_of_one_difference_or_of_equal_ones():
 
 def test_a_run_that_collapsed_is_flagged_from_five_seeds_on():
     assert outliers(np.array([0.1, -0.2, 0.3, 0.0, -9.0])) == [4] and not outliers(np.array([0.1, 0.2, 0.0, -9.0]))
-    assert not outliers(np.zeros(5)) and not outliers(np.array([0.1, -0.2, 0.3, 0.0, 0.6]))
+    assert not outliers(np.zeros(5)) and not outliers(np.array([0.1, -0.2, 0.3, 0.0, 0.9]))
+    drawn = np.random.default_rng(0).standard_normal((1000, 5))
+    assert sum(bool(outliers(one)) for one in drawn) <= stats.binom.ppf(0.9995, 1000, 0.01)
 
 
 def test_the_step_of_shares_is_that_of_the_test_set():
