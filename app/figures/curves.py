@@ -47,8 +47,9 @@ def draw_curves(
         _mark_best(right, events, f"val/{metric.name}", unit, best_step)
         since = next((event[unit] for event in events if event["step"] == onset_step), None)
         if metric == LOSS and since is not None:
-            label = f"overfitting since {unit} {since}"
-            right.axvline(since, color=COLOURS[3], linestyle="--", linewidth=1.2, label=label)
+            right.axvline(since, color=COLOURS[3], linestyle="--", linewidth=1.2)
+            place = {"xy": (since, 1.01), "xycoords": ("data", "axes fraction"), "ha": "center", "va": "bottom"}
+            right.annotate(f"overfitting since {unit} {since}", **place, color=COLOURS[3], fontsize=9)
         lines = [line for side in dict.fromkeys((axes, right)) for line in side.lines]
         shown = [line for line in lines if not str(line.get_label()).startswith("_")]
         if shown:

@@ -45,11 +45,12 @@ def words(path):
 @pytest.mark.parametrize("twin_axes", [False, True])
 def test_curves_of_one_run(tmp_path, twin_axes, suffix):
     path = tmp_path / f"curves.{suffix}"
-    draw_curves([validated(1), validated(2)], [LOSS], "the title", path, twin_axes, best_step=10)
+    draw_curves([validated(1), validated(2)], [LOSS], "the title", path, twin_axes, best_step=10, onset_step=20)
     if suffix == "svg":
         text = words(path)
         assert all(word in text for word in ("the title", "epoch", "train", "valid", "best epoch (1)", "loss (nats)"))
         assert text.count("<!-- gap of the loss: valid minus train -->") == 1
+        assert text.count("<!-- overfitting since epoch 2 -->") == 1
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
