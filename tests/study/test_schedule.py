@@ -92,7 +92,7 @@ def test_the_result_of_tuning_has_optimum_sensitivity_budget_and_divergences(pla
     assert {(one.runs, one.seconds) for one in found.tuned} == {(6, 180.0)}
     assert layernorm.curve[-1].expected == pytest.approx(80 + 0.1 * max(101 % 7, 102 % 7))
     assert [(n, variant.label) for n, variant in found.leads] == [(1, "layernorm")]
-    assert found.words[3] == "the best of n tries is expected to be of layernorm from n = 1"
+    assert found.words[3] == "expected best of n tries: layernorm leads from n = 1"
     assert "best at lr=0.001, the end of the range" in found.words[1] and "2 diverged" in found.words[2]
 
 

@@ -91,12 +91,8 @@ class TuningResult:
     @property
     def words(self) -> list[str]:
         """A sentence for each variant, and one on which of them is expected to be best with how many tries."""
-        leads = self.leads
-        text = ", then ".join(f"{variant.label} from n = {n}" for n, variant in leads)
-        return [
-            *map(self._sentence, self.tuned),
-            *([f"the best of n tries is expected to be of {text}"] if leads else []),
-        ]
+        leads = ", ".join(f"{variant.label} leads from n = {n}" for n, variant in self.leads)
+        return [*map(self._sentence, self.tuned), *([f"expected best of n tries: {leads}"] if leads else [])]
 
     @property
     def leads(self) -> list[tuple[int, Variant]]:
