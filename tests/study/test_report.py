@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from html import unescape
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,9 @@ from app.norms import NormSpec
 from app.study.__main__ import main
 from app.study.analysis.analyse import analyse
 from app.study.analysis.words import interval, number
+from app.study.plan import Variant
 from app.study.report.compare import study_of_runs
+from app.study.report.page import verdicts_by_place
 from app.study.sentence_bootstrap import sentence_tests
 from tests.study.conftest import maker
 from tests.study.made_up import result, seeds
@@ -157,17 +160,52 @@ def test_settings_that_runs_do_not_share_are_conditions_or_belong_to_variants(tm
             study_of_runs(folders)
 
 
+PROBE = """<script>
+const marks = () => [...document.querySelectorAll(".off")], button = document.querySelectorAll(".legend button")[1];
+button.click();
+const off = marks().length > 0 && marks().every((mark) => mark.dataset.series === button.dataset.of);
+button.click();
+const dot = [...document.querySelectorAll("use[data-name]")].find((mark) => mark.getBoundingClientRect().width > 0);
+const {x, y} = dot.getBoundingClientRect();
+dot.dispatchEvent(new PointerEvent("pointermove", {bubbles: true, clientX: x + 2, clientY: y + 2}));
+parent.postMessage({width: innerWidth, fits: document.documentElement.scrollWidth <= innerWidth, off,
+  on: marks().length === 0, named: document.getElementById("tip").textContent === dot.dataset.name}, "*");
+</script></body>"""
+FRAMES = """<script>const told = []; onmessage = (event) => { told.push(event.data);
+document.title = JSON.stringify(told); }</script>"""
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-def test_a_browser_shows_it_without_scrolling_sideways(report, tmp_path):
-    probe = "<script>document.title = [innerWidth, document.documentElement.scrollWidth].join()</script></body>"
-    page = (report / "report.html").read_text(encoding="utf-8").replace("</body>", probe)
+def test_a_browser_shows_it_whole_on_a_screen_and_on_a_phone_and_its_legend_works(report, tmp_path):
+    page = (report / "report.html").read_text(encoding="utf-8").replace("</body>", PROBE)
     (tmp_path / "page.html").write_text(page, encoding="utf-8")
-    for width in (1280, 500):  # a window of headless Chromium is not narrower
-        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-        command += [f"--window-size={width},900", "--dump-dom", f"file://{tmp_path / 'page.html'}"]
-        shown = subprocess.run(command, check=True, capture_output=True, timeout=120, text=True).stdout
-        window, needed = map(int, re.search(r"<title>(\d+),(\d+)</title>", shown).groups())
-        assert needed <= window
+    frames = [f'<iframe src="page.html" style="width: {width}px; height: 3000px"></iframe>' for width in (1280, 390)]
+    (tmp_path / "frames.html").write_text(FRAMES + "".join(frames), encoding="utf-8")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--virtual-time-budget=10000", "--dump-dom", f"file://{tmp_path / 'frames.html'}"]
+    shown = subprocess.run(command, check=True, capture_output=True, timeout=120, text=True).stdout
+    told = json.loads(unescape(re.search("<title>(.*)</title>", shown)[1]))
+    assert sorted(frame.pop("width") for frame in told) == [390, 1280]
+    assert told == [{"fits": True, "off": True, "on": True, "named": True}] * 2, told
+
+
+def test_a_verdict_that_depends_on_the_tuned_value_is_said_first():
+    at = {"common lr=0.001": ("worse", -1.2), "each at its best lr": ("undecided", 0.1)}
+    ours = Variant(NormSpec.parse("dyt"))
+    tables = []
+    for place, (verdict, mean) in at.items():
+        numbers = SimpleNamespace(mean=mean, se=0.2, low=mean - 0.5, high=mean + 0.5)
+        one = SimpleNamespace(verdict=verdict, estimate=numbers, diverged=SimpleNamespace(any=False), margin=0.5)
+        row = SimpleNamespace(comparison=one)
+        tables.append(SimpleNamespace(condition=f"rt, {place}", row=lambda variant, row=row: row))
+    tuned = SimpleNamespace(condition=SimpleNamespace(label="rt"), keys=("model.optimizer.lr",))
+    found = SimpleNamespace(tables=tables, study=SimpleNamespace(variants=[ours]))
+    (sentence,), cells = verdicts_by_place(found, tuned)
+    assert sentence == (
+        f"The verdict on {ours.label} depends on model.optimizer.lr: worse (common lr=0.001), undecided (each at its "
+        "best lr)."
+    )
+    assert cells.rows == [[ours.label, "worse: -1.20 (-1.70 to -0.70)", "undecided: +0.10 (-0.40 to +0.60)"]]
 
 
 def test_a_study_without_results_has_no_report(made, tmp_path, capsys):

@@ -14,6 +14,7 @@ from app.study.analysis.words import decimals, interval, number
 from app.study.plan import Study, Variant
 from app.study.published import published
 from app.study.report.records import RunRecord
+from app.study.tuning import TuningResult
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,16 @@ def score_table(study: Study, table: Table) -> Cells:
     rows = [_score_row(study, table, row) for row in table.rows]
     seen = {tuple(sorted(row.scores)) for row in table.rows if row.scores}
     unit = " in per cent, differences in points" if table.metric.is_share else ""
-    note = f"{table.task}, {table.name}: test {table.metric.label}{unit}. "
+    note = f"{_data(table)}: test {table.metric.label}{unit}. "
     note += "Numbers show two digits of their standard error. p and verdicts are adjusted for the whole family of "
     note += "comparisons; see Design."
     if len(seen) > 1:
         note += " Means are over each norm's own finished runs, which are not the same seeds; differences are paired."
     return Cells(columns, frozenset(("mean", "sd", *compared, "paper")), rows, note)
+
+
+def _data(table: Table) -> str:
+    return ", ".join(filter(None, (table.task, table.dataset, table.model)))
 
 
 def _score_row(study: Study, table: Table, row: Row) -> list[str]:
@@ -105,6 +110,28 @@ def secondary_table(study: Study, table: Table, kind: str) -> Cells | None:
     return Cells(columns, frozenset(columns[2:7]), rows)
 
 
+def verdicts_by_place(found: Analysis, tuned: TuningResult) -> tuple[list[str], Cells]:
+    """The verdicts at the common values, at the baseline's best and at each variant's own best, side by side.
+
+    Returns:
+        A sentence for each variant whose verdict is not the same at all of them, and the table.
+    """
+    start = f"{tuned.condition.label}, "
+    tables = [table for table in found.tables if table.condition.startswith(start)]
+    places = [table.condition.removeprefix(start) for table in tables]
+    sentences, rows = [], []
+    for variant in found.study.variants:
+        compared = [one for table in tables if (one := table.row(variant).comparison) is not None]
+        if len(compared) == len(tables) and compared:
+            rows.append([variant.label, *map(short_verdict, compared)])
+            if len({one.verdict for one in compared}) > 1:
+                listed = ", ".join(f"{one.verdict} ({place})" for one, place in zip(compared, places, strict=True))
+                sentences.append(f"The verdict on {variant.label} depends on {', '.join(tuned.keys)}: {listed}.")
+    return sentences, Cells(
+        ("norm", *places), frozenset(), rows, "Test scores, compared with the same place's baseline."
+    )
+
+
 def cost_table(tables: Sequence[Table]) -> Cells:
     """What the finished runs took, on average."""
     columns = ("condition", "norm", "minutes", "throughput", "memory (GiB)", "parameters")
@@ -124,7 +151,7 @@ def cost_table(tables: Sequence[Table]) -> Cells:
 def design_lines(found: Analysis, records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """The design of the study: what a referee asks first."""
     study = found.study
-    lines = [("data", "; ".join(f"{table.condition}: {table.task}, {table.name}" for table in found.tables))]
+    lines = [("data", "; ".join(dict.fromkeys(_data(table) for table in found.tables)))]
     if study.folds is not None:
         split = f"{study.folds} folds, of which each seed tests one in turn"
     elif "split" in study.vary:

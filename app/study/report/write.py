@@ -22,6 +22,7 @@ from app.study.analysis.quantities import DECLARED, score
 from app.study.analysis.tables import Analysis, Comparison, Table
 from app.study.analysis.words import paragraph
 from app.study.plan import Study, Trial
+from app.study.plan.flags import folder_name
 from app.study.report.comparisons_csv import write_comparisons
 from app.study.report.page import (
     Cells,
@@ -31,6 +32,7 @@ from app.study.report.page import (
     secondary_table,
     short_verdict,
     tex_table,
+    verdicts_by_place,
 )
 from app.study.report.pictures import Gallery, Plot, curves_of, dots_of, gradients_of, tuning_of
 from app.study.report.records import RunRecord, of_trials, write_records
@@ -152,12 +154,14 @@ def write_analysis(found: Analysis, records: Sequence[RunRecord], folder: Path, 
         groups = [Group(table.condition if several else "", items_of(table)) for table in found.tables]
         return [group for group in groups if group.items]
 
-    tuning = [
-        Group(one.condition.label, tuning_of(gallery, f"{_file_name(one.condition.label)}_tuning", one, labels))
-        for one in found.tuning or ()
-    ]
+    tuning, depends = [], []
+    for one in found.tuning or ():
+        sentences, verdicts = verdicts_by_place(found, one)
+        depends += sentences
+        items = tuning_of(gallery, f"{_file_name(one.condition.label)}_tuning", one, labels)
+        tuning.append(Group(one.condition.label, [*([verdicts] if verdicts.rows else []), *items]))
     sections: list[tuple[str, Any]] = [
-        ("Answer", page.answer),
+        ("Answer", [*depends, page.answer]),
         ("Claims", page.claims),
         ("Design", page.design),
         ("Comparisons", page.forests),
@@ -185,7 +189,7 @@ def write_analysis(found: Analysis, records: Sequence[RunRecord], folder: Path, 
 
 
 def _file_name(condition: str) -> str:
-    return re.sub(r"[^\w.=-]+", "_", condition)
+    return folder_name(re.sub(r"[^\w.=-]+", "_", condition))
 
 
 def _forests(gallery: Gallery, found: Analysis) -> list[Plot]:
