@@ -82,7 +82,7 @@ def test_two_norms_alone_have_the_paired_t_test(drawn, n):
 
 @SEEDS
 def test_skewed_differences_are_covered_less_often(n):
-    """Exponential scores of one norm, and none of the other: 0.88 to 0.90, whatever the number of seeds."""
+    """Exponential scores of one norm, and none of the other: 0.88 to 0.89, whatever the number of seeds."""
     scores = np.random.default_rng(n).exponential(size=(STUDIES, n, 2)) - 1
     scores[:, :, 0] = 0
     p, _ = p_values(scores)
@@ -109,7 +109,7 @@ def test_what_is_detectable_is_found(n):
     assert at_least(found, 0.78) and at_most(found, 0.8)
 
 
-@pytest.mark.parametrize(("n", "alone"), [(3, 0.15), (5, 0.61)])
+@pytest.mark.parametrize(("n", "alone"), [(3, 0.14), (5, 0.60)])
 def test_seeds_as_blocks_show_more_than_pairs_alone(n, alone):
     """A difference of two standard deviations, against the power of Holm's correction of four paired t tests."""
     scores = np.random.default_rng(n).standard_normal((STUDIES, n, NORMS))
