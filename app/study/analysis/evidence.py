@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from app.study.analysis.quantities import Quantity
 from app.study.analysis.sides import Side, weights_of
 from app.study.analysis.tables import Row, Table
 from app.study.plan import Variant
-from app.study.statistics.blocks import Variance, residual_variance, shrunken
+from app.study.statistics.blocks import Variance, alike, residual_variance, shrunken
 from app.study.statistics.examples import Components, components, satterthwaite
 from app.study.statistics.multiplicity import Block
 from app.study.statistics.paired import Mean, lattice_step, standard_deviation
@@ -160,9 +160,9 @@ def gather(declared: Sequence[Declared], seeds: Collection[int]) -> list[Evidenc
     found: dict[int, Evidence] = {}
     for places in by_block.values():
         ones, own = [declared[place] for place in places], [paired[place] for place in places]
-        pooled = _pooled(ones, own)
+        pool, step = _pool(ones, own), _step(ones, own)
         for place in places:
-            found[place] = _evidence(declared[place], paired[place], pooled, _step(ones, own))
+            found[place] = _evidence(declared[place], paired[place], pool, step)
     return [found[place] for place in range(len(declared))]
 
 
@@ -189,10 +189,29 @@ def blocks(evidence: Sequence[Evidence]) -> tuple[list[Block], list[int]]:
     return found, [place for places in by_block.values() for place in places]
 
 
-def _pooled(ones: Sequence[Declared], paired: Sequence[Pairs]) -> tuple[float, float]:
-    """The variance of differences as all variants of a block have it, and its degrees of freedom.
+@dataclass(frozen=True)
+class _Pool:
+    """The variance of differences as variants that vary alike have it.
 
-    No less than the mean of the comparisons' own variances, which is larger where the baseline is the noisy one.
+    Attributes:
+        variance: of a difference of two scores.
+        df: its degrees of freedom.
+        labels: of these variants.
+    """
+
+    variance: float
+    df: float
+    labels: frozenset[str]
+
+    def has(self, one: Declared) -> bool:
+        """Whether a comparison is of these variants alone."""
+        return self.labels >= {row.variant.label for row, _ in one.terms}
+
+
+def _pool(ones: Sequence[Declared], paired: Sequence[Pairs]) -> _Pool:
+    """The pool of a block: no less than the mean of its comparisons' own variances.
+
+    That is larger where the baseline, which all share, is the noisy one.
     """
     seeds = sorted({seed for own in paired for seed in own.seeds})
     labels = sorted({row.variant.label for one in ones for row, _ in one.terms})
@@ -200,13 +219,15 @@ def _pooled(ones: Sequence[Declared], paired: Sequence[Pairs]) -> tuple[float, f
     for one, own in zip(ones, paired, strict=True):
         at = [seeds.index(seed) for seed in own.seeds]
         table[np.ix_(at, [labels.index(row.variant.label) for row, _ in one.terms])] = own.scores
-    variance, df = residual_variance(table)
+    kept = alike(table)
+    variance, df = residual_variance(table[:, kept])
+    pool = _Pool(2 * variance, df, frozenset(labels[column] for column in kept))
     variances = [
         standard_deviation(own.differences) ** 2 / one.spread
         for one, own in zip(ones, paired, strict=True)
-        if len(own.seeds) > 1
+        if len(own.seeds) > 1 and pool.has(one)
     ]
-    return max(2 * variance, sum(variances) / max(1, len(variances))), df
+    return replace(pool, variance=max(pool.variance, sum(variances) / max(1, len(variances))))
 
 
 def _step(ones: Sequence[Declared], paired: Sequence[Pairs]) -> float:
@@ -216,13 +237,13 @@ def _step(ones: Sequence[Declared], paired: Sequence[Pairs]) -> float:
     return 100 * lattice_step(np.concatenate([own.scores.ravel() for own in paired]) / 100)
 
 
-def _evidence(one: Declared, own: Pairs, pooled: tuple[float, float], step: float) -> Evidence:
+def _evidence(one: Declared, own: Pairs, pool: _Pool, step: float) -> Evidence:
     n = len(own.seeds)
     if n < 2:
         mean = float(own.differences.mean()) if n else math.nan
         return Evidence(one, own, Variance(math.nan, 0, 0), None, Mean(mean, math.nan, 0), floored=False)
     sd = standard_deviation(own.differences)
-    variance = shrunken(sd**2, n - 1, one.spread * pooled[0], pooled[1])
+    variance = shrunken(sd**2, n - 1, one.spread * pool.variance, pool.df if pool.has(one) else 0)
     examples = _components(one, own)
     least = max(one.spread * step**2 / 12, examples.residual if examples else 0.0)
     floored = variance.value < least
