@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(function=_report)
     compare = commands.add_parser("compare", help="write a report of finished runs, whatever started them")
     compare.add_argument("runs", type=Path, nargs="+", help="run folders, or folders with runs in them")
+    compare.add_argument("--baseline", help="label of the norm that the others are compared with (default: the first)")
     compare.add_argument("--output", type=Path, help="folder to write to (default: one in runs/compare)")
     compare.set_defaults(function=_compare)
     for command in (report, compare):
@@ -160,7 +161,7 @@ def _report(known: argparse.Namespace) -> int:
 
 
 def _compare(known: argparse.Namespace) -> int:
-    study, trials = study_of_runs(known.runs)
+    study, trials = study_of_runs(known.runs, known.baseline)
     print(write_report(study, trials, known.output or Path("runs/compare") / study.name, known.twin_axes))
     return 0
 

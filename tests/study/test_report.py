@@ -128,16 +128,16 @@ def made_run(root, norm, seed, accuracy, lr=1e-3):
 
 
 def test_runs_that_no_study_started_are_compared(tmp_path, capsys):
-    spread = {"layernorm": 0, "adanorm": 0.03}
+    spread = {"layernorm": 0, "rmsnorm": 0.03}
     ours = [
-        made_run(tmp_path / "runs", norm, seed, 75 + 2 * (norm == "adanorm") + seed * spread[norm])
+        made_run(tmp_path / "runs", norm, seed, 75 + 2 * (norm == "rmsnorm") + seed * spread[norm])
         for norm in spread
         for seed in (1, 2, 3)
     ]
     assert main(["compare", *map(str, ours), "--output", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "out/report.html")
     first = rows_of(tmp_path / "out/comparisons.csv")[0]
-    assert (first["variant"], first["other"], first["verdict"]) == ("adanorm(k=0.1,scale=1)", "layernorm", "better")
+    assert (first["variant"], first["other"], first["verdict"]) == ("rmsnorm", "layernorm", "better")
     assert first["condition"] == "rt, bert-4x128" and float(first["mean"]) == pytest.approx(2.06)
 
 
@@ -151,6 +151,9 @@ def test_settings_that_runs_do_not_share_are_conditions_or_belong_to_variants(tm
     assert [c.label for c in own.conditions] == ["rt, bert-4x128"]
     assert [variant.label for variant in own.variants] == ["layernorm[lr=0.001]", "adanorm(k=0.1,scale=1)[lr=0.01]"]
     assert len(study_of_runs([tmp_path / "a"])[1]) == 2  # a folder with runs in it
+    assert study_of_runs(slow, "adanorm(k=0.1,scale=1)")[0].baseline.label == "adanorm(k=0.1,scale=1)"
+    with pytest.raises(InputError, match="--baseline is none; must be one of layernorm, adanorm"):
+        study_of_runs(slow, "none")
     for folders, why in (
         ([slow[0]], "is the only finished run"),
         ([tmp_path / "nowhere"], "no finished run there"),

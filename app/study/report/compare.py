@@ -16,21 +16,22 @@ from app.study.plan import Condition, Study, Trial, Variant
 from app.study.trials import result_in
 
 
-def study_of_runs(folders: Sequence[Path]) -> tuple[Study, list[Trial]]:
+def study_of_runs(folders: Sequence[Path], baseline: str | None = None) -> tuple[Study, list[Trial]]:
     """The study that runs would be of: variants by norm and placement, conditions by data, model and settings.
 
     A setting in which the runs differ tells conditions apart where each of its values has a run of the first run's norm
     and placement; else it belongs to the variants, as with a norm that was trained at a rate of its own.
 
     Args:
-        folders: run folders, or folders with runs in them, such as those of studies. The first run's variant is the
-            baseline.
+        folders: run folders, or folders with runs in them, such as those of studies.
+        baseline: label of the variant that the others are compared with; that of the first run by default.
 
     Returns:
         The study and its trials, whose roots are the run folders.
 
     Raises:
-        InputError: for a folder without a finished run, and for two runs of the same variant and seed.
+        InputError: for a folder without a finished run, for two runs of the same variant and seed, and for a baseline
+            that no run has.
     """
     runs = {folder: result for given in folders for folder, result in _runs_in(given)}
     groups: dict[tuple[str, str, str], dict[Path, dict[str, Any]]] = {}
@@ -60,12 +61,17 @@ def study_of_runs(folders: Sequence[Path]) -> tuple[Study, list[Trial]]:
     if len(found) < 2:
         raise InputError(f"{folders[0]} is the only finished run that was given; give at least two to compare")
     names = sorted(str(folder.resolve()) for folder in runs)
+    variants = list(dict.fromkeys(trial.variant for trial in found))
+    chosen = next((variant for variant in variants if baseline in (None, variant.label)), None)
+    if chosen is None:
+        raise InputError(f"--baseline is {baseline}; must be one of {', '.join(variant.label for variant in variants)}")
     study = Study(
         name=f"of-{len(found)}-runs-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:6]}",
         conditions=tuple(dict.fromkeys(trial.condition for trial in found)),
-        variants=tuple(dict.fromkeys(trial.variant for trial in found)),
+        variants=tuple(variants),
         seeds=tuple(sorted({trial.seed for trial in found})),
-        baseline=found[0].variant,
+        baseline=chosen,
+        comparisons=tuple((variant, chosen) for variant in variants if variant != chosen),
     )
     return study, found
 

@@ -7,11 +7,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.figures.dots import is_nothing
 from app.runs.result import throughput
-from app.study.analysis.quantities import margin_of, score
+from app.study.analysis.quantities import Quantity, margin_of, score
 from app.study.analysis.tables import Analysis, Comparison, Row, Table
 from app.study.analysis.words import decimals, interval, number
-from app.study.plan import Study, Variant
+from app.study.plan import Study
 from app.study.published import published
 from app.study.report.records import RunRecord
 from app.study.tuning import TuningResult
@@ -78,6 +79,18 @@ def _score_row(study: Study, table: Table, row: Row) -> list[str]:
     ]
 
 
+def values_of(table: Table, quantity: Quantity) -> dict[str, dict[str, float]]:
+    """A quantity of each finished run of a condition, by variant and run."""
+    return {
+        row.variant.label: {
+            f"{row.variant.label}, seed {seed}": value
+            for seed, result in row.results.items()
+            if (value := quantity.value(result)) is not None
+        }
+        for row in table.rows
+    }
+
+
 def _compared(found: Comparison) -> list[str]:
     """Difference, its interval, the interval that holds for the whole family, and the adjusted p value."""
     numbers = found.estimate
@@ -93,15 +106,17 @@ def _compared(found: Comparison) -> list[str]:
 
 
 def secondary_table(study: Study, table: Table, kind: str) -> Cells | None:
-    """Quantities of a kind other than the test score, compared with the baseline; None where none was measured."""
+    """Quantities of a kind other than the test score, compared with the baseline; None where none was measured.
+
+    What is 0 in all runs, but for rounding, is omitted.
+    """
     difference = f"minus {study.baseline.label}"
     columns = ("quantity", "norm", "mean", difference, "95 %", "95 %, whole family", "p, adjusted", "verdict")
     rows = []
     for found in table.secondary:
-        if found.quantity.kind != kind or found.estimate is None:
+        if found.quantity.kind != kind or found.estimate is None or is_nothing(values_of(table, found.quantity)):
             continue
-        results = table.row(found.variant).results.values() if isinstance(found.variant, Variant) else ()
-        values = [value for result in results if (value := found.quantity.value(result)) is not None]
+        values = values_of(table, found.quantity).get(found.variant.label, {}).values()
         unit = f" ({found.quantity.unit})" if found.quantity.unit else ""
         mean = number(statistics.fmean(values), found.estimate.se) if values else ""
         rows.append([found.quantity.name + unit, found.variant.label, mean, *_compared(found), found.verdict])

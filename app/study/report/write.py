@@ -32,6 +32,7 @@ from app.study.report.page import (
     secondary_table,
     short_verdict,
     tex_table,
+    values_of,
     verdicts_by_place,
 )
 from app.study.report.pictures import Gallery, Plot, curves_of, dots_of, gradients_of, tuning_of
@@ -297,14 +298,7 @@ def _scored(records: Sequence[RunRecord], table: Table) -> list[RunRecord]:
 def _quantities(table: Table, kind: str) -> dict[str, dict[str, dict[str, float]]]:
     """The values of each quantity of a kind, by norm and run."""
     return {
-        f"{quantity.name} ({quantity.unit})": {
-            row.variant.label: {
-                f"{row.variant.label}, seed {seed}": value
-                for seed, result in row.results.items()
-                if (value := quantity.value(result)) is not None
-            }
-            for row in table.rows
-        }
+        f"{quantity.name} ({quantity.unit})": values_of(table, quantity)
         for quantity in DECLARED
         if quantity.kind == kind
     }
