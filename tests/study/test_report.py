@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -12,14 +13,18 @@ from types import SimpleNamespace
 import pytest
 
 from app.errors import InputError
+from app.metrics import metric_info
 from app.norms import NormSpec
 from app.study.__main__ import main
 from app.study.analysis.analyse import analyse
 from app.study.analysis.words import interval, number
-from app.study.plan import Variant
+from app.study.plan import Condition, Variant
 from app.study.report.compare import study_of_runs
 from app.study.report.page import verdicts_by_place
+from app.study.report.pictures import Gallery, tuning_of
 from app.study.sentence_bootstrap import sentence_tests
+from app.study.tuning import Tuned, TuningResult
+from app.study.tuning.result import Point
 from tests.study.conftest import maker
 from tests.study.made_up import result, seeds
 
@@ -190,6 +195,19 @@ def test_a_browser_shows_it_whole_on_a_screen_and_on_a_phone_and_its_legend_work
     told = json.loads(unescape(re.search("<title>(.*)</title>", shown)[1]))
     assert sorted(frame.pop("width") for frame in told) == [390, 1280]
     assert told == [{"fits": True, "off": True, "on": True, "named": True}] * 2, told
+
+
+def test_tuning_is_shown_with_what_was_tried_and_said_in_words(tmp_path):
+    points = (Point({"lr": 1e-3}, {101: 75.0, 102: 75.4}), Point({"lr": 1e-2}, {101: math.nan, 102: 70.0}))
+    ada = Variant(NormSpec.parse("adanorm"))
+    tuned = Tuned(ada, points, {"lr": 1e-3}, True, None, 2.5, (), 4, 240.0)
+    found = TuningResult(Condition("rt", ()), ("lr",), metric_info("accuracy"), (101, 102), {"lr": 1e-3}, (tuned,))
+    plot, *sentences = tuning_of(Gallery(tmp_path), "rt_tuning", found, ["layernorm", ada.label])
+    for words in ("lr=0.01, seed 101: diverged", "lr=0.001, seed 102: 75.4", "0.001 was chosen"):
+        assert words in plot.broad and words in plot.narrow
+    assert "#009e73" not in plot.broad and "#d55e00" in plot.broad  # its colour in all figures
+    assert sentences[0].startswith(f"{ada.label}: best at lr=0.001") and sentences[0].endswith("1 diverged).")
+    assert {path.name for path in tmp_path.iterdir()} == {"rt_tuning.svg", "rt_tuning.pdf"}
 
 
 def test_a_verdict_that_depends_on_the_tuned_value_is_said_first():

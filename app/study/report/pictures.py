@@ -135,7 +135,8 @@ def tuning_of(gallery: Gallery, name: str, found: TuningResult, norms: Sequence[
     values = [point.at.get(found.keys[0]) for one in found.tuned for point in one.points]
     if len(found.keys) > 1 or not all(isinstance(value, int | float) for value in values):
         return items
-    shown = {label: _sensitivity(by_label[label], found.keys[0]) for label in norms if label in by_label}
+    nothing = Sensitivity({})  # keeps the colours of the others
+    shown = {label: _sensitivity(by_label[label], found.keys[0]) if label in by_label else nothing for label in norms}
     score = f"valid {found.metric.label}" + (" (%)" if found.metric.is_share else "")
     caption = (
         "Validation score by value: a dot for each tuning run, a large mark at the chosen value, a cross for a run "
@@ -151,7 +152,9 @@ def _sensitivity(one: Tuned, key: str) -> Sensitivity:
     return Sensitivity(
         scores={
             float(point.at[key]): {
-                f"{one.variant.label}, {point.at[key]:g}, seed {seed}": None if math.isnan(score) else score
+                f"{one.variant.label}, {key.rpartition('.')[2]}={point.at[key]:g}, seed {seed}": None
+                if math.isnan(score)
+                else score
                 for seed, score in point.scores.items()
             }
             for point in one.points

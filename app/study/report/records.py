@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,12 @@ class RunRecord:
     def name(self) -> str:
         """How a reader of a picture finds it."""
         return f"{self.variant}, seed {self.seed}"
+
+    @property
+    def title(self) -> str:
+        """What it is in a list of all runs."""
+        tuned = [f"{key}={value}" for key, value in json.loads(self.tuned or "{}").items()]
+        return ", ".join([self.condition, *(["tuning"] if self.phase == "tune" else []), *tuned, self.name])
 
 
 def of_trials(study: Study, trials: Sequence[Trial]) -> list[RunRecord]:
@@ -283,9 +290,10 @@ def _result_of(row: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _number(text: str) -> Any:
+    """A number or a truth value as csv has it; what else a user's callback has logged stays text."""
     if text in ("True", "False"):
         return text == "True"
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text

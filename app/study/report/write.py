@@ -147,7 +147,7 @@ def write_analysis(found: Analysis, records: Sequence[RunRecord], folder: Path, 
         forest_note=_FOREST_NOTE,
         sentences=[(table.condition, _sentences(found, table)) for table in found.tables],
         bootstrap=[test.words for table in found.tables for test in sentence_tests(table, study.baseline)],
-        runs=[(record.name, record.state, record.command) for record in records],
+        runs=[(record.title, record.state, record.command) for record in records],
     )
     several = len(found.tables) > 1
 
@@ -238,7 +238,7 @@ def _by_metric(tables: Sequence[Table]) -> dict[str, list[Table]]:
 def _forest_row(found: Analysis, table: Table, one: Comparison, label: str) -> ForestRow:
     numbers = one.estimate
     declared = Declared(table, one.quantity, one.variant, one.other)
-    paired = pairs(declared, found.study.seeds)
+    paired = pairs(declared, found.study.seeds[: one.look])  # those that its numbers are of
     failed = {
         f"{row.variant.label}, seed {seed}": "diverged" if seed in row.diverged else "collapsed"
         for row, _ in declared.terms
