@@ -181,11 +181,16 @@ def check_model(model: nn.Module, calls: Calls, row: Row, norms: Sequence[str]) 
         with attempt(row, norm):
             injected = copy.deepcopy(model)
             inject_norms(injected, norm)
-            if had_gradient:
-                outputs, gradients = calls.gradients(injected)
-            else:
-                with torch.no_grad():
-                    outputs, gradients = calls.outputs(injected), {}
+            try:
+                if had_gradient:
+                    outputs, gradients = calls.gradients(injected)
+                else:
+                    with torch.no_grad():
+                        outputs, gradients = calls.outputs(injected), {}
+            except RuntimeError as error:
+                if norm == "none" and "overflowed" in str(error):
+                    continue  # FastSpeech2 makes as many frames as it predicts, and without norms predicts 1e17
+                raise
             if norm != "none":  # without norms, values may overflow
                 _check_finite(before, outputs)
             _check_gradients(injected, had_gradient, gradients, finite=norm != "none")
