@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -11,21 +9,13 @@ from typing import Any
 
 from app.backbones.placement import PlacementSpec
 from app.errors import InputError
-from app.errors.did_you_mean import did_you_mean
 from app.errors.yaml_file import read_settings
 from app.installation import config_path
-from app.metrics import metric_info
 from app.norms import NATIVE, NormError, NormSpec
-from app.study.claims import claims_path, read_claims
-from app.study.plan.flags import Settings, bracketed, flat, in_brief, number_in, written
-from app.study.plan.study import ALWAYS_VARIED, SOURCES, Condition, Study, Tuning, Variant
+from app.study.plan.flags import Settings, bracketed, flat, in_brief, number_in
+from app.study.plan.keys import KEYS, Keys, names_folder
+from app.study.plan.study import Condition, Study, Tuning, Variant
 
-_KEYS = (
-    "name", "configs", "norms", "placements", "axes", "seeds", "baseline", "overrides", "retries", "looks", "vary",
-    "folds", "margin", "comparisons", "claims", "tune", "tuning_seeds", "grow", "controls",
-)  # fmt: skip
-_LARGEST_SEED = 2**32 - 1  # that Lightning accepts
-_FEWEST_AT_A_LOOK = 3  # seeds below which nothing is called
 # keys of a norm in a config that outlast the flags of a trial, each with the value that adds nothing
 _OUTLASTS_FLAGS = {
     "sites": "all",
@@ -35,10 +25,6 @@ _OUTLASTS_FLAGS = {
     "freeze": [],
     "embedding_scale": None,
 }
-_SET_BY_THE_STUDY = (
-    "config", "norm", "placement", "seed_everything", "run_root", "ckpt_path",
-    *(f"{source}_seed" for source in SOURCES),
-)  # fmt: skip
 _BROKEN = NormSpec.parse({"name": "adanorm", "options": {"k": 0.0, "scale": 1e-6}})  # next to nothing passes it
 
 
@@ -48,31 +34,12 @@ def read_study(path: Path) -> Study:
     Raises:
         InputError: for a file that cannot be read, and for each key that is unknown, missing or wrong.
     """
-    content = read_settings(path, str(path), f"expected a study, with the keys {', '.join(_KEYS)}")
+    content = read_settings(path, str(path), f"expected a study, with the keys {', '.join(KEYS)}")
     return _Reader(path, content).study()
 
 
-class _Reader:
-    """Reads one key after the other, so that each message can say where it is.
-
-    Args:
-        path: of the YAML, for messages.
-        content: of the YAML.
-    """
-
-    def __init__(self, path: Path, content: dict[Any, Any]) -> None:
-        self.path, self.content = path, {key: value for key, value in content.items() if value is not None}
-        for key in content:
-            if key not in _KEYS:
-                raise self.wrong(f"unknown key {key!r}{did_you_mean(str(key), _KEYS)} allowed: {', '.join(_KEYS)}")
-        for key in ("configs", "norms", "seeds", "placements"):
-            value = content.get(key, [NATIVE] if key == "placements" else None)
-            if not isinstance(value, list) or not value:
-                raise self.wrong(f"{key} is {value!r}; must be a list with at least one entry")
-
-    def wrong(self, message: str) -> InputError:
-        """The error to raise, with the place."""
-        return InputError(f"{self.path}: {message}")
+class _Reader(Keys):
+    """Reads what is compared: norms, placements, configs and axes."""
 
     def study(self) -> Study:
         """The study, checked."""
@@ -80,14 +47,14 @@ class _Reader:
         placements = [self._placement(entry) for entry in self.content.get("placements", [NATIVE])]
         variants = [self._variant(norm, placement) for placement in placements for norm in norms]
         baseline = self._baseline(variants)
-        overrides = self._settings("overrides", self.content.get("overrides", {}))
-        seeds = self._seeds("seeds")
+        overrides = self.settings("overrides", self.content.get("overrides", {}))
+        seeds = self.seeds("seeds")
         axes = self._axes()
         tuning, crossed = self._tuning(axes, seeds)
-        variants += self._controls(baseline, [*variants])
+        variants += self._controls(baseline)
         configs = [self._config(entry) for entry in self.content["configs"]]
         study = Study(
-            name=self._name(),
+            name=self.name(),
             conditions=tuple(
                 Condition(name, files, own, {key: value for point in points for key, value in point.items()})
                 for name, files, own in configs
@@ -97,19 +64,19 @@ class _Reader:
             seeds=seeds,
             baseline=baseline,
             overrides=overrides,
-            retries=self._whole("retries", 1),
-            looks=self._looks(len(seeds)),
-            vary=self._vary(),
-            folds=self._folds(len(seeds)),
-            margin=self._margin(),
+            retries=self.whole("retries", 1),
+            looks=self.looks(len(seeds)),
+            vary=self.vary(),
+            folds=self.folds(len(seeds)),
+            margin=self.margin(),
             comparisons=self._comparisons(variants, baseline),
-            claims=self._claims(),
+            claims=self.claims(),
             tuning=tuning,
         )
-        self._once("norms", [norm.label + "".join(in_brief(own)) for norm, own in norms])
-        self._once("placements", [f"{placement}{''.join(in_brief(own))}" for placement, own in placements])
-        self._once("norms and placements", [variant.label for variant in variants])
-        self._once("configs", [name for name, _, _ in configs], "list each once, or give one of them another `name`")
+        self.once("norms", [norm.label + "".join(in_brief(own)) for norm, own in norms])
+        self.once("placements", [f"{placement}{''.join(in_brief(own))}" for placement, own in placements])
+        self.once("norms and placements", [variant.label for variant in variants])
+        self.once("configs", [name for name, _, _ in configs], "list each once, or give one of them another `name`")
         self._check_owners(study, crossed)
         for condition in study.conditions:
             for key, value in study.common(condition).items():
@@ -119,34 +86,6 @@ class _Reader:
                         f"own value; set {key} in overrides"
                     )
         return study
-
-    def _once(self, key: str, labels: Sequence[Any], remedy: str = "list each once") -> None:
-        twice = sorted({str(label) for label in labels if list(labels).count(label) > 1})
-        if twice:
-            raise self.wrong(f"{key} names {', '.join(twice)} twice; {remedy}")
-
-    def _name(self) -> str:
-        name = self.content.get("name", self.path.stem)
-        if not _names_folder(name):
-            raise self.wrong(f"name is {name!r}; must be a folder name, without / and without a leading dot")
-        return str(name)
-
-    def _settings(self, key: str, value: Any) -> dict[str, Any]:
-        """A mapping of settings of train.py, flat."""
-        if not isinstance(value, dict):
-            raise self.wrong(f"{key} is {value!r}; must be a mapping such as {{trainer.max_epochs: 3}}")
-        settings = dict(flat(value))
-        for name, setting in settings.items():
-            self._plain(key, name, setting)
-        return settings
-
-    def _plain(self, key: str, name: str, value: Any) -> None:
-        try:
-            written(value)
-        except TypeError as error:  # YAML has dates, sets and bytes; a command line has not
-            raise self.wrong(f"{key}: {name} is {value!r}, not a plain value; put it into quotes") from error
-        if name.split(".")[0] in _SET_BY_THE_STUDY:
-            raise self.wrong(f"{key} names {name}, which the study sets itself; omit it")
 
     def _config(self, entry: Any) -> tuple[str, tuple[str, ...], Settings]:
         """The name, files and overrides of an entry: a path, a list of paths, or a mapping."""
@@ -158,9 +97,9 @@ class _Reader:
         files = named["config"] if isinstance(named["config"], list) and named["config"] else [named["config"]]
         for file in files:
             self._check_config(file)
-        overrides = self._settings(f"config {files[-1]}: overrides", named.get("overrides", {}))
+        overrides = self.settings(f"config {files[-1]}: overrides", named.get("overrides", {}))
         name = named.get("name", "+".join(Path(file).stem for file in files) + bracketed(in_brief(overrides)))
-        if not _names_folder(name):
+        if not names_folder(name):
             raise self.wrong(f"config {files[-1]}: name is {name!r}; must be a folder name, without / and leading dot")
         return name, tuple(files), overrides
 
@@ -190,7 +129,7 @@ class _Reader:
         if not isinstance(entry, dict) or not entry.keys() & {"overrides", key}:
             return entry, {}
         rest = {name: value for name, value in entry.items() if name != "overrides"}
-        overrides = self._settings(f"{key} {entry!r}: overrides", entry.get("overrides", {}))
+        overrides = self.settings(f"{key} {entry!r}: overrides", entry.get("overrides", {}))
         return (rest[key] if rest.keys() == {key} else rest), overrides
 
     def _norm(self, entry: Any) -> tuple[NormSpec, Settings]:
@@ -237,7 +176,7 @@ class _Reader:
         labels = ", ".join(one.label for one in variants)
         raise self.wrong(f"baseline {entry!r} is not among the {listed}; must be one of {labels}")
 
-    def _controls(self, baseline: Variant, variants: Sequence[Variant]) -> list[Variant]:
+    def _controls(self, baseline: Variant) -> list[Variant]:
         wanted = self.content.get("controls", False)
         if not isinstance(wanted, bool):
             raise self.wrong(f"controls is {wanted!r}; must be true or false")
@@ -245,68 +184,6 @@ class _Reader:
             return []
         twin = Variant(baseline.norm, baseline.placement, baseline.overrides, "null-twin")
         return [twin, Variant(_BROKEN, baseline.placement, baseline.overrides, "broken")]
-
-    def _seeds(self, key: str) -> tuple[int, ...]:
-        seeds = self.content[key]
-        for seed in seeds:
-            if type(seed) is not int or not 0 <= seed <= _LARGEST_SEED:  # a bool is an int too
-                raise self.wrong(f"{key.removesuffix('s')} {seed!r}; must be a whole number from 0 to {_LARGEST_SEED}")
-        self._once(key, seeds)
-        return tuple(seeds)
-
-    def _whole(self, key: str, default: int) -> int:
-        number = self.content.get(key, default)
-        if type(number) is not int or number < 0:
-            raise self.wrong(f"{key} is {number!r}; must be a whole number >= 0")
-        return number
-
-    def _looks(self, seeds: int) -> tuple[int, ...]:
-        looks = self.content.get("looks", [seeds])
-        if (
-            not isinstance(looks, list)
-            or not all(type(look) is int for look in looks)
-            or looks != sorted(set(looks))
-            or looks[-1:] != [seeds]
-            or ("looks" in self.content and looks[0] < _FEWEST_AT_A_LOOK)
-        ):
-            raise self.wrong(
-                f"looks is {looks!r}; must be rising numbers of seeds, each >= {_FEWEST_AT_A_LOOK}, of which the last "
-                f"is the number of all seeds, {seeds}"
-            )
-        return tuple(looks)
-
-    def _vary(self) -> tuple[str, ...]:
-        vary = self.content.get("vary", list(ALWAYS_VARIED))
-        if not isinstance(vary, list) or not vary or not all(source in SOURCES for source in vary):
-            raise self.wrong(f"vary is {vary!r}; must be a list of some of {', '.join(SOURCES)}")
-        return tuple(source for source in SOURCES if source in vary)
-
-    def _folds(self, seeds: int) -> int | None:
-        folds = self.content.get("folds")
-        if folds is None:
-            return None
-        if type(folds) is not int or folds < 2:
-            raise self.wrong(f"folds is {folds!r}; must be a whole number >= 2")
-        if seeds % folds:
-            raise self.wrong(
-                f"folds is {folds}, of which each seed tests one, and {seeds} seeds do not test all equally often; "
-                f"list {folds} seeds, or a multiple"
-            )
-        return folds
-
-    def _margin(self) -> dict[str, float]:
-        margin = self.content.get("margin", {})
-        if not isinstance(margin, dict):
-            raise self.wrong(f"margin is {margin!r}; must be a mapping of metrics such as {{accuracy: 0.5}}")
-        found = {}
-        for metric, value in margin.items():
-            number = number_in(value)
-            if not isinstance(metric, str) or metric_info(metric) is None:
-                raise self.wrong(f"margin: unknown metric {metric!r}; use one such as accuracy, bleu, bpc, uas")
-            if type(number) not in (int, float) or not (math.isfinite(number) and number > 0):
-                raise self.wrong(f"margin: {metric} is {value!r}; must be a number > 0, in points where it is a share")
-            found[metric] = float(number)
-        return found
 
     def _comparisons(self, variants: Sequence[Variant], baseline: Variant) -> tuple[tuple[Variant, Variant], ...]:
         pairs = self.content.get("comparisons", "baseline")
@@ -318,7 +195,7 @@ class _Reader:
         for pair, (first, second) in zip(pairs, found, strict=True):
             if first == second:
                 raise self.wrong(f"comparisons: {pair!r} compares a variant with itself; name two")
-        self._once("comparisons", [" and ".join(sorted((one.label, other.label))) for one, other in found])
+        self.once("comparisons", [" and ".join(sorted((one.label, other.label))) for one, other in found])
         return found
 
     def _named(self, entry: Any, variants: Sequence[Variant]) -> Variant:
@@ -334,17 +211,6 @@ class _Reader:
             raise self.wrong(f"comparisons: {entry!r} is not the label of one variant; must be one of {labels}")
         return found[0]
 
-    def _claims(self) -> tuple[str, ...]:
-        claims = self.content.get("claims", ["paper"])
-        if not isinstance(claims, list) or not all(isinstance(name, str) for name in claims):
-            raise self.wrong(f"claims is {claims!r}; must be a list of names in configs/claims, or of paths")
-        for name in claims:
-            try:
-                read_claims(claims_path(name))
-            except InputError as error:
-                raise self.wrong(str(error)) from error
-        return tuple(claims)
-
     def _axes(self) -> list[tuple[Settings, ...]]:
         """The points of each axis: a key's values, or those of several keys that change together."""
         given = self.content.get("axes", {})
@@ -358,7 +224,7 @@ class _Reader:
                 if not isinstance(values, list) or not values:
                     raise self.wrong(f"axes: {key} is {values!r}; must be a list of its values")
                 for value in values:
-                    self._plain("axes", key, value)
+                    self.plain("axes", key, value)
             if len({len(values) for values in columns.values()}) > 1:
                 lengths = ", ".join(f"{key} has {len(values)} values" for key, values in columns.items())
                 raise self.wrong(f"axes: {lengths}; settings of one mapping change together: give each as many")
@@ -366,9 +232,9 @@ class _Reader:
                 dict(zip(columns, map(number_in, values), strict=True))
                 for values in zip(*columns.values(), strict=True)
             ]
-            self._once("axes", [", ".join(in_brief(point)) for point in points])
+            self.once("axes", [", ".join(in_brief(point)) for point in points])
             axes.append(tuple(points))
-        self._once("axes", [key for axis in axes for key in axis[0]])
+        self.once("axes", [key for axis in axes for key in axis[0]])
         return axes
 
     def _tuning(
@@ -396,10 +262,10 @@ class _Reader:
             raise self.wrong(
                 f"tuning_seeds is {own!r}; must be a list of seeds of the runs that choose, as tune is set"
             )
-        tuning_seeds = self._seeds("tuning_seeds")
+        tuning_seeds = self.seeds("tuning_seeds")
         if both := sorted(set(tuning_seeds) & set(seeds)):
             raise self.wrong(f"tuning_seeds and seeds both have {both[0]}; scores need seeds that chose nothing")
-        return Tuning(tuple(tuned), tuning_seeds, self._whole("grow", 2)), [axis for axis in axes if axis not in tuned]
+        return Tuning(tuple(tuned), tuning_seeds, self.whole("grow", 2)), [axis for axis in axes if axis not in tuned]
 
     def _check_owners(self, study: Study, crossed: Sequence[tuple[Settings, ...]]) -> None:
         """Refuse a setting that has two owners, of which one would silently win."""
@@ -425,7 +291,3 @@ class _Reader:
 
 def _flat_axes(given: Any) -> list[tuple[str, Any]]:
     return list(flat(given)) if isinstance(given, dict) else []
-
-
-def _names_folder(name: Any) -> bool:
-    return isinstance(name, str) and re.fullmatch(r"[^./\0][^/\0]*", name) is not None
