@@ -66,12 +66,13 @@ def is_running(trial: Trial) -> bool:
 
 
 def result_of(trial: Trial) -> dict[str, Any] | None:
-    """result.json of a run that finished, including its test, or that diverged."""
-    return _ended(_result(trial) if trial.result is None else dict(trial.result))
+    """result.json of a run that finished, including its test, which those that tune have not, or that diverged."""
+    result = _result(trial) if trial.result is None else dict(trial.result)
+    return result if trial.phase == "tune" and result and result["status"] in DONE else _ended(result)
 
 
 def result_in(folder: Path) -> dict[str, Any] | None:
-    """The same of a run folder."""
+    """result.json of a run folder, if the run finished, including its test, or diverged."""
     return _ended(read_result(folder))
 
 

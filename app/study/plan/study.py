@@ -233,6 +233,8 @@ class Study:
         arguments += [*norm_flags(variant.norm), *placement_flags(variant.placement), "--seed_everything", str(seed)]
         settings = {**self.overrides, **condition.overrides, **condition.axes, **variant.overrides, **at}
         arguments += [*setting_flags(settings), *self._seed_flags(variant, seed, phase)]
+        if phase == "tune":
+            arguments += ["--test_after_fit", "false"]  # the choice is made on validation alone
         # changed settings change the folder: a run with other settings does not belong to this study any more
         name = f"seed{seed}-{digest(arguments, condition.files)}"
         where = ",".join([condition.name, *in_brief({**condition.axes, **at})])
