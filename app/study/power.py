@@ -23,6 +23,9 @@ from app.study.statistics.estimate import ALPHA, POWER
 from app.study.statistics.multiplicity import Block, Joint
 from app.study.statistics.power import detectable, seeds_needed
 from app.study.status_display import estimate
+from app.study.trials import result_of
+
+_PLACES = 3  # of tuned values at which a study that tunes compares
 
 
 @dataclass(frozen=True)
@@ -65,21 +68,26 @@ def power_lines(study: Study, trials: Sequence[Trial], stated: Mapping[str, floa
             f"study {study.name}: no two norms have finished two seeds in common, so how much differences vary is not "
             "known; run some seeds first, or state it: --sd accuracy=0.6"
         )
-    n, conditions, others = len(study.seeds), len(study.conditions), len(study.variants) - 1
+    n, others = len(study.seeds), len(study.variants) - len(study.controls) - 1
     if n < 2 or not others:
         raise InputError(f"study {study.name} has {n} seeds and {others + 1} norms; list at least three and two")
+    pairs = len({*study.comparisons, *((control, study.baseline) for control in study.controls)})
+    conditions = len(study.conditions) * (1 if study.tuning is None else _PLACES)
     declared = next((len(family.comparisons) for family in found.families if family.name == "scores"), 0)
-    size = max(declared, conditions * others)
+    size = max(declared, conditions * pairs)
     of_plan = shrunken(1.0, n - 1, 1.0, (n - 1) * others)
-    block = Block(np.full((others, others), 0.5) + 0.5 * np.eye(others), np.full(others, of_plan.df), of_plan.shared)
+    block = Block(np.full((pairs, pairs), 0.5) + 0.5 * np.eye(pairs), np.full(pairs, of_plan.df), of_plan.shared)
     looks = Looks.at(study, len(study.looks))  # the last of them
-    joint = Joint([block] * conditions, size - conditions * others)
+    joint = Joint([block] * conditions, size - conditions * pairs)
     level = looks.level / size if len(study.looks) > 1 else joint.level(ALPHA)
-    lines = [f"{n} seeds, {size} comparisons of scores, each tested at a level of {level:.2g}; power 80 %"]
+    lines = [
+        f"{n} seeds, {size} comparison{'s' * (size > 1)} of scores, each tested at a level of {level:.2g}; power 80 %"
+    ]
     for one in spreads:
         lines += _shows(one, n, of_plan.df, level, size)
     done = estimate(study, trials)
-    return [*lines, f"cost: {done}" if "minutes" in done else f"cost: {done}; how long one takes is not known yet"]
+    is_known = "minutes" in done or all(result_of(trial) for trial in trials)
+    return [*lines, f"cost: {done}" if is_known else f"cost: {done}; how long one takes is not known yet"]
 
 
 def _stated(name: str, sd: float, study: Study) -> _Spread:
@@ -90,7 +98,8 @@ def _stated(name: str, sd: float, study: Study) -> _Spread:
 
 
 def _pilot(table: Table, study: Study) -> _Spread | None:
-    known = [one.estimate for row in table.rows if (one := row.comparison) and one.estimate and one.estimate.se > 0]
+    compared = [row.comparison for row in table.rows if row.comparison and not row.variant.control]
+    known = [one.estimate for one in compared if one.estimate and one.estimate.se > 0]
     if not known:
         return None
     return _Spread(

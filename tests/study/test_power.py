@@ -28,6 +28,15 @@ def test_looks_cost_a_little_power(made):
     assert "at a level of 0.05;" in once and "at a level of 0.049;" in twice
 
 
+def test_a_study_that_tunes_compares_at_three_values(made):
+    plan = {"axes": {"model.optimizer.lr": [1e-4, 1e-3]}, "tune": ["model.optimizer.lr"], "tuning_seeds": [9]}
+    plan |= {"overrides": {"model.optimizer.lr": 1e-3}, "controls": True}
+    lines = power_lines(*made({"layernorm": {}, "adanorm": {}}, **plan), {"accuracy": 0.6})
+    assert lines[0].startswith("4 seeds, 9 comparisons of scores")
+    once = power_lines(*made({"layernorm": seeds(75), "adanorm": seeds(77)}), {"accuracy": 0.6})
+    assert once[0].startswith("4 seeds, 1 comparison of scores") and once[-1] == "cost: 8 of 8 trials done"
+
+
 def test_pilots_say_it_with_the_interval_of_their_deviation_and_the_cost(made, tmp_path):
     ours, theirs = seeds(75), seeds(77, 0.1)
     study, trials = made({"layernorm": ours, "adanorm": theirs}, (1, 2, 3, 4, 5, 6), margin={"accuracy": 0.1})
