@@ -70,9 +70,9 @@ def dots_by_site(
         title: title of the figure.
         columns: panels in a row; all by default.
     """
-    height = 1.3 + 0.3 * len(sites)
-    figure, panels = new_figure(len(quantities), title, width=3.8, height=height, columns=columns)
     norms = list(dict.fromkeys(norm for values in quantities.values() for norm in values))
+    height = 1.3 + 0.3 * max(len(sites), len(norms))  # of which the legend has a line each
+    figure, panels = new_figure(len(quantities), title, width=3.8, height=height, columns=columns)
     for axes, (quantity, values) in zip(panels, quantities.items(), strict=True):
         for number, norm in enumerate(norms):
             colour, marker = style_of(number)

@@ -122,6 +122,25 @@ def test_the_csv_files_of_another_study_are_refused(report, made, tmp_path, caps
     assert "is not a variant of study study; give the folder of this study's report" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("scores.csv", lambda text: text.replace("seed", "sead", 1)),
+        ("scores.csv", lambda text: text.replace("finished,rt", "finished,other").replace(",rt,", ",other,")),
+        ("scores.csv", lambda text: text.replace("0.2", "q")),
+        ("comparisons.csv", lambda text: text.replace("verdict", "word", 1)),
+    ],
+)
+def test_csv_files_that_were_changed_are_refused(report, tmp_path, capsys, name, change):
+    shutil.copytree(report, tmp_path / "kept")
+    (tmp_path / "kept" / name).write_text(change((report / name).read_text()))
+    plan = str(report.parents[2] / "study.yaml")
+    assert main(["report", plan, "--from", str(tmp_path / "kept"), "--output", str(tmp_path / "again")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / 'kept'}: its csv files are not as a report of study study has them")
+    assert not (tmp_path / "again").exists()
+
+
 def made_run(root, norm, seed, accuracy, lr=1e-3):
     spec = NormSpec.parse(norm)
     folder = root / f"classification/rt/bert-4x128/{spec.label}/seed{seed}"
@@ -159,7 +178,11 @@ def test_settings_that_runs_do_not_share_are_conditions_or_belong_to_variants(tm
     assert study_of_runs(slow, "adanorm(k=0.1,scale=1)")[0].baseline.label == "adanorm(k=0.1,scale=1)"
     with pytest.raises(InputError, match="--baseline is none; must be one of layernorm, adanorm"):
         study_of_runs(slow, "none")
+    unknown = made_run(tmp_path / "d", "layernorm", 1, 70)
+    content = (unknown / "result.json").read_text().replace('"name": "layernorm"', '"name": "mynorm"')
+    (unknown / "result.json").write_text(content)
     for folders, why in (
+        ([unknown, slow[0]], "result.json: unknown norm 'mynorm'"),
         ([slow[0]], "is the only finished run"),
         ([tmp_path / "nowhere"], "no finished run there"),
         ([tmp_path / "a", made_run(tmp_path / "c", "layernorm", 1, 70)], "are both layernorm with seed 1"),
@@ -220,11 +243,11 @@ def test_a_verdict_that_depends_on_the_tuned_value_is_said_first():
         row = SimpleNamespace(comparison=one)
         tables.append(SimpleNamespace(condition=f"rt, {place}", row=lambda variant, row=row: row))
     tuned = SimpleNamespace(condition=SimpleNamespace(label="rt"), keys=("model.optimizer.lr",))
-    found = SimpleNamespace(tables=tables, study=SimpleNamespace(variants=[ours]))
+    found = SimpleNamespace(places=lambda condition: tables, study=SimpleNamespace(variants=[ours]))
     (sentence,), cells = verdicts_by_place(found, tuned)
     assert sentence == (
-        f"The verdict on {ours.label} depends on model.optimizer.lr: worse (common lr=0.001), undecided (each at its "
-        "best lr)."
+        f"The verdict on {ours.label} is not the same at all values of model.optimizer.lr: worse (common lr=0.001), "
+        "undecided (each at its best lr)."
     )
     assert cells.rows == [[ours.label, "worse: -1.20 (-1.70 to -0.70)", "undecided: +0.10 (-0.40 to +0.60)"]]
 

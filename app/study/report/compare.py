@@ -10,7 +10,7 @@ from typing import Any
 
 from app.backbones.placement import PlacementSpec
 from app.errors import InputError
-from app.norms import NATIVE, NormSpec
+from app.norms import NATIVE, NormError, NormSpec
 from app.runs.result import FILE_NAME
 from app.study.plan import Condition, Study, Trial, Variant
 from app.study.trials import result_in
@@ -41,7 +41,7 @@ def study_of_runs(folders: Sequence[Path], baseline: str | None = None) -> tuple
     trials: dict[tuple[str, str, int], Trial] = {}
     for (_, dataset, model), group in groups.items():
         name = ", ".join(filter(None, (dataset, model)))
-        plain = {folder: _variant(result) for folder, result in group.items()}
+        plain = {folder: _variant(folder, result) for folder, result in group.items()}
         first = plain[next(iter(group))]
         settings = {folder: _varying(group, folder) for folder in group}
         crossed = all(
@@ -85,11 +85,14 @@ def _runs_in(given: Path) -> list[tuple[Path, dict[str, Any]]]:
     return ended
 
 
-def _variant(result: Mapping[str, Any]) -> Variant:
+def _variant(folder: Path, result: Mapping[str, Any]) -> Variant:
     norm = {key: value for key, value in result["norm"].items() if key not in ("label", "replaced", "total", "left")}
     if "rules" in norm:
         del norm["name"]  # of several rules, for people
-    return Variant(NormSpec.parse(norm), PlacementSpec.parse(result.get("placement", NATIVE)))
+    try:
+        return Variant(NormSpec.parse(norm), PlacementSpec.parse(result.get("placement", NATIVE)))
+    except NormError as error:
+        raise InputError(f"{folder / FILE_NAME}: {error}") from error
 
 
 def _varying(group: Mapping[Path, Mapping[str, Any]], folder: Path) -> dict[str, Any]:

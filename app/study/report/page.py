@@ -75,8 +75,14 @@ def _score_row(study: Study, table: Table, row: Row) -> list[str]:
         *(_compared(row.comparison) if row.comparison else ["", "", "", ""]),
         row.comparison.verdict if row.comparison else "baseline" if row.variant == study.baseline else "",
         "not told from the best" if is_best and len(table.best) > 1 else "best" if is_best else "",
-        published(table.dataset, row.variant),
+        published(table.dataset, row.variant) if _has_whole_split(row) else "",
     ]
+
+
+def _has_whole_split(row: Row) -> bool:
+    """Whether its runs trained on all of a training split that is not one of folds, as published ones did."""
+    settings = [result.get("training") or {} for result in row.results.values()]
+    return all(one.get("data.train_fraction") in (None, 1.0) and not one.get("data.folds") for one in settings)
 
 
 def values_of(table: Table, quantity: Quantity) -> dict[str, dict[str, float]]:
@@ -132,7 +138,7 @@ def verdicts_by_place(found: Analysis, tuned: TuningResult) -> tuple[list[str], 
         A sentence for each variant whose verdict is not the same at all of them, and the table.
     """
     start = f"{tuned.condition.label}, "
-    tables = [table for table in found.tables if table.condition.startswith(start)]
+    tables = found.places(tuned.condition)
     places = [table.condition.removeprefix(start) for table in tables]
     sentences, rows = [], []
     for variant in found.study.variants:
@@ -141,7 +147,8 @@ def verdicts_by_place(found: Analysis, tuned: TuningResult) -> tuple[list[str], 
             rows.append([variant.label, *map(short_verdict, compared)])
             if len({one.verdict for one in compared}) > 1:
                 listed = ", ".join(f"{one.verdict} ({place})" for one, place in zip(compared, places, strict=True))
-                sentences.append(f"The verdict on {variant.label} depends on {', '.join(tuned.keys)}: {listed}.")
+                keys = ", ".join(tuned.keys)
+                sentences.append(f"The verdict on {variant.label} is not the same at all values of {keys}: {listed}.")
     return sentences, Cells(
         ("norm", *places), frozenset(), rows, "Test scores, compared with the same place's baseline."
     )
@@ -197,10 +204,12 @@ def design_lines(found: Analysis, records: Sequence[RunRecord]) -> list[tuple[st
         for margin in (margin_of(quantity, study.margin),)
     )
     lines.append(("margin", "; ".join(margins)))
-    estimands = dict.fromkeys(
-        one.estimate.estimand for family in found.families for one in family.comparisons if one.estimate is not None
-    )
-    lines += [("differences are", text) for text in estimands]
+    estimands: dict[str, dict[str, None]] = {}
+    for family in found.families:
+        for one in family.comparisons:
+            if one.estimate is not None:
+                estimands.setdefault(one.estimate.estimand, {})[family.name] = None
+    lines += [(f"differences in {', '.join(names)}", text) for text, names in estimands.items()]
     lines += [(f"family: {family.name}", family.method) for family in found.families]
     made = [
         words

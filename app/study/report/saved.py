@@ -23,8 +23,20 @@ def read_analysis(study: Study, folder: Path) -> tuple[Analysis, list[RunRecord]
         folder: of scores.csv, comparisons.csv, curves.csv and norm_gradients.csv.
 
     Raises:
-        InputError: where a file is missing, or is of another study.
+        InputError: where a file is missing, is of another study, or was changed.
     """
+    try:
+        return _read(study, folder)
+    except InputError:
+        raise
+    except (KeyError, ValueError, TypeError) as error:  # a column or a condition that is not there, text for a number
+        raise InputError(
+            f"{folder}: its csv files are not as a report of study {study.name} has them ({error!r}); make the report "
+            "of the run folders again"
+        ) from error
+
+
+def _read(study: Study, folder: Path) -> tuple[Analysis, list[RunRecord]]:
     records = read_records(folder)
     by_label = {variant.label: variant for variant in study.variants}
     for record in records:
