@@ -237,6 +237,9 @@ def test_controls_are_right_where_the_twin_is_not_told_apart_and_the_broken_norm
         settings = {"norms": ["layernorm", "none"], "comparisons": [["none", "layernorm"]], "controls": True}
         found = analyse(*made(results, **settings, name=name)).controls
         assert found.are_right == are_right and ("are right" in found.words) == are_right
+    few = {norm: {seed: run for seed, run in runs.items() if seed < 3} for norm, runs in results.items()}
+    found = analyse(*made(few, (1, 2), **settings, name="f")).controls
+    assert found.are_right is None and found.words.startswith("The study is too small to find even its broken norm: rt")
     results[broken] = {s: result(s, 0, status="diverged", test=None) for s in (1, 2, 3)} | {4: result(4, 50)}
     assert analyse(*made(results, **settings, name="e")).controls.are_right
     del results[broken][4]

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from app.errors import InputError
+from app.study.analysis.analyse import analyse
 from app.study.plan import read_study
 from app.study.plan.flags import value_in
 from app.study.schedule import needed
@@ -47,7 +48,8 @@ def write(trial, diverges=False):
     accuracy = 0.8 - 0.02 * math.log(lr / BEST[norm]) ** 2 + 0.001 * (trial.seed % 7)
     result = {
         "schema": 2, "status": "diverged" if diverges else "finished", "task": "classification", "dataset": "rt",
-        "seed": trial.seed, "primary_metric": {"name": "accuracy", "mode": "max"}, "test": {"accuracy": 0.1},
+        "seed": trial.seed, "primary_metric": {"name": "accuracy", "mode": "max"},
+        "test": None if trial.phase == "tune" else {"accuracy": 0.1},
         "best": {"val": {"accuracy": accuracy}}, "cost": {"elapsed_s": 30.0},
     }  # fmt: skip
     folder = trial.root / "classification/rt/bert" / trial.variant.norm.label / f"seed{trial.seed}"
@@ -77,6 +79,8 @@ def test_values_are_chosen_on_validation_and_compared_at_three_places_with_fresh
     roots = {label: {t.root for t in scored if t.condition.label == label} for label in labels}
     assert len(roots[labels[0]]) == len(roots[labels[1]]) == 9 and len(roots[labels[0]] & roots[labels[1]]) == 3
     assert not {trial.seed for trial in scored} & {trial.seed for trial in tuned}
+    assert all("--test_after_fit false" in trial.command for trial in tuned)
+    assert not any("--test_after_fit" in trial.command for trial in scored)
 
 
 def test_the_result_of_tuning_has_optimum_sensitivity_budget_and_divergences(plan, tmp_path):
@@ -103,6 +107,21 @@ def test_a_variant_without_a_value_is_compared_where_the_others_are(plan, tmp_pa
     assert sorted(set(own)) == ["adanorm", "layernorm"]
     (found,) = tuning_results(study, needed(study, tmp_path).trials)
     assert found.tuned[2].best is None and found.tuned[2].curve == () and "no value without" in found.words[2]
+
+
+def test_a_claim_is_answered_where_each_variant_is_at_its_own_best(plan, tmp_path):
+    study = plan(norms=["layernorm", "adanorm"], grow=0)
+    run(study, tmp_path)
+    trials = needed(study, tmp_path).trials
+    for trial in trials:
+        if trial.phase == "score":  # AdaNorm is worse at the common rate, and better at its own
+            at_best = {"layernorm": 75, "adanorm": (77 if trial.tuned[LR] == 1e-3 else 72) + 0.1 * (-1) ** trial.seed}
+            score = at_best[trial.variant.norm.name]
+            next(trial.root.rglob("result.json")).write_text(json.dumps(made_up(trial.seed, score)))
+    (answer,) = [one for one in analyse(study, trials).answers if one.title.startswith("AdaNorm does better")]
+    assert [finding.verdict for finding in answer.findings] == ["contradicted", "supported"]
+    assert answer.verdict == "supported" and len(answer.details) == 2
+    assert answer.words.startswith("At each variant's own best model.optimizer.lr: adanorm(k=0.1,scale=1) does better")
 
 
 def test_controls_are_not_tuned(plan, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -86,7 +86,8 @@ class _Plan:
         by_condition: dict[str, list[tuple[Trial, dict[str, Any] | None]]] = {}
         for trial, result in zip(scored, results, strict=True):
             by_condition.setdefault(trial.condition.label, []).append((trial, result))
-        self.done, self.total = sum(result is not None for result in results), len(scored)
+        by_run = {trial.root: result for trial, result in zip(scored, results, strict=True)}
+        self.done, self.total = sum(result is not None for result in by_run.values()), len(by_run)
         self.tables = [
             _table(study, condition, own) for condition, own in by_condition.items() if any(result for _, result in own)
         ]
@@ -166,11 +167,15 @@ def _is_measured(one: Declared) -> bool:
 
 
 def _family(kind: Kind, declared: Sequence[Declared], comparisons: Sequence[Comparison]) -> Family:
+    conditions: dict[Hashable, list[str]] = {}  # of each, which one of the same runs may have several of
+    for one in declared:
+        conditions.setdefault(one.key, []).append(one.table.condition)
     listed = ", ".join(
-        f"{one.variant.label} - {one.other.label} in {one.quantity.name} on {one.condition}" for one in comparisons
+        f"{one.variant.label} - {one.other.label} in {one.quantity.name} on {' = '.join(conditions[of.key])}"
+        for of, one in zip(declared, comparisons, strict=True)
+        if one.condition == conditions[of.key][0]
     )
-    number = len({one.key for one in declared})
-    count = f"{number} comparison{'s' * (number > 1)}"
+    count = f"{len(conditions)} comparison{'s' * (len(conditions) > 1)}"
     method = "by Holm's method" if kind == "stability" else "by their joint distribution, step by step"
     return Family(_FAMILIES[kind], tuple(comparisons), f"{count}, with p values adjusted together {method}: {listed}")
 
@@ -190,5 +195,5 @@ def _with_comparisons(study: Study, table: Table, families: Sequence[Family], lo
         table,
         rows=tuple(replace(row, comparison=by_variant.get(row.variant)) for row in table.rows),
         secondary=tuple(found for found in own if found.quantity.name in BY_NAME),
-        best=() if looks.preliminary else best_of(table, score(table.metric)),
+        best=() if looks.preliminary else best_of(table, score(table.metric), scores),
     )

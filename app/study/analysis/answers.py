@@ -57,7 +57,8 @@ class Answer:
 
     Attributes:
         title: the claim and its source.
-        verdict: of all conditions together: whether it holds on the share of them that its authors say, else on most.
+        verdict: of all conditions together: whether it holds on the share of them that its authors say, else on most;
+            where the study tunes, at each variant's own best values.
         words: the numbers of the only condition, or on how many the claim holds.
         findings: of each condition.
     """
@@ -106,7 +107,7 @@ def answers(claims: Sequence[Claim], found: Analysis) -> list[Answer]:
             if not missing(claim, found.study, placement)
         ]
         if findings:
-            answered.append(_answer(claim, findings))
+            answered.append(_answer(claim, findings, found))
         elif not tables:
             unasked.append(f"{claim.id} (is about {', '.join((*claim.tasks, *claim.datasets))})")
         else:
@@ -177,10 +178,15 @@ def _finding(claim: Claim, found: Analysis, table: Table, placement: PlacementSp
     )
 
 
-def _answer(claim: Claim, findings: Sequence[Finding]) -> Answer:
-    title = f"{claim.words} ({claim.source})."
+def _answer(claim: Claim, every: Sequence[Finding], found: Analysis) -> Answer:
+    """The answer of all findings; where the study tunes, only of those at each variant's own best values."""
+    title, at, findings = f"{claim.words} ({claim.source}).", "", every
+    if found.study.tuning is not None:
+        last = [places[-1].condition for one in found.study.conditions if (places := found.places(one))]
+        findings = [finding for finding in every if finding.table.condition in last] or every
+        at = f"At each variant's own best {', '.join(found.study.tuning.keys)}: "
     if len(findings) == 1:
-        return Answer(title, findings[0].verdict, findings[0].words, tuple(findings))
+        return Answer(title, findings[0].verdict, at + findings[0].words, tuple(every))
     n, are_datasets = len(findings), _are_independent(findings)
     k, of = claim.published or (0, 1)
     needed = math.ceil(k * n / of) if k else n // 2 + 1
@@ -191,15 +197,15 @@ def _answer(claim: Claim, findings: Sequence[Finding]) -> Answer:
     high = n - max(_bound(findings, [finding.p_against for finding in findings]), len(wrong))
     what = "datasets" if are_datasets else "conditions"
     if any(finding.verdict == "preliminary" for finding in findings):
-        return Answer(title, "preliminary", f"Asked on {n} {what}", tuple(findings))
+        return Answer(title, "preliminary", f"Asked on {n} {what}", tuple(every))
     verdict: Judgement = "supported" if low >= needed else "contradicted" if high < needed else "undecided"
-    text = f"It holds on at least {low} and at most {high} of {n} {what} (95 % confidence each)"
+    text = f"{at}It holds on at least {low} and at most {high} of {n} {what} (95 % confidence each)"
     for words, some in (("Shown on their own", shown), ("Contradicted", wrong)):
         if some:
             text += f". {words}: {(', ' if are_datasets else '; ').join(some)}"
     if claim.published:
-        text += f". Its authors: {k} of {of}"
-    return Answer(title, verdict, text, tuple(findings))
+        text += f". Its authors: {k} of {of} datasets"
+    return Answer(title, verdict, text, tuple(every))
 
 
 def _are_independent(findings: Sequence[Finding]) -> bool:

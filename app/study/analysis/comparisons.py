@@ -44,7 +44,10 @@ def compare(declared: Sequence[Declared], pairs: Sequence[Declared], study: Stud
         new = _compare(distinct, stability(pairs, until), study, until)
         found = [old if old.is_decided else one for old, one in zip(found, new, strict=True)] if found else new
     by_key = dict(zip((one.key for one in distinct), found, strict=True))
-    return [replace(by_key[one.key], condition=one.table.condition) for one in declared]
+    return [
+        replace(by_key[one.key], condition=one.table.condition, variant=one.variant, other=one.other)
+        for one in declared
+    ]
 
 
 def looks_so_far(study: Study, declared: Sequence[Declared], pairs: Sequence[Declared], is_done: bool) -> Looks:
@@ -84,13 +87,18 @@ def stability(pairs: Sequence[Declared], looks: Looks) -> Deaths:
     return found
 
 
-def best_of(table: Table, quantity: Quantity) -> tuple[Variant, ...]:
+def best_of(table: Table, quantity: Quantity, comparisons: Sequence[Comparison]) -> tuple[Variant, ...]:
     """The variants that cannot be told from the best (multiple comparisons with the best: Hsu, 1984).
 
     They are those that the variant of the best mean, over the seeds that all have, does not beat. Empty where a
-    comparison lacks seeds; a variant with runs that diverged or collapsed is not among the best.
+    comparison lacks seeds; a variant with runs that diverged or collapsed is not among the best, and controls are not.
+
+    Args:
+        table: of the variants.
+        quantity: their score.
+        comparisons: the study's own in this score, whose verdicts hold here, too.
     """
-    rows = [row for row in table.rows if row.scores and not row.failed]
+    rows = [row for row in table.rows if row.scores and not row.failed and not row.variant.control]
     seeds = set.intersection(*(set(row.scores) for row in rows)) if rows else set()
     if len(rows) < 2 or len(seeds) < FEWEST_SEEDS:
         return ()
@@ -99,8 +107,12 @@ def best_of(table: Table, quantity: Quantity) -> tuple[Variant, ...]:
     evidence = gather([Declared(table, quantity, top.variant, row.variant) for row in rows if row is not top], seeds)
     tested, places = blocks(evidence)
     level = Joint(tested, len(evidence) - len(places)).level(ALPHA)
-    beaten = [evidence[place].declared.other for place in places if evidence[place].mean.p < level]
-    return tuple(row.variant for row in rows if row.variant not in beaten)
+    beaten = {evidence[place].declared.other: evidence[place].mean.p < level for place in places}
+    for one in comparisons:
+        for found in (one, one.reversed):
+            if found.variant == top.variant and isinstance(found.other, Variant):
+                beaten[found.other] = found.verdict == "better"
+    return tuple(row.variant for row in rows if not beaten.get(row.variant))
 
 
 @dataclass(frozen=True)
@@ -142,7 +154,7 @@ def _compare(declared: Sequence[Declared], deaths: Deaths, study: Study, looks: 
                 margin=limit,
                 verdict="preliminary" if looks.preliminary else _verdict(one.quantity, numbers, dead),
                 unpaired=evidence.pairs.unpaired,
-                look=len(looks.seeds[-1]) if looks.planned else None,
+                look=len(looks.seeds[-1]) if looks.planned and not looks.preliminary else None,
             )
         )
     return found

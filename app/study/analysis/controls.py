@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.study.analysis.tables import Comparison
@@ -16,7 +16,7 @@ class Controls:
     Attributes:
         are_right: whether no comparison tells the twin from the baseline, and the broken norm is found under each
             condition: its score is worse, or runs diverge or collapse, of which the baseline has none; None while
-            planned runs are missing.
+            planned runs are missing, and where they are too few to tell the broken norm from the baseline.
         words: the same in a sentence, with the numbers of what is wrong.
     """
 
@@ -39,18 +39,21 @@ def controls_of(study: Study, comparisons: Iterable[Comparison]) -> Controls | N
         return Controls(None, "Preliminary: what the controls say is known when all runs are done")
     twins = [one for kind, one in ours if kind == "null-twin"]
     broken = [one for kind, one in ours if kind == "broken" and one.quantity.kind == "score"]
-    wrong = [one for one in twins if one.is_shown] + [one for one in broken if not _is_found(one)]
-    if not wrong:
-        return Controls(
-            True,
-            f"The controls are right: the null twin is not told from {study.baseline.label} in any of {len(twins)} "
-            f"comparisons, and the broken norm is found in all {len(broken)} scores",
-        )
+    hidden = [one for one in broken if not _is_found(one)]
+    wrong = [one for one in twins if one.is_shown] + [one for one in hidden if one.is_decided]
+    if wrong:
+        return Controls(False, f"The controls are wrong, so do not trust differences of this size: {_listed(wrong)}")
+    if hidden:
+        return Controls(None, f"The study is too small to find even its broken norm: {_listed(hidden)}")
     return Controls(
-        False,
-        "The controls are wrong, so do not trust differences of this size: "
-        + "; ".join(f"{one.condition}: {one.words}" for one in wrong),
+        True,
+        f"The controls are right: the null twin is not told from {study.baseline.label} in any of {len(twins)} "
+        f"comparisons, and the broken norm is found in all {len(broken)} scores",
     )
+
+
+def _listed(comparisons: Sequence[Comparison]) -> str:
+    return "; ".join(f"{one.condition}: {one.words}" for one in comparisons)
 
 
 def _is_found(broken: Comparison) -> bool:

@@ -51,9 +51,15 @@ class Declared:
         return sum(weight**2 for _, weight in self.terms) / 2
 
     @property
-    def runs(self) -> tuple[tuple[int, frozenset[Path]], ...]:
-        """The folders of the runs that it is a sum of, with their factors."""
-        return tuple((weight, frozenset(trial.root for trial in row.trials.values())) for row, weight in self.terms)
+    def runs(self) -> tuple[tuple[int, Path | str], ...]:
+        """What tells the runs that it is a sum of from others, with their factors: the folder of the first seed's.
+
+        After a look a variant may have further seeds in one table and not in another.
+        """
+        return tuple(
+            (weight, row.trials[min(row.trials)].root if row.trials else row.variant.label)
+            for row, weight in self.terms
+        )
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -193,6 +199,8 @@ def blocks(evidence: Sequence[Evidence]) -> tuple[list[Block], list[int]]:
 class _Pool:
     """The variance of differences as variants that vary alike have it.
 
+    Controls are not among them, for a null twin is more like the baseline than a norm can be; they only borrow it.
+
     Attributes:
         variance: of a difference of two scores.
         df: its degrees of freedom.
@@ -204,8 +212,8 @@ class _Pool:
     labels: frozenset[str]
 
     def has(self, one: Declared) -> bool:
-        """Whether a comparison is of these variants alone."""
-        return self.labels >= {row.variant.label for row, _ in one.terms}
+        """Whether a comparison is of these variants and controls alone."""
+        return self.labels >= {row.variant.label for row, _ in one.terms if not row.variant.control}
 
 
 def _pool(ones: Sequence[Declared], paired: Sequence[Pairs]) -> _Pool:
@@ -213,10 +221,12 @@ def _pool(ones: Sequence[Declared], paired: Sequence[Pairs]) -> _Pool:
 
     That is larger where the baseline, which all share, is the noisy one.
     """
-    seeds = sorted({seed for own in paired for seed in own.seeds})
-    labels = sorted({row.variant.label for one in ones for row, _ in one.terms})
+    plain = list(zip(ones, paired, strict=True))
+    plain = [(one, own) for one, own in plain if not any(row.variant.control for row, _ in one.terms)] or plain
+    seeds = sorted({seed for _, own in plain for seed in own.seeds})
+    labels = sorted({row.variant.label for one, _ in plain for row, _ in one.terms})
     table = np.full((len(seeds), len(labels)), np.nan)
-    for one, own in zip(ones, paired, strict=True):
+    for one, own in plain:
         at = [seeds.index(seed) for seed in own.seeds]
         table[np.ix_(at, [labels.index(row.variant.label) for row, _ in one.terms])] = own.scores
     kept = alike(table)
@@ -224,7 +234,7 @@ def _pool(ones: Sequence[Declared], paired: Sequence[Pairs]) -> _Pool:
     pool = _Pool(2 * variance, df, frozenset(labels[column] for column in kept))
     variances = [
         standard_deviation(own.differences) ** 2 / one.spread
-        for one, own in zip(ones, paired, strict=True)
+        for one, own in plain
         if len(own.seeds) > 1 and pool.has(one)
     ]
     return replace(pool, variance=max(pool.variance, sum(variances) / max(1, len(variances))))

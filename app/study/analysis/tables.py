@@ -9,7 +9,7 @@ from app.metrics import MetricInfo
 from app.study.analysis.quantities import Quantity
 from app.study.analysis.sides import Side
 from app.study.analysis.words import sentence
-from app.study.plan import Study, Trial, Variant
+from app.study.plan import Condition, Study, Trial, Variant
 from app.study.statistics.estimate import Estimate
 
 if TYPE_CHECKING:  # both read this module
@@ -220,6 +220,19 @@ class Analysis:
     answers: tuple[Answer, ...] = ()
     tuning: Any = None
     controls: Controls | None = None
+
+    def places(self, condition: Condition) -> list[Table]:
+        """The tables of a condition: one, or, where the study tunes, one for each of the values that are compared.
+
+        The last of these has each variant at its own best.
+        """
+        start = f"{condition.label}, "
+        is_tuned = self.study.tuning is not None
+        return [
+            table
+            for table in self.tables
+            if table.condition == condition.label or (is_tuned and table.condition.startswith(start))
+        ]
 
     def find(self, quantity: str, condition: str, variant: Side, other: Side) -> Comparison | None:
         """The declared comparison of two variants in a quantity, either way round; None where none was declared."""

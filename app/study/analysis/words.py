@@ -153,10 +153,12 @@ def _bounds(found: Comparison, numbers: Estimate) -> str:
     low, high = -numbers.low, numbers.high
     if found.quantity.higher_is_better is None:
         return f"differences below {-low:+.2g} and above {high:+.2g} are excluded"
-    loss, gain = (low, high) if found.quantity.higher_is_better else (high, low)
+    names = ("decrease", "increase")
+    if found.quantity.kind == "score":  # elsewhere a loss is also what is measured
+        names = ("loss", "gain") if found.quantity.higher_is_better else ("gain", "loss")
     bounds = [
         f"any {what} is below {number(bound, numbers.se)}"
-        for what, bound in (("loss", loss), ("gain", gain))
+        for what, bound in zip(names, (low, high), strict=True)
         if bound > 0
     ]
     return " and ".join(bounds) + " (95 %)"
@@ -179,6 +181,8 @@ def paragraph(found: Analysis) -> str:
             sentences.append(f"On {where}, {text}" if several else text)
     if not found.preliminary:
         sentences += [_of_variant(variant.label, places, several) for variant, places in own.items() if places]
+    if not sentences:
+        sentences.append("No variant is compared with another")
     return " ".join(f"{text}." for text in sentences)
 
 

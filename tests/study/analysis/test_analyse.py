@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from app.metrics import MetricInfo, metric_info
 from app.norms import NormSpec
 from app.runs.examples_file import write_test_examples
 from app.study.analysis.analyse import analyse
+from app.study.analysis.comparisons import best_of
+from app.study.analysis.quantities import score
 from app.study.analysis.words import paragraph
 from app.study.plan import Variant
 from app.study.published import published
@@ -176,6 +179,13 @@ def test_a_norm_with_more_than_options_is_not_the_published_one(made):
     assert published("wmt14_en_de", Variant(NormSpec.parse("none"))) == "diverges"
 
 
+def test_scores_on_a_part_of_the_data_are_not_next_to_published_ones(made):
+    for training, shown in (({}, "77.21"), ({"data.train_fraction": 0.5}, ""), ({"data.folds": 10}, "")):
+        runs = {norm: seeds(75, training=training) for norm in ("layernorm", "none")}
+        study, trials = made(runs, name=f"s{len(training)}{shown}")
+        assert score_table(study, analyse(study, trials).tables[0]).rows[0][-1] == shown
+
+
 def test_the_plan_names_the_comparisons_and_the_margins(made):
     runs = {"layernorm": seeds(75), "adanorm": seeds(75.02, 0.1), "none": seeds(75.2, 0.1)}
     found = analyse(*made(runs, comparisons=[["none", "adanorm"]], margin={"accuracy": 5}, claims=[]))
@@ -226,6 +236,45 @@ def test_the_best_are_those_that_it_does_not_beat(made):
     runs["detachnorm"][1] = result(1, 0, status="diverged", test=None)
     (table,) = analyse(*made(runs)).tables
     assert [variant.norm.name for variant in table.best] == ["adanorm", "none"]
+
+
+def test_the_best_agree_with_the_verdicts_and_are_no_controls(made):
+    runs = {"layernorm": seeds(75, 0.1), "layernorm[null-twin]": seeds(75.1, 0.1), "adanorm": seeds(75.06, 0.2)}
+    settings = {"norms": ["layernorm", "adanorm"], "comparisons": [["adanorm", "layernorm"]], "controls": True}
+    (table,) = analyse(*made(runs, **settings)).tables
+    assert [variant.label for variant in table.best] == ["layernorm", "adanorm(k=0.1,scale=1)"]
+    (one,) = [row.comparison for row in table.rows if row.comparison]
+    for verdict, number in (("better", 1), ("worse", 2), ("equal", 2)):  # adanorm has the best mean
+        said = best_of(table, score(table.metric), [replace(one, verdict=verdict)])
+        assert len(said) == number
+
+
+def test_controls_do_not_say_how_norms_vary(made):
+    runs = {"layernorm": seeds(75, 0.1), "adanorm": seeds(75.3, 0.2), "none": seeds(75.1, -0.2)}
+    norms = list(runs)
+    runs["layernorm[null-twin]"] = seeds(75, 0.1001)  # as where the model has no dropout
+    alone, planted = (
+        analyse(*made(runs, norms=norms, controls=controls, claims=[], name=f"{controls}")).tables[0].rows[1]
+        for controls in (False, True)
+    )
+    assert planted.comparison.estimate.se == alone.comparison.estimate.se
+    assert planted.comparison.estimate.df == alone.comparison.estimate.df > 3
+
+
+def test_one_run_in_two_tables_is_one_comparison(made):
+    """After a look, a table in which another variant is undecided has further seeds of the baseline."""
+    study, trials = made({"layernorm": seeds(75), "adanorm": seeds(77, 0.1)}, claims=[])
+    twice = [*trials, *(replace(t, condition=replace(t.condition, at="best")) for t in trials if t.seed < 4)]
+    scores = family(analyse(study, twice), "scores")
+    assert len(scores.comparisons) == 2 and len({one.estimate.adjusted for one in scores.comparisons}) == 1
+    assert scores.method.startswith("1 comparison,")
+    assert scores.method.endswith("layernorm in accuracy on rt = rt, best")
+
+
+def test_the_bounds_of_a_loss_are_not_losses(made):
+    runs = {"layernorm": seeds(75), "adanorm": {s: result(s, 75, valid=0.5 + 0.02 * (-1) ** s) for s in LUCK}}
+    (gap, *_) = family(analyse(*made(runs)), "overfitting").comparisons
+    assert gap.quantity.name == "gap" and "; any decrease is below 0.0" in gap.words and "any increase is" in gap.words
 
 
 def test_the_paragraph_answers(made):
