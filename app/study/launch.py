@@ -109,7 +109,7 @@ def run_trials(
             if has_news or not (waiting or jobs):
                 before, known = len(known), needed()
                 if len(known) > before:
-                    log(f"{len(known) - before} more trials to run, chosen by those that have ended")
+                    log(f"trials to run that those that have ended choose: {len(known) - before}")
                 taken = settled | {job.trial.root for job in jobs}
                 waiting = [trial for trial in _to_run(known, retries) if trial.root not in taken]
             refresh([job for job in jobs if job.started_at is not None])

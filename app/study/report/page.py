@@ -145,7 +145,7 @@ def verdicts_by_place(found: Analysis, tuned: TuningResult) -> tuple[list[str], 
         compared = [one for table in tables if (one := table.row(variant).comparison) is not None]
         if len(compared) == len(tables) and compared:
             rows.append([variant.label, *map(short_verdict, compared)])
-            if len({one.verdict for one in compared}) > 1:
+            if len({one.verdict for one in compared}) > 1 and not variant.control:
                 listed = ", ".join(f"{one.verdict} ({place})" for one, place in zip(compared, places, strict=True))
                 keys = ", ".join(tuned.keys)
                 sentences.append(f"The verdict on {variant.label} is not the same at all values of {keys}: {listed}.")

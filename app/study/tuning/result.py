@@ -92,7 +92,8 @@ class TuningResult:
     def words(self) -> list[str]:
         """A sentence for each variant, and one on which of them is expected to be best with how many tries."""
         leads = ", ".join(f"{variant.label} leads from n = {n}" for n, variant in self.leads)
-        return [*map(self._sentence, self.tuned), *([f"expected best of n tries: {leads}"] if leads else [])]
+        has_lead = len(self.tuned) > 1 and leads
+        return [*map(self._sentence, self.tuned), *([f"expected best of n tries: {leads}"] if has_lead else [])]
 
     @property
     def leads(self) -> list[tuple[int, Variant]]:
