@@ -171,6 +171,7 @@ def test_settings_that_runs_do_not_share_are_conditions_or_belong_to_variants(tm
     study, trials = study_of_runs([*slow, *fast])
     assert [c.label for c in study.conditions] == ["rt, bert-4x128, lr=0.001", "rt, bert-4x128, lr=0.01"]
     assert [variant.label for variant in study.variants] == ["layernorm", "adanorm(k=0.1,scale=1)"] and len(trials) == 4
+    assert [table.name for table in analyse(study, trials).tables] == [c.label for c in study.conditions]
     own, _ = study_of_runs([slow[0], fast[1]])
     assert [c.label for c in own.conditions] == ["rt, bert-4x128"]
     assert [variant.label for variant in own.variants] == ["layernorm[lr=0.001]", "adanorm(k=0.1,scale=1)[lr=0.01]"]

@@ -173,7 +173,8 @@ class Table:
     @property
     def name(self) -> str:
         """What it is of, in words: dataset and model, and what the condition says beyond its config."""
-        return ", ".join(filter(None, [self.dataset, self.model, self.condition.partition(", ")[2]]))
+        parts = [self.dataset, self.model, *self.condition.split(", ")[1:]]
+        return ", ".join(dict.fromkeys(filter(None, parts)))  # runs that no study started have the model in both
 
     def row(self, variant: Variant) -> Row:
         """The row of a variant of the study."""
