@@ -86,19 +86,22 @@ def sentence(found: Comparison) -> str:
     return "; ".join(parts)
 
 
+def _failed(found: Diverged) -> str:
+    return "diverged or collapsed" if found.collapsed else "diverged"
+
+
 def divergences(found: Diverged, ours: str, theirs: str) -> str:
     """How often ours and theirs diverged or collapsed, with the p value of the difference."""
-    verb = "diverged or collapsed" if found.collapsed else "diverged"
-    text = f"{ours} {verb} on {found.ours} of {found.ours_of} seeds, {theirs} on {found.theirs} of {found.theirs_of}"
+    of_ours, of_theirs = f"{found.ours} of {found.ours_of} seeds", f"{found.theirs} of {found.theirs_of}"
+    text = f"{ours} {_failed(found)} on {of_ours}, {theirs} on {of_theirs}"
     return text if math.isnan(found.adjusted) else f"{text} ({p_value(found.adjusted)})"
 
 
 def _worst_of_effects(found: Diverged, ours: str, theirs: str) -> str:
     """On how many seeds which of two effects is the lower, if runs that diverged have the worst score of all."""
-    verb = "diverged or collapsed" if found.collapsed else "diverged"
     text = (
-        f"with the worst score for runs that {verb}, {ours} is the lower on {found.ours} of {found.ours_of} seeds, "
-        f"{theirs} on {found.theirs} of {found.theirs_of}"
+        f"with the worst score for runs that {_failed(found)}, {ours} is the lower on {found.ours} of "
+        f"{found.ours_of} seeds, {theirs} on {found.theirs} of {found.theirs_of}"
     )
     return text if math.isnan(found.adjusted) else f"{text} ({p_value(found.adjusted)})"
 
@@ -156,8 +159,9 @@ def _bounds(found: Comparison, numbers: Estimate) -> str:
     names = ("decrease", "increase")
     if found.quantity.kind == "score":  # elsewhere a loss is also what is measured
         names = ("loss", "gain") if found.quantity.higher_is_better else ("gain", "loss")
+    places = 10 ** decimals(numbers.se)
     bounds = [
-        f"any {what} is below {number(bound, numbers.se)}"
+        f"any {what} is below {number(math.ceil(bound * places) / places, numbers.se)}"  # never below 0
         for what, bound in zip(names, (low, high), strict=True)
         if bound > 0
     ]
@@ -176,9 +180,16 @@ def paragraph(found: Analysis) -> str:
         for variant in variants
     }
     for where, one in (place for places in own.values() for place in places):
-        if one.diverged.ours:
-            text = divergences(one.diverged, one.variant.label, one.other.label)
-            sentences.append(f"On {where}, {text}" if several else text)
+        dead = one.diverged
+        if dead.any:
+            ours, theirs = one.variant.label, one.other.label
+            text = (
+                divergences(dead, ours, theirs)
+                if dead.ours
+                else f"{theirs} {_failed(dead)} on {dead.theirs} of {dead.theirs_of} seeds"
+            )
+            text = f"On {where}, {text}" if several else text
+            sentences += [text] if text not in sentences else []
     if not found.preliminary:
         sentences += [_of_variant(variant.label, places, several) for variant, places in own.items() if places]
     if not sentences:
@@ -215,7 +226,8 @@ def _briefly(found: Comparison) -> str:
     numbers = found.estimate
     unit = f" {found.quantity.unit}" if found.quantity.unit not in ("", found.quantity.name) else ""
     if found.diverged.any:
-        return f"by its divergences, {p_value(found.diverged.adjusted)}" if found.is_shown else "some runs diverged"
+        whose = "its divergences" if found.verdict == "worse" else f"the divergences of {found.other.label}"
+        return f"by {whose}, {p_value(found.diverged.adjusted)}" if found.is_shown else "some runs diverged"
     if numbers is None or numbers.n < FEWEST_SEEDS:
         return "too few paired seeds"
     if math.isnan(numbers.se):

@@ -285,6 +285,10 @@ def test_the_paragraph_answers(made):
     assert "adanorm(k=0.1,scale=1) does better than layernorm (+2.000 points, p" in text
     assert "none equals layernorm (within 0.5 points, p" in text
     assert text.endswith("detachnorm does worse than layernorm (by its divergences, p = 0.023).")
+    text = paragraph(analyse(*made({**runs, "layernorm": runs["detachnorm"]}, norms=["layernorm", "adanorm", "none"])))
+    assert text.startswith(
+        "layernorm diverged on 4 of 4 seeds. adanorm(k=0.1,scale=1) does better than layernorm (by the"
+    )
 
 
 def test_errors_are_those_of_the_simulated_studies(made):
