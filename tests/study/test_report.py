@@ -163,6 +163,11 @@ def test_runs_that_no_study_started_are_compared(tmp_path, capsys):
     first = rows_of(tmp_path / "out/comparisons.csv")[0]
     assert (first["variant"], first["other"], first["verdict"]) == ("rmsnorm", "layernorm", "better")
     assert first["condition"] == "rt, bert-4x128" and float(first["mean"]) == pytest.approx(2.06)
+    old = json.loads((ours[0] / "result.json").read_text())
+    (ours[0] / "result.json").write_text(json.dumps({key: old[key] for key in old if key != "training"}))
+    assert main(["compare", *map(str, ours), "--output", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out/report.md").read_text()
+    assert "- pairing: 1 of 6 runs, of an earlier version, do not record their settings; they are paired by" in page
 
 
 def test_settings_that_runs_do_not_share_are_conditions_or_belong_to_variants(tmp_path):

@@ -197,6 +197,11 @@ def design_lines(found: Analysis, records: Sequence[RunRecord]) -> list[tuple[st
     varied = ", ".join(study.vary)
     lines.append(("seeds", f"{_listed(study.seeds)}{looks}; from seed to seed, these differ: {varied}"))
     lines.append(("baseline", study.baseline.label))
+    results = [record.result for record in records if record.result is not None]
+    unknown = sum(not any((result.get("training") or {}).values()) for result in results)
+    if unknown:
+        text = f"{unknown} of {len(results)} runs, of an earlier version, do not record their settings"
+        lines.append(("pairing", f"{text}; they are paired by data, batches and initial weights alone"))
     margins = dict.fromkeys(
         f"{margin:g} {quantity.unit} of {quantity.name}" if margin is not None else f"none for {quantity.name}"
         for table in found.tables

@@ -31,7 +31,7 @@ def read_analysis(study: Study, folder: Path) -> tuple[Analysis, list[RunRecord]
         raise
     except (KeyError, ValueError, TypeError) as error:  # a column or a condition that is not there, text for a number
         raise InputError(
-            f"{folder}: its csv files are not as a report of study {study.name} has them ({error!r}); make the report "
+            f"{folder}: its csv files are not as a report of study {study.name} has them ({error}); make the report "
             "of the run folders again"
         ) from error
 
