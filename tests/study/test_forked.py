@@ -69,9 +69,8 @@ def test_a_forked_run_has_the_status_signals_and_place_of_a_child(server, tiny_t
         process = server.start(arguments, log)
         wait_for(lambda: (tmp_path / "runs").is_dir() and list((tmp_path / "runs").rglob("metrics.jsonl")))
         assert process.poll() is None
-        assert read(process.pid, "cmdline").rstrip(b"\0").split(b"\0") == [
-            word.encode() for word in [*TRAIN, *arguments]
-        ]
+        words = [word.encode() for word in [*TRAIN, *arguments]]
+        wait_for(lambda: read(process.pid, "cmdline").rstrip(b"\0").split(b"\0") == words)  # noqa: B023
         assert (
             os.getpgid(process.pid) == process.pid and read(process.pid, "stat").split()[3] == str(os.getpid()).encode()
         )

@@ -11,7 +11,6 @@ from app.study.analysis.answers import answers, asked
 from app.study.analysis.comparisons import DIVERGENCE, best_of, compare, looks_so_far
 from app.study.analysis.controls import controls_of
 from app.study.analysis.evidence import Declared
-from app.study.analysis.looks import Looks
 from app.study.analysis.quantities import BY_NAME, DECLARED, Kind, Quantity, score
 from app.study.analysis.sides import Side
 from app.study.analysis.tables import Analysis, Comparison, Family, Row, Table
@@ -39,13 +38,15 @@ def analyse(study: Study, trials: Sequence[Trial], known: Sequence[Family] | Non
     if families is None:
         declared = [(kind, ones) for kind, ones in plan.declared.items() if ones]
         families = [_family(kind, ones, compare(ones, plan.pairs, study, plan.looks)) for kind, ones in declared]
+    verdicts = [one.verdict for family in families for one in family.comparisons]
+    preliminary = "preliminary" in verdicts if verdicts else plan.looks.preliminary
     found = Analysis(
         study=study,
-        tables=tuple(_with_comparisons(study, table, families, plan.looks) for table in plan.tables),
+        tables=tuple(_with_comparisons(study, table, families, preliminary) for table in plan.tables),
         families=tuple(families),
         done=plan.done,
         total=plan.total,
-        preliminary=plan.looks.preliminary,
+        preliminary=preliminary,
         tuning=tuning_results(study, trials) or None,
         controls=controls_of(study, [one for family in families for one in family.comparisons]),
     )
@@ -180,7 +181,7 @@ def _family(kind: Kind, declared: Sequence[Declared], comparisons: Sequence[Comp
     return Family(_FAMILIES[kind], tuple(comparisons), f"{count}, with p values adjusted together {method}: {listed}")
 
 
-def _with_comparisons(study: Study, table: Table, families: Sequence[Family], looks: Looks) -> Table:
+def _with_comparisons(study: Study, table: Table, families: Sequence[Family], preliminary: bool) -> Table:
     """The table with the comparisons that the plan declares; those that only claims ask for are not among them."""
     own = [
         found
@@ -195,5 +196,5 @@ def _with_comparisons(study: Study, table: Table, families: Sequence[Family], lo
         table,
         rows=tuple(replace(row, comparison=by_variant.get(row.variant)) for row in table.rows),
         secondary=tuple(found for found in own if found.quantity.name in BY_NAME),
-        best=() if looks.preliminary else best_of(table, score(table.metric), scores),
+        best=() if preliminary else best_of(table, score(table.metric), scores),
     )
