@@ -22,6 +22,7 @@ from app.study.plan import Condition, Variant
 from app.study.report.compare import study_of_runs
 from app.study.report.page import verdicts_by_place
 from app.study.report.pictures import Gallery, tuning_of
+from app.study.report.write import write_report
 from app.study.sentence_bootstrap import sentence_tests
 from app.study.tuning import Tuned, TuningResult
 from app.study.tuning.result import Point
@@ -256,6 +257,13 @@ def test_a_verdict_that_depends_on_the_tuned_value_is_said_first():
         "undecided (each at its best lr)."
     )
     assert cells.rows == [[ours.label, "worse: -1.20 (-1.70 to -0.70)", "undecided: +0.10 (-0.40 to +0.60)"]]
+
+
+def test_a_report_at_a_look_says_that_the_study_goes_on(made, tmp_path):
+    every = {"layernorm": seeds(75, 0.1), "none": seeds(75, 0.3)}
+    runs = {norm: {seed: run for seed, run in own.items() if seed < 4} for norm, own in every.items()}
+    page = write_report(*made(runs, looks=[3, 4]), tmp_path / "out").with_suffix(".md").read_text()
+    assert "**A look before the end, after 6 of 8 runs: what is undecided goes on.**" in page
 
 
 def test_a_study_without_results_has_no_report(made, tmp_path, capsys):

@@ -137,7 +137,7 @@ def write_analysis(found: Analysis, records: Sequence[RunRecord], folder: Path, 
     labels = [variant.label for variant in study.variants]
     page = Page(
         title=f"Study {study.name}",
-        preliminary=f"Preliminary: {found.done} of {found.total} runs." if found.preliminary else "",
+        preliminary=_unfinished(found),
         answer=paragraph(found),
         claims=found.answers,
         controls=f"{found.controls.words}." if found.controls else "",
@@ -187,6 +187,13 @@ def write_analysis(found: Analysis, records: Sequence[RunRecord], folder: Path, 
         with atomic_write(folder / name) as part:
             part.write_text(text, encoding="utf-8")
     return folder / "report.html"
+
+
+def _unfinished(found: Analysis) -> str:
+    runs = f"{found.done} of {found.total} runs"
+    if found.preliminary:
+        return f"Preliminary: {runs}."
+    return f"A look before the end, after {runs}: what is undecided goes on." if found.done < found.total else ""
 
 
 def _file_name(condition: str) -> str:
