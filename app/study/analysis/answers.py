@@ -157,10 +157,11 @@ def _finding(claim: Claim, found: Analysis, table: Table, placement: PlacementSp
         for one, (quantity, ours, theirs) in zip(claim.predictions, questions, strict=True)
         if (comparison := found.find(quantity, table.condition, ours, theirs)) is not None
     ]
-    if len(pairs) < len(questions):  # runs of earlier versions lack a quantity
+    if len(pairs) < len(questions):  # runs that diverged lack a quantity, and those of earlier versions
         known = {(one.quantity, one.at) for one, _ in pairs}
         lacking = dict.fromkeys(one.quantity for one in claim.predictions if (one.quantity, one.at) not in known)
-        return Finding(table, placement, "undecided", f"the runs do not record {', '.join(lacking)}", 1.0, 1.0)
+        so_far: Judgement = "preliminary" if found.preliminary else "undecided"
+        return Finding(table, placement, so_far, f"no finished run has {', '.join(lacking)}", 1.0, 1.0)
     states = [_state(*pair) for pair in pairs]
     verdict: Judgement = "supported" if all(state == "shown" for state in states) else "undecided"
     if "wrong" in states:
