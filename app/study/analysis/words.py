@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.study.analysis.sides import Effect
-from app.study.statistics.estimate import FEWEST_SEEDS, Estimate, Ranged
+from app.study.statistics.estimate import ALPHA, FEWEST_SEEDS, Estimate, Ranged
 
 if TYPE_CHECKING:
     from app.study.analysis.tables import Analysis, Comparison, Diverged
@@ -42,7 +42,10 @@ def interval(low: float, high: float, se: float) -> str:
 
 def p_value(p: float) -> str:
     """A p value with an equals sign, or a bound for a tiny one; "" where it is nan."""
-    return "" if math.isnan(p) else "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
+    if math.isnan(p) or p < 1e-4:
+        return "" if math.isnan(p) else "p < 0.0001"
+    rounded = f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+    return f"p < {ALPHA:g}" if p < ALPHA <= float(rounded) else f"p = {rounded}"  # 0.0496 shows a difference
 
 
 def seeds_in_words(found: Ranged) -> str:

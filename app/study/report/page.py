@@ -11,7 +11,7 @@ from app.figures.dots import is_nothing
 from app.runs.result import throughput
 from app.study.analysis.quantities import Quantity, margin_of, score
 from app.study.analysis.tables import Analysis, Comparison, Row, Table
-from app.study.analysis.words import decimals, interval, number
+from app.study.analysis.words import decimals, interval, number, p_value
 from app.study.plan import Study
 from app.study.published import published
 from app.study.report.records import RunRecord
@@ -107,7 +107,7 @@ def _compared(found: Comparison) -> list[str]:
         number(numbers.mean, numbers.se, signed=True) + survivors,
         interval(numbers.low, numbers.high, numbers.se),
         interval(*numbers.simultaneous, numbers.se),
-        "" if math.isnan(numbers.adjusted) else f"{numbers.adjusted:.2g}",
+        p_value(numbers.adjusted).removeprefix("p ").removeprefix("= "),
     ]
 
 

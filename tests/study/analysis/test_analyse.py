@@ -13,7 +13,7 @@ from app.runs.examples_file import write_test_examples
 from app.study.analysis.analyse import analyse
 from app.study.analysis.comparisons import best_of
 from app.study.analysis.quantities import score
-from app.study.analysis.words import paragraph
+from app.study.analysis.words import p_value, paragraph
 from app.study.plan import Variant
 from app.study.published import published
 from app.study.report.page import score_table
@@ -162,6 +162,13 @@ def test_digits_are_those_that_the_standard_error_gives_meaning_to(made):
     found = table.rows[1].comparison
     assert found.verdict == "better" and "by less than the margin of 0.01" in found.words
     assert "in bpc" in found.words and "-0.00370 bits per byte, 95 % interval" in found.words
+
+
+def test_a_p_value_never_looks_as_if_it_were_on_the_other_side_of_the_level():
+    given = (0.00002, 0.0123, 0.0496, 0.04999, 0.05, 0.43)
+    assert [*map(p_value, given), p_value(math.nan)] == [
+        "p < 0.0001", "p = 0.012", "p < 0.05", "p < 0.05", "p = 0.05", "p = 0.43", "",
+    ]  # fmt: skip
 
 
 def test_a_margin_allows_the_verdict_equal(made):
