@@ -39,7 +39,7 @@ def new_figure(
     """
     from matplotlib.figure import Figure  # here and below, because the import is slow
 
-    columns = panels if columns is None else min(columns, panels)
+    columns = max(1, panels if columns is None else min(columns, panels))
     rows = -(-panels // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     figure.suptitle(in_lines(title, int(_TITLE_PER_INCH * width * columns)), fontsize=11)
