@@ -127,7 +127,7 @@ def _table(study: Study, condition: str, trials: Sequence[tuple[Trial, dict[str,
 
 
 def _has_collapsed(result: dict[str, Any], metric: MetricInfo) -> bool:
-    """Whether a run's test score is no better than that of the most frequent class."""
+    """Whether a run's test score is at most that of the most frequent class."""
     known = result["test"] or {}
     chance = known.get(f"{metric.name}_of_majority")
     return chance is not None and metric.name in known and known[metric.name] <= chance

@@ -55,7 +55,7 @@ def looks_so_far(study: Study, declared: Sequence[Declared], pairs: Sequence[Dec
 
     Args:
         study: the study.
-        declared: its comparisons of scores; without them all, as before the first runs, there is no look.
+        declared: its comparisons of scores; without all of them, as before the first runs, no look is possible.
         pairs: as in `compare`.
         is_done: whether all trials have ended.
     """

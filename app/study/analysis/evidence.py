@@ -241,7 +241,7 @@ def _pool(ones: Sequence[Declared], paired: Sequence[Pairs]) -> _Pool:
 
 
 def _step(ones: Sequence[Declared], paired: Sequence[Pairs]) -> float:
-    """The distance of two neighbouring scores, where they are shares of so many test examples; 0 where they are not."""
+    """The distance of two neighbouring scores where they are shares of N test examples; 0 where they are not."""
     if ones[0].quantity.kind != "score" or not ones[0].table.metric.is_share:
         return 0.0
     return 100 * lattice_step(np.concatenate([own.scores.ravel() for own in paired]) / 100)

@@ -137,7 +137,7 @@ class Row:
 
     @property
     def failed(self) -> set[int]:
-        """Seeds of runs that diverged or collapsed: their scores are no matter of degree."""
+        """Seeds of runs that diverged or collapsed: their scores are not a matter of degree."""
         return {*self.diverged, *self.collapsed}
 
     @property

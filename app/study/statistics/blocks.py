@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 _WORTH = 1 / 3  # of the pooled degrees of freedom
-_UNLIKE = 0.01  # level at which a variant is left out of the pool
+_UNLIKE = 0.01  # level at which a variant is omitted from the pool
 
 
 class Variance(NamedTuple):
@@ -60,7 +60,7 @@ def noisier(scores: np.ndarray) -> np.ndarray:
 
 
 def alike(scores: np.ndarray) -> list[int]:
-    """The variants whose scores vary alike, after those that vary more were left out, the noisiest first.
+    """The variants whose scores vary alike, after those that vary more were omitted, the noisiest first.
 
     One norm that is unstable would else be taken for the noise of all.
 

@@ -15,7 +15,7 @@ class Components(NamedTuple):
 
     Attributes:
         persistent: variance of the mean from examples on which the norms differ whatever the seed; more seeds leave it.
-        residual: the least variance that the difference of one seed must have, as other examples would have shown.
+        residual: the least variance that the difference with one seed must have, as other examples would have shown.
         examples: number of test examples.
     """
 

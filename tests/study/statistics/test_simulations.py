@@ -92,7 +92,7 @@ def test_skewed_differences_are_covered_less_often(n):
 def shown(scores):
     """Which norms are shown to differ from the first, where one that varies more than the others is not pooled.
 
-    As `alike` does it, but for the one that varies most only; what is left out is compared by its own pairs.
+    As `alike` does it, but for the one that varies most only; what is omitted is compared by its own pairs.
     """
     studies, n, norms = scores.shape
     p, variance = p_values(scores)
@@ -104,7 +104,7 @@ def shown(scores):
         of = worst == at
         if of.any():
             rest, df = own.copy(), np.full(norms - 1, n - 1.0)
-            if at > 0:  # else all comparisons are of the one that is left out
+            if at > 0:  # else all comparisons are of the one that is omitted
                 others = np.arange(norms - 1) != at - 1
                 rest[:, others], variance = p_values(np.delete(scores, at, 2))
                 df[others] = variance.df
